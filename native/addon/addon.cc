@@ -1,0 +1,13 @@
+// The addon's table of contents: each part registers its own functions.
+#include <napi.h>
+
+void RegisterSandbox(Napi::Env env, Napi::Object exports);
+void RegisterWire(Napi::Env env, Napi::Object exports);
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  RegisterSandbox(env, exports);
+  RegisterWire(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(clove, Init)
