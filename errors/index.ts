@@ -62,7 +62,10 @@ export function errorFromData(data: unknown): CloveError {
       ...(details === undefined ? {} : { details }),
     });
   }
-  return new CloveError('INTERNAL', typeof data === 'string' ? data : `unrecognised error: ${JSON.stringify(data)}`);
+  return new CloveError(
+    'INTERNAL',
+    typeof data === 'string' ? data : `unrecognised error: ${JSON.stringify(data)}`,
+  );
 }
 
 /** Any thrown thing as data; a bug keeps its message but is marked INTERNAL. */

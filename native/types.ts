@@ -5,10 +5,39 @@
 
 /** One protection or limit of a sandbox; the same names in requests, reports, audit and docs. */
 export const LAYERS = [
-  'uid', 'userns', 'pidns', 'mntns', 'netns', 'ipcns', 'utsns', 'cgroupns', 'timens',
-  'root_ro', 'overlay', 'proc_masked', 'dev_min', 'sys_hidden',
-  'caps', 'nnp', 'seccomp', 'landlock', 'fds', 'env', 'session', 'pdeath',
-  'mem', 'swap', 'cpu', 'pids', 'cpuset', 'disk', 'inodes', 'fsize', 'nofile', 'freeze', 'kill',
+  'uid',
+  'userns',
+  'pidns',
+  'mntns',
+  'netns',
+  'ipcns',
+  'utsns',
+  'cgroupns',
+  'timens',
+  'root_ro',
+  'overlay',
+  'proc_masked',
+  'dev_min',
+  'sys_hidden',
+  'caps',
+  'nnp',
+  'seccomp',
+  'landlock',
+  'fds',
+  'env',
+  'session',
+  'pdeath',
+  'mem',
+  'swap',
+  'cpu',
+  'pids',
+  'cpuset',
+  'disk',
+  'inodes',
+  'fsize',
+  'nofile',
+  'freeze',
+  'kill',
 ] as const;
 
 export type Layer = (typeof LAYERS)[number];
@@ -155,7 +184,12 @@ export interface SandboxExecHandle {
   readonly stdinFd: number | null;
   readonly stdoutFd: number;
   readonly stderrFd: number;
-  readonly exited: Promise<{ exitCode: number | null; signal: string | null; timedOut: boolean; wallUs: number }>;
+  readonly exited: Promise<{
+    exitCode: number | null;
+    signal: string | null;
+    timedOut: boolean;
+    wallUs: number;
+  }>;
   kill(signal?: NodeJS.Signals): void;
 }
 
@@ -212,7 +246,8 @@ export interface HostCapabilities {
 
 /** Who is at the other end of a listener, decided by the kernel when it creates the listener. */
 export interface WireListenOptions {
-  /** Opaque number handed back with every connection of this listener: 0 = shared operator socket, else the agent id. */
+  /** Opaque number handed back with every connection of this listener: 0 = shared operator socket, else the agent id.
+   * Response headers carry the principal, or the connection id where it is 0; connection ids count from 2³⁰ (kernel/identity.ts). */
   readonly principal: number;
   /** Mode of the socket file. */
   readonly mode: number;

@@ -1,0 +1,57 @@
+import type { Preparation, Presentation, RunResults, Trial, TrialLimits } from './types.ts';
+
+/** What `bench run SCENARIO` was asked for, after parsing. */
+export interface ScenarioOptions {
+  readonly quick: boolean;
+  /** Widen the grid to this many trials; null = the scenario's own size. */
+  readonly size: number | null;
+  readonly seed: number;
+  /** Explicit data folder, else null. */
+  readonly dataDirectory: string | null;
+  /** Where prepared inputs may be kept between runs. */
+  readonly cacheDirectory: string;
+  /** Scenario-specific options as given: `--set split=scaffold`, `--datasets hERG,AMES` … Validated by the scenario. */
+  readonly set: Readonly<Record<string, string>>;
+}
+
+/** One input to compute before the trials; done in parallel by a thread pool, once, whatever the number of runtimes. */
+export interface PrepareTask {
+  readonly name: string;
+  /** Content key; same key = same output. */
+  readonly key: string;
+  /** URL of a module whose default export takes `input` and returns Preparation facts. Runs in a worker thread. */
+  readonly module: URL;
+  readonly input: Readonly<Record<string, unknown>>;
+  /** True when the output is there already. */
+  readonly cached: boolean;
+}
+
+export interface ScenarioPlan {
+  readonly prepare: readonly PrepareTask[];
+  /** Called when every prepare task is done. */
+  readonly trials: () => Promise<readonly Trial[]> | readonly Trial[];
+  readonly provenance: () => RunResults['provenance'];
+  readonly notices: readonly string[];
+  /** Host folders the workers read (prepared inputs); mounted read-only at the same path in sandboxes. */
+  readonly readOnlyPaths: readonly string[];
+  /** The options in force, defaults filled in; kept with the run and compared when it is resumed. */
+  readonly resolved: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+/** A scenario: `scenarios/<name>/scenario.ts` exports one as default. */
+export interface Scenario {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  /** Changes whenever results may change. Part of every trial's key. */
+  readonly version: string;
+  /** Module that exports `run: TrialFunction`. */
+  readonly worker: URL;
+  readonly limits: TrialLimits;
+  readonly presentation: Presentation;
+  /** Options of `set` it knows: name → help with allowed values. */
+  readonly settings: Readonly<Record<string, string>>;
+  plan(options: ScenarioOptions): Promise<ScenarioPlan>;
+  /** Facts for the reader about one preparation, for the terminal line. */
+  describePreparation?(preparation: Preparation): string;
+}

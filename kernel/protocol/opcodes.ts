@@ -1,0 +1,39 @@
+/**
+ * The one map of opcode numbers. Light on purpose: clients inside sandboxes import it at start-up.
+ * Numbers below 0xD0 and 0xF0, 0xFE, 0xFF are those of existing clients; Clove's own are chosen where nothing collides.
+ */
+export const OPCODES = {
+  NOOP: 0x00,
+  EXEC: 0x02,
+  READ: 0x03,
+  WRITE: 0x04,
+  SPAWN: 0x10,
+  KILL: 0x11,
+  LIST: 0x12,
+  PAUSE: 0x14,
+  RESUME: 0x15,
+  /** Waits for an agent's end and tells how it ended. */
+  WAIT: 0x16,
+  /** The last output of an agent. */
+  LOGS: 0x17,
+  SEND: 0x20,
+  RECV: 0x21,
+  BROADCAST: 0x22,
+  REGISTER: 0x23,
+  STORE: 0x30,
+  FETCH: 0x31,
+  DELETE: 0x32,
+  KEYS: 0x33,
+  SUBSCRIBE: 0x60,
+  UNSUBSCRIBE: 0x61,
+  POLL_EVENTS: 0x62,
+  EMIT: 0x63,
+  METRICS_SYSTEM: 0xc0,
+  METRICS_AGENT: 0xc1,
+  METRICS_ALL_AGENTS: 0xc2,
+  METRICS_CGROUP: 0xc3,
+  HELLO: 0xfe,
+  EXIT: 0xff,
+} as const;
+
+export type SyscallName = keyof typeof OPCODES;

@@ -1,0 +1,79 @@
+import type { z } from 'zod';
+import type { Caller } from '../identity.ts';
+import type { Kernel } from '../kernel.ts';
+import type { SyscallName } from '../protocol/opcodes.ts';
+
+/** What a caller must hold for a syscall; the operator holds all of them. */
+export const PERMISSIONS = [
+  'none',
+  'agents.spawn',
+  'agents.control',
+  'agents.list',
+  'ipc.send',
+  'ipc.receive',
+  'ipc.register',
+  'state.read',
+  'state.write',
+  'files.read',
+  'files.write',
+  'exec',
+  'events.subscribe',
+  'events.emit',
+  'metrics.self',
+  'metrics.all',
+] as const;
+export type Permission = (typeof PERMISSIONS)[number];
+
+export const AUDIT_CATEGORIES = [
+  'SECURITY',
+  'AGENT_LIFECYCLE',
+  'RESOURCE',
+  'SYSCALL',
+  'IPC',
+  'STATE_STORE',
+  'NETWORK',
+  'WORLD',
+] as const;
+export type AuditCategory = (typeof AUDIT_CATEGORIES)[number];
+
+/** What a handler is given besides its request. */
+export interface SyscallContext {
+  readonly kernel: Kernel;
+  readonly caller: Caller;
+  /** Aborted when the connection closes or the kernel stops: blocking calls end by it. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One syscall, whole: dispatch, validation, permission check, audit, recording, docs, JSON schemas, the typed SDK and the
+ * fuzz generators derive from this and from nothing else.
+ */
+export interface SyscallDefinition<
+  Name extends SyscallName = SyscallName,
+  Request extends z.ZodType = z.ZodType,
+  Response extends z.ZodType = z.ZodType,
+> {
+  readonly opcode: number;
+  readonly name: Name;
+  /** One sentence for the reference. */
+  readonly summary: string;
+  readonly request: Request;
+  readonly response: Response;
+  readonly permission: Permission;
+  readonly audit: AuditCategory;
+  /** deterministic: same inputs, same answer; recorded: the answer must come from the recording in a replay. */
+  readonly replay: 'deterministic' | 'recorded';
+  /** Payloads that are not JSON (NOOP, EXIT): request and answer are raw bytes. */
+  readonly raw?: boolean;
+  /** Fields added to an error answer so that existing clients find what they read (e.g. messages: []). */
+  readonly errorShape?: Readonly<Record<string, unknown>>;
+  handle(request: z.output<Request>, context: SyscallContext): z.input<Response> | Promise<z.input<Response>>;
+}
+
+export function defineSyscall<
+  Name extends SyscallName,
+  Request extends z.ZodType,
+  Response extends z.ZodType,
+>(definition: SyscallDefinition<Name, Request, Response>): SyscallDefinition<Name, Request, Response> {
+  return Object.freeze(definition);
+}

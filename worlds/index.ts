@@ -1,0 +1,1 @@
+export { Luck, type RandomStream } from './luck/streams.ts';
