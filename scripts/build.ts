@@ -1,0 +1,27 @@
+/** Builds dist/ for the published package: Node does not run TypeScript inside node_modules. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, globSync, rmSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.dirname(import.meta.dirname);
+const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+if (!existsSync(compiler)) {
+  console.error('build: the TypeScript compiler is not installed; run npm ci first');
+  process.exit(1);
+}
+rmSync(path.join(root, 'dist'), { recursive: true, force: true });
+const compiled = spawnSync(process.execPath, [compiler, '-p', path.join(root, 'tsconfig.build.json')], {
+  stdio: 'inherit',
+});
+if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+
+// What the code reads at run time besides modules.
+const assets = globSync(
+  ['scenarios/**/*.{json,md}', 'reports/**/*.{css,svg}', 'kernel/**/*.sql', 'sdk/typescript/**/*.md'],
+  { cwd: root },
+);
+for (const asset of assets) {
+  if (asset.includes(`golden${path.sep}`)) continue;
+  cpSync(path.join(root, asset), path.join(root, 'dist', asset));
+}
+console.error(`build: dist/ written, ${assets.length} assets copied`);

@@ -1,0 +1,27 @@
+import type { Reporter, TestCase, TestModule } from 'vitest/node';
+
+/** Closes a run with every skip and its reason, and one line that a machine can read. */
+export default class SummaryReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    let passed = 0;
+    let failed = unhandledErrors.length;
+    const skipped: string[] = [];
+    for (const module of modules) {
+      // A file that cannot be loaded has no tests to count, but it has failed.
+      if (module.errors().length > 0) failed += 1;
+      for (const test of module.children.allTests()) {
+        const { state } = test.result();
+        if (state === 'passed') passed += 1;
+        else if (state === 'failed') failed += 1;
+        else skipped.push(`skipped: ${test.fullName}: ${skipReason(test)}`);
+      }
+    }
+    for (const line of skipped) console.log(line);
+    console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+  }
+}
+
+function skipReason(test: TestCase): string {
+  const result = test.result();
+  return result.state === 'skipped' && result.note ? result.note : 'no reason given';
+}
