@@ -1,0 +1,70 @@
+import type { Sandbox, SandboxExit, SandboxSpec } from '../../native/types.ts';
+import type { LogBuffer } from './logs.ts';
+import type { RestartState } from './restart-policy.ts';
+
+/**
+ * starting: being set up, or waiting for its restart (`restartAt` is set then); stopping: told to end, not gone yet;
+ * stopped: ended as asked or with status 0; failed: ended otherwise, or could not be started.
+ */
+export const AGENT_STATES = ['starting', 'running', 'paused', 'stopping', 'stopped', 'failed'] as const;
+export type AgentState = (typeof AGENT_STATES)[number];
+
+/** What one agent did through the kernel since it was spawned; survives restarts. */
+export interface AgentCounters {
+  syscalls: number;
+  messagesSent: number;
+  messagesReceived: number;
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+/** Everything needed to start the agent again: the sandbox but for what changes with every incarnation. */
+export interface LaunchPlan {
+  readonly name: string;
+  /** argv with its environment, mounts, limits: complete but for uid, instance, socket and stdio. */
+  readonly sandbox: Omit<
+    SandboxSpec,
+    'instance' | 'hostname' | 'uid' | 'gid' | 'socketPath' | 'stdin' | 'stdout' | 'stderr' | 'cgroupParent'
+  >;
+  /** Text for fd 0, then end of file; null = nothing to read. */
+  readonly stdin: string | null;
+  /** Wall time after which an incarnation is killed with reason 'timeout'. */
+  readonly timeoutMs: number | null;
+  /** Capacity of each of the two log buffers. */
+  readonly logBytes: number;
+}
+
+/** How one incarnation ended, with what it left behind. */
+export interface AgentExit extends SandboxExit {
+  readonly agentId: number;
+  readonly name: string;
+  /** When it ended, ms since the epoch. */
+  readonly endedAt: number;
+  readonly restartCount: number;
+}
+
+/** One agent: one id and name for all incarnations. The table owns these objects; others read them. */
+export interface Agent {
+  readonly id: number;
+  readonly name: string;
+  /** Caller id of who spawned it; 0 = the kernel itself. */
+  readonly parentId: number;
+  readonly plan: LaunchPlan;
+  readonly counters: AgentCounters;
+  readonly restart: RestartState;
+  readonly stdout: LogBuffer;
+  readonly stderr: LogBuffer;
+  /** ms since the epoch. */
+  readonly spawnedAt: number;
+  state: AgentState;
+  /** The live sandbox; null between incarnations and after the end. */
+  sandbox: Sandbox | null;
+  /** Host pid of the main process of the latest incarnation; 0 = never started. */
+  pid: number;
+  /** Start of the latest incarnation, ms since the epoch. */
+  startedAt: number;
+  /** When the pending restart is due, ms since the epoch; null = none pending. */
+  restartAt: number | null;
+  /** How the latest incarnation ended; null = has not ended yet. */
+  lastExit: AgentExit | null;
+}
