@@ -1,0 +1,48 @@
+import type { z } from 'zod';
+import { OPCODES, type SyscallName } from '../protocol/opcodes.ts';
+import { agentSyscalls } from './agents.ts';
+import { coreSyscalls } from './core.ts';
+import type { SyscallDefinition } from './define.ts';
+import { eventSyscalls } from './events.ts';
+import { execSyscalls } from './exec.ts';
+import { fileSyscalls } from './files.ts';
+import { ipcSyscalls } from './ipc.ts';
+import { metricsSyscalls } from './metrics.ts';
+import { stateSyscalls } from './state.ts';
+
+/** Every syscall there is. Each family file exports its definitions as one tuple. */
+export const SYSCALLS = [
+  ...coreSyscalls,
+  ...fileSyscalls,
+  ...execSyscalls,
+  ...agentSyscalls,
+  ...ipcSyscalls,
+  ...stateSyscalls,
+  ...eventSyscalls,
+  ...metricsSyscalls,
+] as const;
+
+export type AnySyscall = (typeof SYSCALLS)[number];
+type Named<Name extends SyscallName> = Extract<AnySyscall, { readonly name: Name }>;
+/** What a client sends. */
+export type SyscallRequest<Name extends SyscallName> = z.input<Named<Name>['request']>;
+/** What a client gets. */
+export type SyscallResponse<Name extends SyscallName> = z.output<Named<Name>['response']>;
+
+/** The table by opcode. A definition that is missing, doubled or misnumbered stops the kernel at start, not at a call. */
+export const SYSCALL_BY_OPCODE: ReadonlyMap<number, SyscallDefinition> = indexByOpcode(SYSCALLS);
+
+function indexByOpcode(definitions: readonly SyscallDefinition[]): ReadonlyMap<number, SyscallDefinition> {
+  const byOpcode = new Map<number, SyscallDefinition>();
+  for (const definition of definitions) {
+    if (OPCODES[definition.name] !== definition.opcode) {
+      throw new Error(`syscall ${definition.name} has opcode ${definition.opcode}, the map says otherwise`);
+    }
+    if (byOpcode.has(definition.opcode)) throw new Error(`two definitions of syscall ${definition.name}`);
+    byOpcode.set(definition.opcode, definition);
+  }
+  for (const [name, opcode] of Object.entries(OPCODES)) {
+    if (!byOpcode.has(opcode)) throw new Error(`syscall ${name} is not defined`);
+  }
+  return byOpcode;
+}
