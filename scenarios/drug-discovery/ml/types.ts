@@ -15,6 +15,8 @@ export interface Prediction {
 
 /** A binary classifier. Rows are indices into the matrix; labels are 0 or 1, one per row of the matrix. */
 export interface Classifier {
+  /** What the last `fit` could not do as asked, such as not converging within `maxIter`. */
+  readonly warnings: readonly string[];
   /**
    * Learns from `trainRows` only; a row may not be listed twice.
    * Throws CONFIG when the rows hold fewer than two classes or a value is not finite.
@@ -64,7 +66,7 @@ export interface LogisticRegressionParameters {
   readonly c: number;
   /** Newton steps at most (each is worth many L-BFGS iterations). Default 1000. */
   readonly maxIter: number;
-  /** Ends when every scaled component of the gradient is below this. Default 1e-8. */
+  /** Ends when every scaled component of the gradient is below this. Default 1e-9. */
   readonly tol: number;
 }
 

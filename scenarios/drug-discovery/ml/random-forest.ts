@@ -1,0 +1,130 @@
+import { BitSplitter } from './forest-bits.ts';
+import { DenseSplitter } from './forest-dense.ts';
+import { Random } from './random.ts';
+import { gatherLabels } from './training-set.ts';
+import { addPredictions, type Tree, TreeBuilder } from './tree.ts';
+import type { Classifier, FeatureMatrix, Prediction, RandomForestParameters } from './types.ts';
+
+/**
+ * The samples of one tree, grouped so that those of a node are neighbours. `weights` counts how often the bootstrap
+ * drew a row; `positives` is the same for rows of class 1 and 0 for the others.
+ */
+export interface Samples {
+  readonly positions: Int32Array;
+  readonly weights: Int32Array;
+  readonly positives: Int32Array;
+}
+
+export interface Node {
+  readonly start: number;
+  readonly end: number;
+  /** Sums of weights and positives from start to end. */
+  readonly weight: number;
+  readonly positive: number;
+}
+
+/** Finds the split of a node among columns drawn at random, and can put the samples of the left child first. */
+export interface Splitter {
+  /** Whether a split was found; it then stands in the fields below. */
+  search(samples: Samples, node: Node, random: Random): boolean;
+  readonly column: number;
+  readonly threshold: number;
+  readonly leftWeight: number;
+  readonly leftPositive: number;
+  /** Returns where the right child starts. */
+  partition(samples: Samples, node: Node): number;
+}
+
+/** Columns tried at every split. */
+function columnsToTry(rule: RandomForestParameters['maxFeatures'], columns: number): number {
+  if (rule === null) return columns;
+  const wanted = rule === 'sqrt' ? Math.sqrt(columns) : rule === 'log2' ? Math.log2(columns) : rule * columns;
+  return Math.max(1, Math.floor(wanted));
+}
+
+/** Gini trees on bootstrap samples; the probability is the mean of the leaves' class shares. */
+export class RandomForest implements Classifier {
+  readonly warnings: readonly string[] = [];
+  private readonly parameters: RandomForestParameters;
+  private readonly seed: number;
+  private trees: Tree[] = [];
+
+  constructor(parameters: RandomForestParameters, seed: number) {
+    this.parameters = parameters;
+    this.seed = seed;
+  }
+
+  fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void {
+    const labels = gatherLabels(x, y, trainRows);
+    const tries = columnsToTry(this.parameters.maxFeatures, x.columns);
+    const { minSamplesLeaf } = this.parameters;
+    const splitter: Splitter =
+      x.kind === 'bits'
+        ? new BitSplitter(x, trainRows, tries, minSamplesLeaf)
+        : new DenseSplitter(x, trainRows, tries, minSamplesLeaf);
+    this.trees = [];
+    for (let tree = 0; tree < this.parameters.nEstimators; tree++) {
+      this.trees.push(this.growTree(splitter, labels, new Random(this.seed, tree)));
+    }
+  }
+
+  predictProbability(x: FeatureMatrix, rows: Int32Array): Float64Array {
+    const probability = new Float64Array(rows.length);
+    for (const tree of this.trees) addPredictions(tree, x, rows, 1, probability);
+    for (let i = 0; i < rows.length; i++) probability[i]! /= this.trees.length;
+    return probability;
+  }
+
+  predict(x: FeatureMatrix, rows: Int32Array): Prediction {
+    const probability = this.predictProbability(x, rows);
+    // A draw goes to class 0: argmax takes the first.
+    return { probability, predicted: Uint8Array.from(probability, (p) => (p > 0.5 ? 1 : 0)) };
+  }
+
+  private growTree(splitter: Splitter, labels: Uint8Array, random: Random): Tree {
+    const samples = this.drawSamples(labels, random);
+    const { maxDepth, minSamplesSplit, minSamplesLeaf } = this.parameters;
+    const deepest = maxDepth ?? Number.POSITIVE_INFINITY;
+    const builder = new TreeBuilder();
+    const pending: (Node & { readonly id: number; readonly depth: number })[] = [];
+    const add = (id: number, depth: number, start: number, end: number, weight: number, positive: number) => {
+      builder.setValue(id, positive / weight);
+      const pure = positive === 0 || positive === weight;
+      const small = end - start < minSamplesSplit || end - start < 2 * minSamplesLeaf;
+      if (!pure && !small && depth < deepest) pending.push({ id, depth, start, end, weight, positive });
+    };
+    let weight = 0;
+    let positive = 0;
+    for (const w of samples.weights) weight += w;
+    for (const p of samples.positives) positive += p;
+    add(builder.addLeaf(0), 0, 0, samples.positions.length, weight, positive);
+    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+      if (!splitter.search(samples, node, random)) continue;
+      const middle = splitter.partition(samples, node);
+      const left = builder.split(node.id, splitter.column, splitter.threshold);
+      const { leftWeight, leftPositive } = splitter;
+      const rightWeight = node.weight - leftWeight;
+      add(left + 1, node.depth + 1, middle, node.end, rightWeight, node.positive - leftPositive);
+      add(left, node.depth + 1, node.start, middle, leftWeight, leftPositive);
+    }
+    return builder.finish();
+  }
+
+  private drawSamples(labels: Uint8Array, random: Random): Samples {
+    const drawn = new Int32Array(labels.length);
+    if (this.parameters.bootstrap) {
+      for (let draw = 0; draw < labels.length; draw++) drawn[random.below(labels.length)]!++;
+    } else drawn.fill(1);
+    const positions = new Int32Array(labels.length);
+    let distinct = 0;
+    for (let position = 0; position < labels.length; position++) {
+      if (drawn[position]! > 0) positions[distinct++] = position;
+    }
+    const kept = positions.slice(0, distinct);
+    return {
+      positions: kept,
+      weights: kept.map((position) => drawn[position]!),
+      positives: kept.map((position) => drawn[position]! * labels[position]!),
+    };
+  }
+}

@@ -1,0 +1,95 @@
+import { CloveError } from '../../../errors/index.ts';
+import type { FeatureMatrix } from './types.ts';
+
+/**
+ * Checks what every learner relies on and gathers the labels of the training rows, in their order.
+ * Throws CONFIG for rows out of range, labels other than 0 and 1, a single class, or values that are not finite.
+ */
+export function gatherLabels(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): Uint8Array {
+  if (y.length !== x.rows)
+    throw new CloveError('CONFIG', `${x.rows} rows of features but ${y.length} labels`);
+  const labels = new Uint8Array(trainRows.length);
+  let positives = 0;
+  for (let i = 0; i < trainRows.length; i++) {
+    const row = trainRows[i]!;
+    const label = y[row];
+    if (label === undefined)
+      throw new CloveError('CONFIG', `training row ${row} is not one of the ${x.rows} rows`);
+    if (label > 1) throw new CloveError('CONFIG', `the label of row ${row} is ${label}, not 0 or 1`);
+    if (x.kind === 'dense') {
+      for (let at = row * x.columns; at < (row + 1) * x.columns; at++) {
+        if (!Number.isFinite(x.values[at])) {
+          throw new CloveError('CONFIG', `row ${row}, column ${at - row * x.columns} is ${x.values[at]}`);
+        }
+      }
+    }
+    labels[i] = label;
+    positives += label;
+  }
+  if (positives === 0 || positives === labels.length) {
+    throw new CloveError('CONFIG', `all ${labels.length} training rows are of one class`);
+  }
+  return labels;
+}
+
+/** The columns set in each row: those of row i are `columns[offsets[i] … offsets[i + 1]]`, ascending. */
+export interface RowLists {
+  readonly offsets: Int32Array;
+  readonly columns: Int32Array;
+}
+
+type Bits = Extract<FeatureMatrix, { kind: 'bits' }>;
+
+export function rowLists(x: Bits, rows: Int32Array): RowLists {
+  const stride = Math.ceil(x.columns / 32);
+  const offsets = new Int32Array(rows.length + 1);
+  for (let i = 0; i < rows.length; i++) {
+    let set = 0;
+    const from = rows[i]! * stride;
+    for (let at = from; at < from + stride; at++) set += popcount(x.words[at]!);
+    offsets[i + 1] = offsets[i]! + set;
+  }
+  const columns = new Int32Array(offsets[rows.length]!);
+  let next = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const from = rows[i]! * stride;
+    for (let word = 0; word < stride; word++) {
+      let left = x.words[from + word]!;
+      while (left !== 0) {
+        const lowest = left & -left;
+        columns[next++] = word * 32 + 31 - Math.clz32(lowest);
+        left ^= lowest;
+      }
+    }
+  }
+  return { offsets, columns };
+}
+
+/** One bit string per column over the given rows: row i of column c is bit `i & 31` of word `c * stride + (i >>> 5)`. */
+export interface ColumnBits {
+  readonly stride: number;
+  readonly words: Int32Array;
+  /** Rows in which the column is set. */
+  readonly counts: Int32Array;
+}
+
+export function columnBits(x: Bits, rows: Int32Array): ColumnBits {
+  const lists = rowLists(x, rows);
+  const stride = Math.ceil(rows.length / 32);
+  const words = new Int32Array(x.columns * stride);
+  const counts = new Int32Array(x.columns);
+  for (let i = 0; i < rows.length; i++) {
+    for (let at = lists.offsets[i]!; at < lists.offsets[i + 1]!; at++) {
+      const column = lists.columns[at]!;
+      words[column * stride + (i >>> 5)]! |= 1 << (i & 31);
+      counts[column]!++;
+    }
+  }
+  return { stride, words, counts };
+}
+
+export function popcount(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555);
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
