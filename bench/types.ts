@@ -145,8 +145,13 @@ export interface RuntimeSummary {
   readonly computeMsTotal: number;
   readonly cpuMsTotal: number | null;
   readonly memoryPeakBytes: number | null;
-  /** Slot time not spent inside trials, per attempt: (wall × slots in use − Σ attempt compute) / attempts. */
+  /**
+   * Slot time not spent inside trials, per attempt that ran to its end: the attempt's wall − its compute (start-up, ending),
+   * plus the gap before it on its slot. Slots that are idle because nothing is left to do are not overhead.
+   */
   readonly overheadMsPerTrial: number | null;
+  /** The bench's own part of it: the mean gap between two attempts on one slot (scheduling, records, admission). */
+  readonly harnessMsPerTrial?: number | null;
   readonly startupMsMedian: number | null;
   /** Compute of attempts that did not lead to a result. */
   readonly lostMs: number;

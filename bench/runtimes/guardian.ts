@@ -1,0 +1,36 @@
+/**
+ * A small process that outlives the bench by a moment: it is told which process groups the bench has started, and kills what
+ * is left of them when the bench's end of the pipe closes, however the bench ended.
+ */
+import { spawn } from 'node:child_process';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { processStartTicks } from '../measure/proc.ts';
+import type { ProcessGuard } from './runtime.ts';
+
+export interface Guardian extends ProcessGuard {
+  close(): Promise<void>;
+}
+
+export function startGuardian(): Guardian {
+  const script = fileURLToPath(
+    new URL(`../worker/guardian-host${extname(import.meta.filename)}`, import.meta.url),
+  );
+  // A session of its own: Ctrl-C in the terminal must not reach it.
+  const child = spawn(process.execPath, [script], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  child.on('error', () => {});
+  child.stdin.on('error', () => {});
+  child.unref();
+  return {
+    add(pid) {
+      const start = processStartTicks(pid);
+      if (start !== null) child.stdin.write(`+${pid} ${start}\n`);
+    },
+    remove: (pid) => void child.stdin.write(`-${pid}\n`),
+    close() {
+      child.stdin.end();
+      return ended;
+    },
+  };
+}

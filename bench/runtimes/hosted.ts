@@ -1,0 +1,303 @@
+/**
+ * Runtimes `thread` and `sequential`: one host process runs many trials. What ends the host ends every trial in it; the host is
+ * then started again, and the loss is counted.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { CloveError, type ErrorData, errorToData } from '../../errors/index.ts';
+import { machineMemory, peakResidentBytes, residentBytes } from '../measure/proc.ts';
+import type { AttemptEnd } from '../types.ts';
+import { monotonicMs } from '../worker/execute.ts';
+import type { FromHost, ToHost } from '../worker/host-messages.ts';
+import type { AttemptReport } from '../worker/order.ts';
+import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startWorker, tailOf } from './child.ts';
+import { emptyUsage, infrastructureEnding, timeoutError } from './ending.ts';
+import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
+
+/** A host beyond this share of the machine's memory is ended, so that leaks cannot take the machine with them. */
+const HOST_MEMORY_SHARE = 0.4;
+const WATCH_MS = 100;
+/** A thread that does not end when told to takes its host with it after this long. */
+const ABORT_GRACE_MS = 5_000;
+
+interface Pending {
+  readonly request: AttemptRequest;
+  readonly startedAtMs: number;
+  announced: boolean;
+  timedOut: boolean;
+  finish(ending: AttemptEnding): void;
+}
+
+type EndCause = { readonly kind: 'memory' | 'interrupted' } | { readonly kind: 'timeout'; readonly id: number };
+
+interface Host {
+  readonly child: ChildProcess;
+  readonly ready: Promise<void>;
+  readonly pending: Map<number, Pending>;
+  readonly logTail: () => string;
+  cause: EndCause | null;
+  peakBytes: number;
+}
+
+export function createHostedRuntime(name: 'thread' | 'sequential', context: RuntimeContext): Runtime {
+  const memoryGuardBytes = (machineMemory()?.totalBytes ?? Number.POSITIVE_INFINITY) * HOST_MEMORY_SHARE;
+  let host: Host | null = null;
+  let closing = false;
+  let nextId = 1;
+
+  function startHost(): Host {
+    const child =
+      name === 'thread'
+        ? startWorker('thread-host', [String(context.parallel)], HOST_STDIO, context)
+        : startWorker('sequential-host', [], HOST_STDIO, context);
+    const pending = new Map<number, Pending>();
+    let settleReady: { resolve(): void; reject(error: unknown): void } | undefined;
+    const ready = new Promise<void>((resolve, reject) => {
+      settleReady = { resolve, reject };
+    });
+    ready.catch(() => {});
+    const started: Host = {
+      child,
+      ready,
+      pending,
+      logTail: tailOf(child.stdout, child.stderr),
+      cause: null,
+      peakBytes: 0,
+    };
+    child.on('message', (message: FromHost) => {
+      if (message.kind === 'ready') settleReady?.resolve();
+      else onAnswer(started, message);
+    });
+    readAnnouncements(started);
+    const watch = setInterval(() => watchMemory(started), WATCH_MS);
+    child.once('error', (error) => settleReady?.reject(error));
+    child.once('exit', () => killGroup(child));
+    child.once('close', (exitCode: number | null, signal: string | null) => {
+      clearInterval(watch);
+      if (host === started) host = null;
+      settleReady?.reject(
+        new CloveError('INTERNAL', `the host process ended while starting (${signal ?? exitCode})`, {
+          details: { log: started.logTail() },
+        }),
+      );
+      onHostEnd(started, exitCode, signal);
+    });
+    return started;
+  }
+
+  function watchMemory(watched: Host): void {
+    const pid = watched.child.pid;
+    if (pid === undefined) return;
+    watched.peakBytes = Math.max(watched.peakBytes, peakResidentBytes(pid) ?? 0);
+    if ((residentBytes(pid) ?? 0) <= memoryGuardBytes) return;
+    watched.cause ??= { kind: 'memory' };
+    killGroup(watched.child);
+  }
+
+  function onAnswer(from: Host, message: Exclude<FromHost, { kind: 'ready' }>): void {
+    const pending = from.pending.get(message.id);
+    if (pending === undefined) return;
+    from.pending.delete(message.id);
+    const endedAtMs = monotonicMs();
+    if (message.kind === 'report') pending.finish(reportEnding(from, pending, message.report, endedAtMs));
+    else pending.finish(lostEnding(from, pending, message, endedAtMs));
+  }
+
+  function onHostEnd(ended: Host, exitCode: number | null, signal: string | null): void {
+    const { cause } = ended;
+    if (!closing && cause?.kind !== 'interrupted')
+      context.onHostCrash(describeEnd(cause, exitCode, signal, ended.pending.size));
+    const ends = blame(ended.pending, cause);
+    for (const [id, pending] of ended.pending) {
+      const end = ends.get(id) ?? 'collateral';
+      const wallMs = monotonicMs() - pending.startedAtMs;
+      pending.finish({
+        end,
+        exitCode,
+        signal,
+        error: endError(end, wallMs, ended.pending.size, signal),
+        usage: { ...emptyUsage(wallMs), memoryPeakBytes: ended.peakBytes || null, memorySource: ended.peakBytes ? 'shared' : null },
+        logTail: ended.logTail(),
+        result: null,
+      });
+    }
+    ended.pending.clear();
+  }
+
+  async function start(request: AttemptRequest): Promise<AttemptEnding> {
+    const startedAtMs = monotonicMs();
+    host ??= startHost();
+    const chosen = host;
+    try {
+      await chosen.ready;
+    } catch (error) {
+      return infrastructureEnding(error, monotonicMs() - startedAtMs);
+    }
+    const id = nextId++;
+    return await new Promise<AttemptEnding>((resolve) => {
+      const timers: NodeJS.Timeout[] = [];
+      const onAbort = () => {
+        chosen.cause ??= { kind: 'interrupted' };
+        killGroup(chosen.child);
+      };
+      const pending: Pending = {
+        request,
+        startedAtMs,
+        announced: false,
+        timedOut: false,
+        finish(ending) {
+          for (const timer of timers) clearTimeout(timer);
+          request.signal.removeEventListener('abort', onAbort);
+          resolve(ending);
+        },
+      };
+      const endHost = () => {
+        chosen.cause ??= { kind: 'timeout', id };
+        killGroup(chosen.child);
+      };
+      const onTimeout = () => {
+        pending.timedOut = true;
+        if (name === 'sequential') return endHost();
+        send(chosen, { kind: 'abort', id });
+        timers.push(setTimeout(endHost, ABORT_GRACE_MS));
+      };
+      chosen.pending.set(id, pending);
+      timers.push(setTimeout(onTimeout, context.limits.timeoutMs));
+      request.signal.addEventListener('abort', onAbort, { once: true });
+      if (request.signal.aborted) onAbort();
+      send(chosen, {
+        kind: 'run',
+        id,
+        order: {
+          worker: context.worker.href,
+          trial: request.trial,
+          attempt: request.attempt,
+          fault: request.fault,
+          leakCapBytes: context.limits.memoryBytes + LEAK_BEYOND_LIMIT_BYTES,
+        },
+      });
+      // It may have ended between being ready and now; its 'close' then came before this attempt was known to it.
+      if (host !== chosen) onHostEnd(chosen, chosen.child.exitCode, chosen.child.signalCode);
+    });
+  }
+
+  return {
+    name,
+    isolation: [],
+    start: (request) => start(request).catch((error) => infrastructureEnding(errorToData(error), 0)),
+    memoryBytes: () => (host?.child.pid === undefined ? 0 : residentBytes(host.child.pid)),
+    async close() {
+      closing = true;
+      const last = host;
+      if (last === null) return;
+      const ended = new Promise<void>((resolve) => last.child.once('close', () => resolve()));
+      killGroup(last.child);
+      await ended;
+    },
+  };
+}
+
+const HOST_STDIO = ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'] as const satisfies readonly string[] as unknown as [
+  'ignore',
+  'pipe',
+  'pipe',
+  'pipe',
+  'ipc',
+];
+
+function send(host: Host, message: ToHost): void {
+  // A channel that is closed already is followed by 'close', which ends the attempt.
+  if (host.child.connected) host.child.send(message, () => {});
+}
+
+/** Numbers of attempts that are about to meet their fault, one a line, written by the host with its last breath. */
+function readAnnouncements(host: Host): void {
+  let text = '';
+  const stream = host.child.stdio[3] as NodeJS.ReadableStream | null | undefined;
+  stream?.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1');
+    const lines = text.split('\n');
+    text = lines.pop() ?? '';
+    for (const line of lines) {
+      const pending = host.pending.get(Number(line));
+      if (pending !== undefined) pending.announced = true;
+    }
+  });
+  stream?.on('error', () => {});
+}
+
+/**
+ * Whose doing the end of a host was. An injected fault announces itself; otherwise a trial that was alone is to blame, and
+ * among several nobody can tell: then all are collateral.
+ */
+function blame(pending: ReadonlyMap<number, Pending>, cause: EndCause | null): Map<number, AttemptEnd> {
+  const ids = [...pending.keys()];
+  if (cause?.kind === 'interrupted') return new Map(ids.map((id) => [id, 'interrupted']));
+  if (cause?.kind === 'timeout') return new Map([[cause.id, 'timeout']]);
+  const [end, fault] = cause?.kind === 'memory' ? (['oom', 'leak'] as const) : (['crashed', 'crash'] as const);
+  const culprits = ids.filter((id) => {
+    const one = pending.get(id);
+    return one?.announced && one.request.fault?.kind === fault;
+  });
+  if (culprits.length > 0) return new Map(culprits.map((id) => [id, end]));
+  return ids.length === 1 ? new Map([[ids[0] as number, end]]) : new Map();
+}
+
+function describeEnd(cause: EndCause | null, exitCode: number | null, signal: string | null, running: number): string {
+  const why =
+    cause?.kind === 'memory'
+      ? `ended by the bench at ${HOST_MEMORY_SHARE * 100} % of the machine's memory`
+      : cause?.kind === 'timeout'
+        ? 'ended by the bench because a trial did not end in time'
+        : signal === null
+          ? `exited with status ${exitCode}`
+          : `ended by ${signal}`;
+  return `${why}, with ${running} trial${running === 1 ? '' : 's'} in it`;
+}
+
+function endError(end: AttemptEnd, wallMs: number, running: number, signal: string | null): ErrorData | null {
+  if (end === 'timeout') return timeoutError(wallMs);
+  if (end === 'crashed') return new CloveError('INTERNAL', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
+  if (end !== 'collateral') return null;
+  return new CloveError(
+    'INTERNAL',
+    `the host process died with ${running} trials in it (${signal ?? 'an exit'}); this one is not known to be the cause`,
+  ).toJSON();
+}
+
+function reportEnding(host: Host, pending: Pending, report: AttemptReport, endedAtMs: number): AttemptEnding {
+  return {
+    end: report.end,
+    exitCode: null,
+    signal: null,
+    error: report.error,
+    usage: {
+      wallMs: endedAtMs - pending.startedAtMs,
+      startupMs: report.enteredAtMs - pending.startedAtMs,
+      computeMs: report.computeMs,
+      cpuMs: report.cpuMs,
+      memoryPeakBytes: Math.max(host.peakBytes, report.maxRssBytes),
+      memorySource: 'shared',
+    },
+    logTail: report.logTail,
+    result: report.result,
+  };
+}
+
+function lostEnding(
+  host: Host,
+  pending: Pending,
+  message: Extract<FromHost, { kind: 'lost' }>,
+  endedAtMs: number,
+): AttemptEnding {
+  const wallMs = endedAtMs - pending.startedAtMs;
+  const timedOut = message.aborted && pending.timedOut;
+  return {
+    end: timedOut ? 'timeout' : 'crashed',
+    exitCode: null,
+    signal: null,
+    error: timedOut ? timeoutError(wallMs) : message.error,
+    usage: { ...emptyUsage(wallMs), memoryPeakBytes: host.peakBytes || null, memorySource: host.peakBytes ? 'shared' : null },
+    logTail: host.logTail(),
+    result: null,
+  };
+}

@@ -1,0 +1,33 @@
+/** Main module of the guardian: "+PID START" and "-PID" lines on standard input; at its end, what is left is killed. */
+import { readSync } from 'node:fs';
+import { processStartTicks } from '../measure/proc.ts';
+
+const groups = new Map<number, string>();
+const buffer = Buffer.alloc(65536);
+let text = '';
+for (;;) {
+  let length = 0;
+  try {
+    length = readSync(0, buffer);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EINTR') continue;
+  }
+  if (length === 0) break;
+  text += buffer.toString('latin1', 0, length);
+  const lines = text.split('\n');
+  text = lines.pop() ?? '';
+  for (const line of lines) {
+    const pid = Number.parseInt(line.slice(1), 10);
+    if (line.startsWith('+')) groups.set(pid, line.split(' ')[1] ?? '');
+    else groups.delete(pid);
+  }
+}
+for (const [pid, start] of groups) {
+  // The start time makes sure that the number has not passed to somebody else.
+  if (processStartTicks(pid) !== start) continue;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // gone meanwhile
+  }
+}
