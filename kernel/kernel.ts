@@ -21,6 +21,8 @@ export interface Kernel {
   readonly events: EventBus;
   readonly state: StateStore;
   readonly metrics: Metrics;
+  /** Tells every part that keeps things by caller id that this one will never come back. */
+  release(callerId: number): void;
 }
 
 /**

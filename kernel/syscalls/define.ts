@@ -65,6 +65,8 @@ export interface SyscallDefinition<
   readonly replay: 'deterministic' | 'recorded';
   /** Payloads that are not JSON (NOOP, EXIT): request and answer are raw bytes. */
   readonly raw?: boolean;
+  /** Starts only when the earlier ordered requests of its connection have ended (effects on files). */
+  readonly ordered?: boolean;
   /** Fields added to an error answer so that existing clients find what they read (e.g. messages: []). */
   readonly errorShape?: Readonly<Record<string, unknown>>;
   handle(request: z.output<Request>, context: SyscallContext): z.input<Response> | Promise<z.input<Response>>;

@@ -1,0 +1,129 @@
+import type { Layer, LayerReport, NetworkMode, SandboxLimits } from '../../native/types.ts';
+import type { IsolationRequest } from './spawn-request.ts';
+
+/** What every profile of a root kernel names; limits add theirs. */
+const PROFILE_LAYERS: readonly Layer[] = [
+  'uid',
+  'pidns',
+  'mntns',
+  'netns',
+  'ipcns',
+  'utsns',
+  'cgroupns',
+  'root_ro',
+  'proc_masked',
+  'dev_min',
+  'sys_hidden',
+  'caps',
+  'nnp',
+  'seccomp',
+  'landlock',
+  'fds',
+  'env',
+  'session',
+  'pdeath',
+  'freeze',
+  'kill',
+];
+
+/** What keeps an agent apart from the host. `--no-sandbox` leaves these out; limits and supervision stay. */
+const ISOLATING_LAYERS: readonly Layer[] = [
+  'uid',
+  'userns',
+  'pidns',
+  'mntns',
+  'netns',
+  'ipcns',
+  'utsns',
+  'cgroupns',
+  'timens',
+  'root_ro',
+  'overlay',
+  'proc_masked',
+  'dev_min',
+  'sys_hidden',
+  'caps',
+  'nnp',
+  'seccomp',
+  'landlock',
+  'disk',
+  'inodes',
+];
+
+export interface Isolation {
+  readonly profile: 'strict' | 'default' | 'debug';
+  readonly require: readonly Layer[];
+  readonly disable: readonly Layer[];
+  /** False: paths inside are those of the host, and nothing is mounted. */
+  readonly ownFiles: boolean;
+}
+
+function layersOfLimits(limits: SandboxLimits): Layer[] {
+  const layers: Layer[] = ['disk', 'inodes', 'nofile'];
+  if (limits.memoryBytes !== null) layers.push('mem');
+  if (limits.swapBytes !== null) layers.push('swap');
+  if (limits.cpuQuotaUs !== null) layers.push('cpu');
+  if (limits.maxPids !== null) layers.push('pids');
+  if (limits.cpus !== null) layers.push('cpuset');
+  if (limits.fileSizeBytes !== null) layers.push('fsize');
+  return layers;
+}
+
+/** Which layers must hold, which are left out. Nothing is dropped from `require` but by the request's own words. */
+export function resolveIsolation(
+  request: IsolationRequest | null | undefined,
+  limits: SandboxLimits,
+  network: NetworkMode,
+  sandboxed: boolean,
+): Isolation {
+  const profile = request?.profile ?? 'default';
+  const disable = new Set<Layer>(request?.disable ?? []);
+  if (!sandboxed) for (const layer of ISOLATING_LAYERS) disable.add(layer);
+  const named = request?.require ?? [...PROFILE_LAYERS, ...layersOfLimits(limits)];
+  const require = new Set<Layer>(named);
+  // Asking for the host's network, or for a layer to be left out, is asking for less in words.
+  if (network === 'host' && request?.require == null) require.delete('netns');
+  for (const layer of [...disable, ...(request?.allow_degraded ?? [])]) require.delete(layer);
+  return { profile, require: [...require], disable: [...disable], ownFiles: !disable.has('mntns') };
+}
+
+/** The answer existing clients know, each value taken from the report of the layer; and the report itself. */
+export interface IsolationSummary {
+  readonly fully_isolated: boolean;
+  readonly namespaces: Readonly<Record<'pid' | 'net' | 'mnt' | 'uts' | 'ipc' | 'cgroup', boolean>>;
+  readonly cgroups: Readonly<Record<'available' | 'memory_limit' | 'cpu_quota' | 'pids_limit', boolean>>;
+  readonly degraded_reason?: string;
+  readonly on: number;
+  readonly off: readonly Layer[];
+  readonly degraded: readonly Layer[];
+}
+
+export function summariseIsolation(layers: readonly LayerReport[]): IsolationSummary {
+  const states = new Map(layers.map(({ layer, state }) => [layer, state]));
+  const on = (layer: Layer) => states.get(layer) === 'on';
+  const off = layers.filter(({ state }) => state === 'off').map(({ layer }) => layer);
+  const degraded = layers.filter(({ state }) => state === 'degraded').map(({ layer }) => layer);
+  const missing = PROFILE_LAYERS.filter((layer) => !on(layer));
+  return {
+    // Every wall of the default profile stands; a weaker request (host network, no sandbox) is not "fully".
+    fully_isolated: missing.length === 0,
+    namespaces: {
+      pid: on('pidns'),
+      net: on('netns'),
+      mnt: on('mntns'),
+      uts: on('utsns'),
+      ipc: on('ipcns'),
+      cgroup: on('cgroupns'),
+    },
+    cgroups: {
+      available: on('mem') || on('cpu') || on('pids'),
+      memory_limit: on('mem'),
+      cpu_quota: on('cpu'),
+      pids_limit: on('pids'),
+    },
+    ...(missing.length === 0 ? {} : { degraded_reason: `not on: ${missing.join(', ')}` }),
+    on: layers.filter(({ state }) => state === 'on').length,
+    off,
+    degraded,
+  };
+}

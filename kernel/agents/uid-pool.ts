@@ -1,0 +1,41 @@
+import { CloveError } from '../../errors/index.ts';
+
+/**
+ * Host users for agents, one each. Handed out in turn, so that a freed one rests as long as possible: what a dead agent
+ * may have left under its user does not meet the next one.
+ */
+export class UidPool {
+  readonly #first: number;
+  readonly #count: number;
+  readonly #used = new Set<number>();
+  #next = 0;
+
+  constructor(first: number, count: number) {
+    this.#first = first;
+    this.#count = count;
+  }
+
+  /** @throws OVERLOAD */
+  take(): number {
+    if (this.#used.size >= this.#count) {
+      throw new CloveError('OVERLOAD', `all ${this.#count} users for agents are in use`);
+    }
+    for (;;) {
+      const uid = this.#first + this.#next;
+      this.#next = (this.#next + 1) % this.#count;
+      if (!this.#used.has(uid)) {
+        this.#used.add(uid);
+        return uid;
+      }
+    }
+  }
+
+  /** Only when the sandbox is wholly gone. */
+  release(uid: number): void {
+    this.#used.delete(uid);
+  }
+
+  get inUse(): number {
+    return this.#used.size;
+  }
+}

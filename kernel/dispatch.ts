@@ -1,0 +1,293 @@
+import { CloveError, errorToData, isCloveError } from '../errors/index.ts';
+import type { WirePeer, WireRequest, WireServer } from '../native/types.ts';
+import type { Agent } from './agents/agent.ts';
+import { type Caller, FIRST_CLIENT_ID } from './identity.ts';
+import { toSortedJson } from './json.ts';
+import type { Kernel } from './kernel.ts';
+import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
+
+/** Requests of one connection that are being worked on; more are answered OVERLOAD. */
+const MAX_IN_FLIGHT = 4096;
+
+/** One connection: who it is, and what its requests are given. */
+class Connection implements SyscallContext {
+  readonly kernel: Kernel;
+  readonly caller: Caller;
+  /** Whose counters its requests go to; null for operators. */
+  readonly agent: Agent | null;
+  inFlight = 0;
+  /** End of the last ordered request, while there is one. */
+  tail: Promise<void> | null = null;
+  closed = false;
+  #abort: AbortController | null = null;
+
+  constructor(kernel: Kernel, caller: Caller, agent: Agent | null) {
+    this.kernel = kernel;
+    this.caller = caller;
+    this.agent = agent;
+  }
+
+  /** Made when first asked for: most requests never wait for anything. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.closed) this.#abort.abort();
+    return this.#abort.signal;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#abort?.abort();
+  }
+}
+
+export interface CallCounters {
+  served: number;
+  failed: number;
+  blocked: number;
+}
+
+/** What the dispatcher needs of the wire server. */
+export type Responder = Pick<WireServer, 'respond' | 'takeNativeCounts'>;
+
+export interface DispatcherOptions {
+  readonly kernel: Kernel;
+  readonly table: ReadonlyMap<number, SyscallDefinition>;
+  readonly wire: () => Responder;
+  /** Check every answer against its schema too (tests). */
+  readonly checkAnswers: boolean;
+}
+
+/**
+ * From a guarded frame to its answer: permission, form, handler. Whatever happens on the way, exactly one answer leaves.
+ * Requests of a connection start in their order; those marked `ordered` also wait for the ordered ones before them.
+ */
+export class Dispatcher {
+  readonly counters: CallCounters = { served: 0, failed: 0, blocked: 0 };
+  readonly #kernel: Kernel;
+  readonly #wire: () => Responder;
+  readonly #checkAnswers: boolean;
+  readonly #definitions: (SyscallDefinition | undefined)[] = [];
+  /** Syscalls that take no request: a payload that is not JSON is as good as none. */
+  readonly #needNothing: boolean[] = [];
+  readonly #connections = new Map<number, Connection>();
+
+  constructor(options: DispatcherOptions) {
+    this.#kernel = options.kernel;
+    this.#wire = options.wire;
+    this.#checkAnswers = options.checkAnswers;
+    for (const [opcode, definition] of options.table) {
+      this.#definitions[opcode] = definition;
+      this.#needNothing[opcode] = definition.request.safeParse(undefined).success;
+    }
+  }
+
+  open(connection: number, principal: number, peer: WirePeer): void {
+    const kind = principal === 0 ? 'operator' : 'agent';
+    const caller: Caller = { id: principal === 0 ? connection : principal, kind, connection, peer };
+    const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
+    this.#connections.set(connection, new Connection(this.#kernel, caller, agent));
+    if (kind === 'operator') this.#kernel.mailboxes.open(caller.id);
+  }
+
+  close(connection: number): void {
+    const state = this.#connections.get(connection);
+    if (state === undefined) return;
+    this.#takeNativeCounts(state);
+    this.#connections.delete(connection);
+    state.close();
+    if (state.caller.kind === 'operator') this.#kernel.release(state.caller.id);
+  }
+
+  closeAll(): void {
+    for (const connection of [...this.#connections.keys()]) this.close(connection);
+  }
+
+  serve(requests: readonly WireRequest[]): void {
+    for (const request of requests) {
+      const connection = this.#connections.get(request.connection);
+      if (connection !== undefined) this.#serveOne(connection, request);
+    }
+  }
+
+  /** Brings the counters of agents up to date with what the wire server answered by itself. */
+  collectNativeCounts(): void {
+    for (const connection of this.#connections.values()) this.#takeNativeCounts(connection);
+  }
+
+  #takeNativeCounts(connection: Connection): void {
+    if (connection.agent === null) return;
+    connection.agent.counters.syscalls += this.#wire().takeNativeCounts(connection.caller.connection);
+  }
+
+  #serveOne(connection: Connection, request: WireRequest): void {
+    this.counters.served += 1;
+    if (connection.agent !== null) connection.agent.counters.syscalls += 1;
+    const definition = this.#definitions[request.opcode];
+    try {
+      if (definition === undefined) {
+        throw new CloveError('UNKNOWN_SYSCALL', `unknown opcode 0x${hexByte(request.opcode)}`);
+      }
+      if (connection.inFlight >= MAX_IN_FLIGHT) {
+        throw new CloveError(
+          'OVERLOAD',
+          `more than ${MAX_IN_FLIGHT} requests of this connection wait for answers`,
+        );
+      }
+      this.#authorise(connection, definition);
+      const input = this.#parse(definition, request);
+      if (definition.ordered === true) {
+        this.#serveOrdered(connection, request, definition, input);
+        return;
+      }
+      const answer = definition.handle(input, connection);
+      if (answer instanceof Promise) this.#answerLater(connection, request, definition, answer);
+      else this.#answer(connection, request, definition, answer);
+    } catch (error) {
+      this.#answerError(connection, request, definition, error);
+    }
+  }
+
+  #authorise(connection: Connection, definition: SyscallDefinition): void {
+    const { caller } = connection;
+    if (this.#kernel.permissions.allows(caller, definition.permission)) return;
+    this.counters.blocked += 1;
+    const error = `Permission denied: ${definition.name} needs ${definition.permission}`;
+    const data = {
+      agent_id: caller.id,
+      name: connection.agent?.name ?? '',
+      syscall: definition.name,
+      opcode: definition.opcode,
+      permission: definition.permission,
+      error,
+    };
+    this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id);
+    this.#kernel.log.warn(data, 'syscall blocked');
+    throw new CloveError('FORBIDDEN', error);
+  }
+
+  #parse(definition: SyscallDefinition, request: WireRequest): unknown {
+    if (definition.raw === true) return request.payload;
+    if (request.refused !== null) throw new CloveError('BAD_REQUEST', `invalid request: ${request.refused}`);
+    const parsed = definition.request.safeParse(this.#parseJson(request));
+    if (parsed.success) return parsed.data;
+    throw new CloveError('BAD_REQUEST', `invalid request: ${describeIssues(parsed.error.issues)}`);
+  }
+
+  #parseJson(request: WireRequest): unknown {
+    if (request.payload === '' && this.#needNothing[request.opcode] === true) return undefined;
+    try {
+      return JSON.parse(request.payload);
+    } catch (error) {
+      if (this.#needNothing[request.opcode] === true) return undefined;
+      const reason = request.payload === '' ? 'the payload is empty' : (error as Error).message;
+      throw new CloveError('BAD_REQUEST', `invalid request: ${reason}`);
+    }
+  }
+
+  /** Effects on files must not overtake each other, though each of them is asynchronous. */
+  #serveOrdered(
+    connection: Connection,
+    request: WireRequest,
+    definition: SyscallDefinition,
+    input: unknown,
+  ): void {
+    const before = connection.tail ?? Promise.resolve();
+    const answer = before.then(() => definition.handle(input, connection));
+    const tail = answer.then(
+      () => {},
+      () => {},
+    );
+    connection.tail = tail;
+    void tail.then(() => {
+      if (connection.tail === tail) connection.tail = null;
+    });
+    this.#answerLater(connection, request, definition, answer);
+  }
+
+  #answerLater(
+    connection: Connection,
+    request: WireRequest,
+    definition: SyscallDefinition,
+    answer: Promise<unknown>,
+  ): void {
+    connection.inFlight += 1;
+    answer.then(
+      (value) => {
+        connection.inFlight -= 1;
+        try {
+          this.#answer(connection, request, definition, value);
+        } catch (error) {
+          this.#answerError(connection, request, definition, error);
+        }
+      },
+      (error: unknown) => {
+        connection.inFlight -= 1;
+        this.#answerError(connection, request, definition, error);
+      },
+    );
+  }
+
+  #answer(connection: Connection, request: WireRequest, definition: SyscallDefinition, value: unknown): void {
+    if (definition.raw === true) {
+      this.#respond(connection, request, value as string | Uint8Array);
+      return;
+    }
+    if (this.#checkAnswers) definition.response.parse(value);
+    this.#respond(connection, request, toSortedJson(value));
+  }
+
+  #answerError(
+    connection: Connection,
+    request: WireRequest,
+    definition: SyscallDefinition | undefined,
+    error: unknown,
+  ): void {
+    this.counters.failed += 1;
+    const isOperator = connection.caller.kind === 'operator';
+    const { code, message, hint, details } = errorToData(error);
+    if (!isCloveError(error)) {
+      const syscall = definition?.name ?? `0x${hexByte(request.opcode)}`;
+      this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');
+    }
+    const answer = toSortedJson({
+      ...definition?.errorShape,
+      success: false,
+      // A fault's own words may tell an agent about the host.
+      error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,
+      code,
+      hint,
+      details: isOperator ? details : undefined,
+    });
+    this.#respond(connection, request, answer);
+  }
+
+  #respond(connection: Connection, request: WireRequest, payload: string | Uint8Array): void {
+    if (connection.closed) return;
+    this.#wire().respond(request.connection, request.sequence, request.opcode, payload);
+  }
+}
+
+/** The principal of the shared socket's listener. */
+export const OPERATOR_PRINCIPAL = 0;
+
+export function isClientId(id: number): boolean {
+  return id >= FIRST_CLIENT_ID;
+}
+
+function hexByte(byte: number): string {
+  return byte.toString(16).toUpperCase().padStart(2, '0');
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** "limits.memory: expected number, received string"; the first three suffice. */
+function describeIssues(issues: readonly Issue[]): string {
+  return issues
+    .slice(0, 3)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
+    .join('; ')
+    .slice(0, 500);
+}
