@@ -1,0 +1,213 @@
+import { CloveError } from '../../errors/index.ts';
+import { type QueueLimits, type TakeOptions, WaitingQueue } from '../ipc/waiting-queue.ts';
+import type { KeepsByCaller } from '../kernel.ts';
+
+export const EVENT_TYPES = [
+  'AGENT_SPAWNED',
+  'AGENT_EXITED',
+  'AGENT_PAUSED',
+  'AGENT_RESUMED',
+  'AGENT_RESTARTING',
+  'AGENT_ESCALATED',
+  'STATE_CHANGED',
+  'MESSAGE_RECEIVED',
+  'SYSCALL_BLOCKED',
+  'RESOURCE_WARNING',
+  'CUSTOM',
+] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
+
+const KERNEL_TYPES: ReadonlySet<string> = new Set(EVENT_TYPES.filter((type) => type !== 'CUSTOM'));
+
+/** Undelivered events of one subscriber. */
+export const EVENT_QUEUE_LIMITS: QueueLimits = { items: 10_000, bytes: 16 * 2 ** 20 };
+/** Types one subscriber may ask for; more is a mistake or an attack. */
+const MAX_SUBSCRIPTIONS = 256;
+const MAX_TYPE_LENGTH = 128;
+const EVENT_OVERHEAD_BYTES = 256;
+
+export interface EventBusOptions {
+  readonly limits?: Partial<QueueLimits>;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs?: () => number;
+  /** Milliseconds since the epoch. */
+  readonly wallMs?: () => number;
+}
+
+/** An event as it waits to be polled: one object and one text for all subscribers. */
+export interface BusEvent {
+  readonly type: EventType;
+  /** What an emitter called its CUSTOM event; null = nothing, and for the kernel's own types. */
+  readonly customType: string | null;
+  /** JSON. */
+  readonly text: string;
+  /** Caller id; 0 = the kernel. */
+  readonly sourceId: number;
+  readonly bytes: number;
+  /** On the monotonic clock. */
+  readonly publishedAtMs: number;
+  /** Since the epoch. */
+  readonly publishedWallMs: number;
+}
+
+export interface PolledEvent extends BusEvent {
+  readonly ageMs: number;
+}
+
+export interface PollResult {
+  readonly events: readonly PolledEvent[];
+  /** Events dropped since the last poll because the queue was full: the oldest went first. */
+  readonly dropped: number;
+}
+
+interface Subscriber {
+  readonly types: Set<string>;
+  readonly queue: WaitingQueue<BusEvent>;
+  dropped: number;
+}
+
+/** Who wants to hear of what. Queues are bounded: who does not poll loses the oldest events and is told how many. */
+export class EventBus implements KeepsByCaller {
+  readonly #limits: QueueLimits;
+  readonly #monotonicMs: () => number;
+  readonly #wallMs: () => number;
+  readonly #subscribers = new Map<number, Subscriber>();
+
+  constructor(options: EventBusOptions = {}) {
+    this.#limits = { ...EVENT_QUEUE_LIMITS, ...options.limits };
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#wallMs = options.wallMs ?? Date.now;
+  }
+
+  /**
+   * A type is one of EVENT_TYPES, `*` for all of them, or the name of a custom event: `build_done` means the CUSTOM events
+   * emitted under that name, CUSTOM means all custom ones. @throws BAD_REQUEST, OVERLOAD
+   */
+  subscribe(id: number, types: readonly string[]): void {
+    for (const type of types) assertTypeName(type);
+    const subscriber = this.#subscribers.get(id) ?? this.#newSubscriber();
+    const wanted = subscriber.types.union(new Set(types));
+    if (wanted.size > MAX_SUBSCRIPTIONS) {
+      throw new CloveError('OVERLOAD', `too many subscriptions (at most ${MAX_SUBSCRIPTIONS})`);
+    }
+    for (const type of types) subscriber.types.add(type);
+    this.#subscribers.set(id, subscriber);
+  }
+
+  /** Returns what remains. Events already queued stay to be polled. */
+  unsubscribe(id: number, types: readonly string[] | 'all'): string[] {
+    const subscriber = this.#subscribers.get(id);
+    if (subscriber === undefined) return [];
+    if (types === 'all') subscriber.types.clear();
+    else for (const type of types) subscriber.types.delete(type);
+    this.#dropIfIdle(id, subscriber);
+    return [...subscriber.types];
+  }
+
+  subscriptions(id: number): string[] {
+    return [...(this.#subscribers.get(id)?.types ?? [])];
+  }
+
+  /** An event of the kernel's own. `onlyTo` keeps it from everybody else. Returns how many subscribers it reached. */
+  publish(type: EventType, data: unknown, sourceId: number, onlyTo?: number): number {
+    return this.#publish(type, null, JSON.stringify(data ?? null), sourceId, onlyTo);
+  }
+
+  /** A caller's event. It is CUSTOM under any name but those of the kernel. @throws FORBIDDEN, BAD_REQUEST */
+  emit(sourceId: number, name: string, data: unknown): number {
+    assertTypeName(name);
+    if (KERNEL_TYPES.has(name) || name === '*') {
+      throw new CloveError('FORBIDDEN', `event type ${name} is reserved for the kernel`);
+    }
+    if (name === 'CUSTOM') return this.#publish('CUSTOM', null, JSON.stringify(data ?? null), sourceId);
+    return this.#publish('CUSTOM', name, JSON.stringify(withCustomType(data, name)), sourceId);
+  }
+
+  /** Oldest first. Without a subscription there is nothing, and a wait lasts its whole time. @throws CANCELLED */
+  async poll(id: number, options: TakeOptions): Promise<PollResult> {
+    // A poll that waits must find events of a subscription made meanwhile on another connection of the same caller.
+    const subscriber = this.#subscribers.getOrInsertComputed(id, () => this.#newSubscriber());
+    try {
+      const events = await subscriber.queue.take(options);
+      const { dropped } = subscriber;
+      subscriber.dropped = 0;
+      const now = this.#monotonicMs();
+      return {
+        events: events.map((event) => ({ ...event, ageMs: Math.max(0, now - event.publishedAtMs) })),
+        dropped,
+      };
+    } finally {
+      this.#dropIfIdle(id, subscriber);
+    }
+  }
+
+  release(id: number): void {
+    this.#subscribers.get(id)?.queue.close();
+    this.#subscribers.delete(id);
+  }
+
+  /** Subscribers and the bytes that wait for them. */
+  usage(): { readonly subscribers: number; readonly bytes: number } {
+    let bytes = 0;
+    for (const subscriber of this.#subscribers.values()) bytes += subscriber.queue.bytes;
+    return { subscribers: this.#subscribers.size, bytes };
+  }
+
+  #newSubscriber(): Subscriber {
+    return { types: new Set(), queue: new WaitingQueue<BusEvent>(this.#limits), dropped: 0 };
+  }
+
+  #dropIfIdle(id: number, subscriber: Subscriber): void {
+    const idle =
+      subscriber.types.size === 0 && subscriber.queue.length === 0 && subscriber.queue.waiting === 0;
+    if (idle && subscriber.dropped === 0 && this.#subscribers.get(id) === subscriber)
+      this.#subscribers.delete(id);
+  }
+
+  #publish(
+    type: EventType,
+    customType: string | null,
+    text: string,
+    sourceId: number,
+    onlyTo?: number,
+  ): number {
+    const event: BusEvent = {
+      type,
+      customType,
+      text,
+      sourceId,
+      bytes: Buffer.byteLength(text) + EVENT_OVERHEAD_BYTES,
+      publishedAtMs: this.#monotonicMs(),
+      publishedWallMs: this.#wallMs(),
+    };
+    let reached = 0;
+    for (const [id, subscriber] of this.#subscribers) {
+      if (onlyTo !== undefined && id !== onlyTo) continue;
+      if (!wants(subscriber.types, event)) continue;
+      subscriber.dropped += subscriber.queue.pushDroppingOldest(event);
+      reached += 1;
+    }
+    return reached;
+  }
+}
+
+function wants(types: ReadonlySet<string>, event: BusEvent): boolean {
+  return (
+    types.has(event.type) || types.has('*') || (event.customType !== null && types.has(event.customType))
+  );
+}
+
+function assertTypeName(name: string): void {
+  if (name === '' || name.length > MAX_TYPE_LENGTH || !name.isWellFormed() || /\p{Cc}/u.test(name)) {
+    throw new CloveError('BAD_REQUEST', 'invalid request: malformed event type', {
+      hint: `An event type has 1 to ${MAX_TYPE_LENGTH} printable characters.`,
+    });
+  }
+}
+
+/** Existing clients find an event's own name in its data, where the data is an object. */
+function withCustomType(data: unknown, name: string): unknown {
+  if (data === null || data === undefined) return { custom_type: name };
+  if (typeof data !== 'object' || Array.isArray(data) || Object.hasOwn(data, 'custom_type')) return data;
+  return { ...data, custom_type: name };
+}

@@ -1,0 +1,242 @@
+import { CloveError } from '../../errors/index.ts';
+import type { KeepsByCaller } from '../kernel.ts';
+import { NameTable } from './names.ts';
+import { type TakeOptions, WaitingQueue } from './waiting-queue.ts';
+
+export interface MailboxLimits {
+  /** Undelivered messages of one mailbox. */
+  readonly messages: number;
+  /** Undelivered bytes of one mailbox. */
+  readonly bytes: number;
+  /** Undelivered bytes of one sender, over all mailboxes: nobody can use up `totalBytes` alone. */
+  readonly senderBytes: number;
+  readonly totalBytes: number;
+}
+
+export const MAILBOX_LIMITS: MailboxLimits = {
+  messages: 10_000,
+  bytes: 64 * 2 ** 20,
+  senderBytes: 128 * 2 ** 20,
+  totalBytes: 512 * 2 ** 20,
+};
+
+export interface MailboxesOptions {
+  readonly limits?: Partial<MailboxLimits>;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs?: () => number;
+  /** Milliseconds since the epoch. */
+  readonly wallMs?: () => number;
+}
+
+/** A message as it lies in mailboxes: one object and one text, however many mailboxes hold it. */
+export interface Message {
+  readonly fromId: number;
+  /** The sender's name when it was sent; '' = had none. */
+  readonly fromName: string;
+  /** JSON. */
+  readonly text: string;
+  readonly bytes: number;
+  /** On the monotonic clock. */
+  readonly sentAtMs: number;
+  /** Since the epoch. */
+  readonly sentWallMs: number;
+}
+
+export interface ReceivedMessage extends Message {
+  readonly ageMs: number;
+}
+
+export interface BroadcastResult {
+  /** Ids that got it. */
+  readonly delivered: readonly number[];
+  /** Ids whose mailboxes were full. */
+  readonly refused: readonly number[];
+}
+
+interface Held extends Message {
+  /** In how many mailboxes it lies; its room is given back when it is in none. */
+  holders: number;
+}
+
+interface Mailbox {
+  readonly parentId: number;
+  readonly queue: WaitingQueue<Held>;
+}
+
+/** What a message costs besides its text: object, queue slot, timestamps. */
+const MESSAGE_OVERHEAD_BYTES = 256;
+
+/**
+ * One mailbox per principal: an agent has its own for all its incarnations, an operator's client as long as its connection.
+ * A mailbox exists from open() to release(); sending never makes one.
+ *
+ * Delivery is at most once: a message is out of the mailbox when it is handed to a receiver, also when that receiver's
+ * connection breaks before the answer is read. A receiver that is cancelled while it waits takes nothing.
+ */
+export class Mailboxes implements KeepsByCaller {
+  readonly #limits: MailboxLimits;
+  readonly #monotonicMs: () => number;
+  readonly #wallMs: () => number;
+  readonly #boxes = new Map<number, Mailbox>();
+  readonly #names = new NameTable();
+  readonly #outstanding = new Map<number, number>();
+  #totalBytes = 0;
+
+  constructor(options: MailboxesOptions = {}) {
+    this.#limits = { ...MAILBOX_LIMITS, ...options.limits };
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#wallMs = options.wallMs ?? Date.now;
+  }
+
+  /**
+   * Lets a principal receive from now on. An agent's own name belongs to it until release(), also between incarnations.
+   * @throws CONFLICT (name taken), BAD_REQUEST (malformed name); then nothing was opened.
+   */
+  open(id: number, options: { name?: string; parentId?: number } = {}): void {
+    if (this.#boxes.has(id)) throw new CloveError('CONFLICT', `mailbox ${id} exists already`);
+    if (options.name !== undefined) this.#names.take(id, options.name);
+    this.#boxes.set(id, {
+      parentId: options.parentId ?? 0,
+      queue: new WaitingQueue<Held>({ items: this.#limits.messages, bytes: this.#limits.bytes }, (message) =>
+        this.#leave(message),
+      ),
+    });
+  }
+
+  /** Names, messages and waiting receivers of this id go. */
+  release(id: number): void {
+    this.#names.release(id);
+    this.#boxes.get(id)?.queue.close();
+    this.#boxes.delete(id);
+  }
+
+  has(id: number): boolean {
+    return this.#boxes.has(id);
+  }
+
+  /** @throws BAD_REQUEST, CONFLICT (held by another), OVERLOAD (too many names), NOT_FOUND (no such principal) */
+  register(id: number, name: string): void {
+    if (!this.#boxes.has(id)) throw new CloveError('NOT_FOUND', `target agent not found: ${id}`);
+    this.#names.take(id, name);
+  }
+
+  /** The name an id is shown by: an agent's own, a client's first; '' when it has none. */
+  nameOf(id: number): string {
+    return this.#names.nameOf(id);
+  }
+
+  /** Whom a name means for this caller: `self` and `parent` are relative. */
+  resolve(callerId: number, name: string): number | undefined {
+    const id =
+      name === 'self'
+        ? callerId
+        : name === 'parent'
+          ? this.#boxes.get(callerId)?.parentId
+          : this.#names.idOf(name);
+    return id !== undefined && this.#boxes.has(id) ? id : undefined;
+  }
+
+  /** @throws NOT_FOUND, OVERLOAD */
+  send(fromId: number, toId: number, text: string): void {
+    const box = this.#boxes.get(toId);
+    if (box === undefined) throw new CloveError('NOT_FOUND', `target agent not found: ${toId}`);
+    const message = this.#admit(fromId, text);
+    if (!this.#deliver(box, message)) {
+      throw new CloveError('OVERLOAD', `mailbox of ${this.nameOf(toId) || toId} is full`, {
+        hint: 'The receiver does not keep up; send again later.',
+        details: { messages: box.queue.length, bytes: box.queue.bytes },
+      });
+    }
+  }
+
+  /** To every principal that has a name (every agent has). @throws OVERLOAD when the sender's quota is used up. */
+  broadcast(fromId: number, text: string, includeSelf: boolean): BroadcastResult {
+    const message = this.#admit(fromId, text);
+    const delivered: number[] = [];
+    const refused: number[] = [];
+    // The sender counts as a holder meanwhile: a receiver that takes at once must not settle the account early.
+    this.#hold(message);
+    for (const id of this.#names.namedIds()) {
+      if (id === fromId && !includeSelf) continue;
+      const box = this.#boxes.get(id);
+      if (box === undefined) continue;
+      if (this.#deliver(box, message)) delivered.push(id);
+      else refused.push(id);
+    }
+    this.#leave(message);
+    return { delivered, refused };
+  }
+
+  /** Oldest first. @throws NOT_FOUND, CANCELLED */
+  async receive(id: number, options: TakeOptions): Promise<ReceivedMessage[]> {
+    const box = this.#boxes.get(id);
+    if (box === undefined) throw new CloveError('NOT_FOUND', `target agent not found: ${id}`);
+    const messages = await box.queue.take(options);
+    const now = this.#monotonicMs();
+    return messages.map((message) => ({
+      fromId: message.fromId,
+      fromName: message.fromName,
+      text: message.text,
+      bytes: message.bytes,
+      sentAtMs: message.sentAtMs,
+      sentWallMs: message.sentWallMs,
+      ageMs: Math.max(0, now - message.sentAtMs),
+    }));
+  }
+
+  /** What lies in all mailboxes together. */
+  usage(): { readonly mailboxes: number; readonly bytes: number } {
+    return { mailboxes: this.#boxes.size, bytes: this.#totalBytes };
+  }
+
+  pending(id: number): number {
+    return this.#boxes.get(id)?.queue.length ?? 0;
+  }
+
+  #admit(fromId: number, text: string): Held {
+    const bytes = Buffer.byteLength(text) + MESSAGE_OVERHEAD_BYTES;
+    const outstanding = this.#outstanding.get(fromId) ?? 0;
+    if (
+      outstanding + bytes > this.#limits.senderBytes ||
+      this.#totalBytes + bytes > this.#limits.totalBytes
+    ) {
+      throw new CloveError('OVERLOAD', 'too many undelivered messages', {
+        hint: 'Wait until receivers have taken some.',
+        details: { senderBytes: outstanding, totalBytes: this.#totalBytes },
+      });
+    }
+    return {
+      fromId,
+      fromName: this.nameOf(fromId),
+      text,
+      bytes,
+      sentAtMs: this.#monotonicMs(),
+      sentWallMs: this.#wallMs(),
+      holders: 0,
+    };
+  }
+
+  #deliver(box: Mailbox, message: Held): boolean {
+    if (!box.queue.fits(message)) return false;
+    // Before the push: a waiting receiver takes the message inside it.
+    this.#hold(message);
+    box.queue.push(message);
+    return true;
+  }
+
+  #hold(message: Held): void {
+    message.holders += 1;
+    if (message.holders > 1) return;
+    this.#totalBytes += message.bytes;
+    this.#outstanding.set(message.fromId, (this.#outstanding.get(message.fromId) ?? 0) + message.bytes);
+  }
+
+  #leave(message: Held): void {
+    message.holders -= 1;
+    if (message.holders > 0) return;
+    this.#totalBytes -= message.bytes;
+    const left = (this.#outstanding.get(message.fromId) ?? 0) - message.bytes;
+    if (left > 0) this.#outstanding.set(message.fromId, left);
+    else this.#outstanding.delete(message.fromId);
+  }
+}
