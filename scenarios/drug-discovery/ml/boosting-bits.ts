@@ -47,8 +47,11 @@ export class BitGrower implements BoostingGrower {
   grow(stage: Stage, bag: Int32Array, columns: Int32Array): Tree {
     this.rows.set(bag);
     const builder = new TreeBuilder();
-    const histogram = this.takeHistogram();
-    this.count(histogram, stage, 0, bag.length);
+    let histogram: Histogram | null = null;
+    if (this.maySplit(0, bag.length)) {
+      histogram = this.takeHistogram();
+      this.count(histogram, stage, 0, bag.length);
+    }
     this.growNode(builder, stage, columns, builder.addLeaf(0), 0, 0, bag.length, histogram);
     return builder.finish();
   }

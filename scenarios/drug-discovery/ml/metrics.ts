@@ -79,7 +79,8 @@ function matthewsCorrelation(confusion: ConfusionMatrix): number {
   const { truePositives: tp, falsePositives: fp, trueNegatives: tn, falseNegatives: fn } = confusion;
   // Two roots: the product of all four sums would leave the exact integers.
   const scale = Math.sqrt((tp + fp) * (tn + fn)) * Math.sqrt((tp + fn) * (tn + fp));
-  return scale === 0 ? 0 : (tp * tn - fp * fn) / scale;
+  // Rounding may lead past ±1 by an ulp.
+  return scale === 0 ? 0 : Math.max(-1, Math.min(1, (tp * tn - fp * fn) / scale));
 }
 
 /**

@@ -47,7 +47,7 @@ export class RandomForest implements Classifier {
   readonly warnings: readonly string[] = [];
   private readonly parameters: RandomForestParameters;
   private readonly seed: number;
-  private trees: Tree[] = [];
+  trees: readonly Tree[] = [];
 
   constructor(parameters: RandomForestParameters, seed: number) {
     this.parameters = parameters;
@@ -62,10 +62,9 @@ export class RandomForest implements Classifier {
       x.kind === 'bits'
         ? new BitSplitter(x, trainRows, tries, minSamplesLeaf)
         : new DenseSplitter(x, trainRows, tries, minSamplesLeaf);
-    this.trees = [];
-    for (let tree = 0; tree < this.parameters.nEstimators; tree++) {
-      this.trees.push(this.growTree(splitter, labels, new Random(this.seed, tree)));
-    }
+    this.trees = Array.from({ length: this.parameters.nEstimators }, (_, tree) =>
+      this.growTree(splitter, labels, new Random(this.seed, tree)),
+    );
   }
 
   predictProbability(x: FeatureMatrix, rows: Int32Array): Float64Array {
