@@ -1,0 +1,412 @@
+#include "wire_connection.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace clove::wire {
+
+namespace {
+
+/// Capacity of an emptied buffer that is kept for the next use.
+constexpr size_t kKeptCapacity = 64 << 10;
+/// How much a peer may still send after a protocol error before it is cut off.
+constexpr size_t kSwallowBytes = 16 << 20;
+
+void ClearBuffer(std::string* buffer, size_t* start) {
+  *start = 0;
+  if (buffer->capacity() > kKeptCapacity) {
+    std::string().swap(*buffer);
+  } else {
+    buffer->clear();
+  }
+}
+
+/// Forgets the bytes before *start once they are the larger part, so that the copying stays linear.
+void Compact(std::string* buffer, size_t* start) {
+  if (*start == buffer->size()) {
+    ClearBuffer(buffer, start);
+  } else if (*start > buffer->size() / 2) {
+    buffer->erase(0, *start);
+    *start = 0;
+  }
+}
+
+}  // namespace
+
+uint64_t NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+Connection::Connection(Shared* shared, uint32_t id, uint32_t headerId, uint32_t listener, UniqueFd fd)
+    : Source(Kind::kConnection), shared_(shared), id_(id), headerId_(headerId), listener_(listener), fd_(std::move(fd)) {}
+
+int Connection::Register() {
+  epoll_event event = {};
+  event.events = interest_ = EPOLLIN;
+  event.data.ptr = static_cast<Source*>(this);
+  if (epoll_ctl(shared_->epollFd, EPOLL_CTL_ADD, fd_.Get(), &event) != 0) return errno;
+  registered_ = true;
+  return 0;
+}
+
+/// Needed before close(): a forked child that has not executed yet holds the descriptor too, and epoll would go on with it.
+void Connection::Unregister() {
+  if (registered_) epoll_ctl(shared_->epollFd, EPOLL_CTL_DEL, fd_.Get(), nullptr);
+  registered_ = false;
+}
+
+void Connection::OnEvents(uint32_t events) {
+  const bool hungUp = (events & (EPOLLHUP | EPOLLERR)) != 0;
+  if ((events & EPOLLOUT) != 0) Drain();
+  switch (state_) {
+    case Input::kReading:
+      if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read(hungUp);
+      break;
+    case Input::kStalled:
+      // A hang-up cannot be masked and would be told without end.
+      if (hungUp) {
+        hungUp_ = true;
+        Unregister();
+      }
+      break;
+    case Input::kLingering:
+      if (hungUp) {
+        dead_ = true;
+      } else if ((events & EPOLLIN) != 0) {
+        Swallow();
+      }
+      break;
+    case Input::kEnded:
+    case Input::kFailed:
+      if (hungUp) dead_ = true;
+      break;
+  }
+  Settle();
+}
+
+void Connection::OnAttention() { Settle(); }
+
+/// Goes on with what was read before a bound was reached.
+void Connection::Resume() {
+  // Asked for before the look, so that room made in between is not missed.
+  if (!shared_->handoff.HasRoom()) shared_->handoff.WaitForRoom();
+  while (!dead_ && state_ == Input::kStalled && HasPlentyOfRoom()) {
+    state_ = Input::kReading;
+    ConsumeStored();
+    if (hungUp_) ReadRest();
+  }
+}
+
+void Connection::Read(bool hungUp) {
+  const ssize_t n = recv(fd_.Get(), shared_->scratch, shared_->scratchBytes, 0);
+  if (n < 0) {
+    if (errno == EAGAIN || errno == EINTR) return;
+    dead_ = true;
+    return;
+  }
+  if (n == 0) {
+    // What the peer sent of an unfinished frame is lost with its end.
+    if (Stored() > 0) ++shared_->counters.protocolErrors;
+    ClearBuffer(&input_, &inputStart_);
+    state_ = Input::kEnded;
+    if (hungUp) dead_ = true;
+    return;
+  }
+  const size_t size = static_cast<size_t>(n);
+  shared_->counters.bytesReceived += size;
+  if (Stored() == 0) {
+    const size_t used = Consume(shared_->scratch, size);
+    if (used < size) {
+      Keep(shared_->scratch + used, size - used);
+      NoteProgress(true);
+    }
+  } else {
+    Keep(shared_->scratch, size);
+    ConsumeStored();
+  }
+}
+
+/// The rest of what a peer sent before it hung up; epoll no longer tells about it.
+void Connection::ReadRest() {
+  while (!dead_ && state_ == Input::kReading) Read(true);
+  if (state_ != Input::kStalled) dead_ = true;
+}
+
+void Connection::ConsumeStored() {
+  const size_t used = Consume(reinterpret_cast<uint8_t*>(input_.data()) + inputStart_, Stored());
+  inputStart_ = std::min(inputStart_ + used, input_.size());
+  Compact(&input_, &inputStart_);
+  NoteProgress(used > 0);
+}
+
+void Connection::Keep(const uint8_t* data, size_t size) {
+  input_.append(reinterpret_cast<const char*>(data), size);
+}
+
+void Connection::NoteProgress(bool frameEnded) {
+  if (Stored() == 0) return;
+  lastByteMs_ = NowMs();
+  if (frameEnded) frameSinceMs_ = lastByteMs_;
+}
+
+/// Takes whole frames off the front; returns how many bytes. A run of NOOPs with nothing before it is answered with
+/// the very bytes it came in, only the agent id replaced.
+size_t Connection::Consume(uint8_t* data, size_t size) {
+  size_t position = 0;
+  size_t runStart = 0;
+  uint64_t runFrames = 0;
+  auto emitRun = [&] {
+    if (runFrames == 0) return;
+    shared_->counters.framesReceived += runFrames;
+    shared_->counters.framesSent += runFrames;
+    shared_->counters.answeredNatively += runFrames;
+    headSequence_ += runFrames;
+    nativeCount_ += runFrames;
+    runFrames = 0;
+    Emit(data + runStart, position - runStart);
+  };
+  while (position < size) {
+    if (!HasRoom(position - runStart)) {
+      state_ = Input::kStalled;
+      break;
+    }
+    Frame frame;
+    const Scan scan = ScanFrame(data + position, size - position, &frame);
+    if (scan == Scan::kIncomplete) break;
+    if (scan != Scan::kFrame) {
+      emitRun();
+      if (scan == Scan::kBadMagic) {
+        Fail(frame.opcode, "PROTOCOL", "bad magic");
+      } else {
+        Fail(frame.opcode, "PAYLOAD_TOO_LARGE", "payload is larger than 1048576 bytes");
+      }
+      return size;
+    }
+    const size_t frameBytes = kHeaderBytes + frame.payloadBytes;
+    if (frame.opcode == kOpcodeNoop && slots_.empty()) {
+      memcpy(data + position + kAgentIdOffset, &headerId_, sizeof headerId_);
+      ++runFrames;
+      position += frameBytes;
+      continue;
+    }
+    emitRun();
+    TakeRequest(data + position, frame);
+    position += frameBytes;
+    runStart = position;
+  }
+  emitRun();
+  return position;
+}
+
+void Connection::TakeRequest(uint8_t* data, const Frame& frame) {
+  ++shared_->counters.framesReceived;
+  const uint32_t requestBytes = static_cast<uint32_t>(frame.payloadBytes);
+  const char* payload = reinterpret_cast<const char*>(data) + kHeaderBytes;
+  if (frame.opcode == kOpcodeNoop) {
+    // An earlier request still waits for its answer, so this one waits for its turn.
+    memcpy(data + kAgentIdOffset, &headerId_, sizeof headerId_);
+    ++shared_->counters.answeredNatively;
+    ++nativeCount_;
+    PushSlot(true, requestBytes, std::string(reinterpret_cast<const char*>(data), kHeaderBytes + frame.payloadBytes));
+    return;
+  }
+  RequestEvent event = {};
+  event.connection = id_;
+  event.sequence = headSequence_ + slots_.size();
+  event.opcode = frame.opcode;
+  PushSlot(false, requestBytes, std::string());
+  JsonGuard& guard = shared_->guard;
+  if (shared_->rawOpcodes[frame.opcode]) {
+    shared_->handoff.Request(event, {payload, frame.payloadBytes});
+  } else if (guard.Check(payload, frame.payloadBytes)) {
+    event.ascii = guard.Ascii();
+    shared_->handoff.Request(event, {payload, frame.payloadBytes});
+  } else {
+    event.refused = true;
+    shared_->handoff.Request(event, guard.Reason());
+  }
+}
+
+void Connection::PushSlot(bool ready, uint32_t requestBytes, std::string frame) {
+  outstandingBytes_ += requestBytes;
+  readyBytes_ += frame.size();
+  slots_.push_back({ready, requestBytes, std::move(frame)});
+}
+
+/// The error takes its turn behind the answers that are owed; then the connection ends.
+void Connection::Fail(uint8_t opcode, const char* code, const char* message) {
+  ++shared_->counters.protocolErrors;
+  state_ = Input::kFailed;
+  endMs_ = NowMs() + shared_->limits.failedMs;
+  ClearBuffer(&input_, &inputStart_);
+  char json[160];
+  const int n = snprintf(json, sizeof json, R"({"code":"%s","error":"%s","success":false})", code, message);
+  const size_t size = static_cast<size_t>(n);
+  std::string frame(kHeaderBytes, '\0');
+  WriteHeader(reinterpret_cast<uint8_t*>(frame.data()), headerId_, opcode, size);
+  frame.append(json, size);
+  PushSlot(true, 0, std::move(frame));
+  Flush();
+}
+
+void Connection::Swallow() {
+  const ssize_t n = recv(fd_.Get(), shared_->scratch, shared_->scratchBytes, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n > 0) swallowed_ += static_cast<size_t>(n);
+  if (n <= 0 || swallowed_ > kSwallowBytes) dead_ = true;
+}
+
+bool Connection::HasRoom(size_t unsent) const {
+  const Limits& limits = shared_->limits;
+  return slots_.size() < limits.outstandingRequests && outstandingBytes_ < limits.outstandingBytes &&
+         Unsent() + readyBytes_ + unsent < limits.outputBytes && shared_->handoff.HasRoom();
+}
+
+bool Connection::HasPlentyOfRoom() const {
+  const Limits& limits = shared_->limits;
+  return slots_.size() <= limits.outstandingRequests / 2 && outstandingBytes_ <= limits.outstandingBytes / 2 &&
+         Unsent() + readyBytes_ <= limits.outputBytes / 2 && shared_->handoff.HasRoom();
+}
+
+bool Connection::Answer(Response* response) {
+  if (response->sequence < headSequence_) return false;
+  const uint64_t index = response->sequence - headSequence_;
+  if (index >= slots_.size()) return false;
+  Slot& slot = slots_[index];
+  if (slot.ready) return false;
+  slot.ready = true;
+  slot.frame = std::move(response->frame);
+  memcpy(slot.frame.data() + kAgentIdOffset, &headerId_, sizeof headerId_);
+  readyBytes_ += slot.frame.size();
+  return true;
+}
+
+void Connection::Flush() {
+  while (!slots_.empty() && slots_.front().ready) {
+    Slot slot = std::move(slots_.front());
+    slots_.pop_front();
+    ++headSequence_;
+    ++shared_->counters.framesSent;
+    outstandingBytes_ -= slot.requestBytes;
+    readyBytes_ -= slot.frame.size();
+    const bool last = slots_.empty() || !slots_.front().ready;
+    if (last && Unsent() == 0) {
+      Emit(reinterpret_cast<const uint8_t*>(slot.frame.data()), slot.frame.size());
+    } else if (!outputDead_) {
+      output_.append(slot.frame);
+      if (last && (interest_ & EPOLLOUT) == 0) Drain();
+    }
+  }
+  if (Unsent() + readyBytes_ > shared_->limits.outputBytesHard) {
+    ++shared_->counters.protocolErrors;
+    dead_ = true;
+  }
+  UpdateInterest();
+}
+
+void Connection::Kill() {
+  Flush();
+  dead_ = true;
+}
+
+bool Connection::NeedsAttention() const {
+  if (dead_) return true;
+  if (state_ == Input::kStalled) return HasPlentyOfRoom();
+  const bool ending = state_ == Input::kEnded || state_ == Input::kFailed;
+  return ending && (outputDead_ || (slots_.empty() && Unsent() == 0));
+}
+
+/// Sends at once if nothing waits; keeps the rest.
+void Connection::Emit(const uint8_t* data, size_t size) {
+  if (outputDead_) return;
+  size_t sent = 0;
+  if (Unsent() == 0) sent = Send(data, size);
+  if (sent < size && !outputDead_) output_.append(reinterpret_cast<const char*>(data) + sent, size - sent);
+}
+
+void Connection::Drain() {
+  if (Unsent() == 0) return;
+  outputStart_ += Send(reinterpret_cast<const uint8_t*>(output_.data()) + outputStart_, Unsent());
+  Compact(&output_, &outputStart_);
+}
+
+size_t Connection::Send(const uint8_t* data, size_t size) {
+  for (;;) {
+    const ssize_t n = send(fd_.Get(), data, size, MSG_NOSIGNAL);
+    if (n >= 0) {
+      shared_->counters.bytesSent += static_cast<uint64_t>(n);
+      return static_cast<size_t>(n);
+    }
+    if (errno == EINTR) continue;
+    // A peer that reads no more may still have sent requests; reading goes on to its end.
+    if (errno != EAGAIN) DropOutput();
+    return 0;
+  }
+}
+
+void Connection::DropOutput() {
+  outputDead_ = true;
+  ClearBuffer(&output_, &outputStart_);
+}
+
+/// Wire thread: draws the consequences of what has just happened.
+void Connection::Settle() {
+  if (state_ == Input::kStalled) Resume();
+  if (dead_) return;
+  const bool allSent = slots_.empty() && Unsent() == 0;
+  if (state_ == Input::kEnded && (allSent || outputDead_)) {
+    dead_ = true;
+  } else if (state_ == Input::kFailed && outputDead_) {
+    dead_ = true;
+  } else if (state_ == Input::kFailed && allSent) {
+    shutdown(fd_.Get(), SHUT_WR);
+    state_ = Input::kLingering;
+    endMs_ = NowMs() + shared_->limits.lingerMs;
+  }
+  if (!dead_) UpdateInterest();
+}
+
+void Connection::UpdateInterest() {
+  if (!registered_) return;
+  uint32_t interest = 0;
+  if (state_ == Input::kReading || state_ == Input::kLingering) interest |= EPOLLIN;
+  if (Unsent() > 0) interest |= EPOLLOUT;
+  if (interest == interest_) return;
+  epoll_event event = {};
+  event.events = interest_ = interest;
+  event.data.ptr = static_cast<Source*>(this);
+  epoll_ctl(shared_->epollFd, EPOLL_CTL_MOD, fd_.Get(), &event);
+}
+
+uint64_t Connection::DeadlineMs() const {
+  const Limits& limits = shared_->limits;
+  if (state_ == Input::kFailed || state_ == Input::kLingering) return endMs_;
+  if (state_ != Input::kReading || Stored() == 0) return 0;
+  return std::min(lastByteMs_ + limits.frameSilenceMs, frameSinceMs_ + limits.frameTotalMs);
+}
+
+void Connection::OnDeadline() {
+  if (state_ != Input::kReading) {
+    dead_ = true;
+    return;
+  }
+  Frame frame;
+  ScanFrame(reinterpret_cast<const uint8_t*>(input_.data()) + inputStart_, Stored(), &frame);
+  Fail(frame.opcode, "PROTOCOL", "frame was not completed in time");
+  Settle();
+}
+
+uint64_t Connection::TakeNativeCount() {
+  const uint64_t count = nativeCount_;
+  nativeCount_ = 0;
+  return count;
+}
+
+}  // namespace clove::wire
