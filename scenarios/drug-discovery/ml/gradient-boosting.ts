@@ -23,7 +23,7 @@ export class GradientBoosting implements Classifier {
   }
 
   fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void {
-    const labels = gatherLabels(x, y, trainRows);
+    const labels = gatherLabels(y, trainRows);
     const { nEstimators, learningRate, subsample } = this.parameters;
     const rows = labels.length;
     const limits: GrowLimits = this.parameters;

@@ -64,6 +64,25 @@ describe.each(MODEL_NAMES)('%s', (name) => {
     ).toThrow(refused('not 0 or 1'));
   });
 
+  it('refuses to predict before it was fitted, or what it was not fitted to', () => {
+    const { x, y } = inputOf('bits');
+    const model = createClassifier(name, {}, 1);
+    expect(() => model.predict(x, TEST_ROWS)).toThrow(refused('not fitted'));
+    model.fit(x, y, TRAIN_ROWS);
+    expect(() => model.predict(inputOf('dense').x, TEST_ROWS)).toThrow(refused('6 columns of dense'));
+    expect(() => model.predictProbability(x, Int32Array.of(-1))).toThrow(refused('row -1'));
+  });
+
+  it('refuses a matrix that is shorter than it says and bits beyond its columns', () => {
+    const y = Uint8Array.of(0, 1);
+    const rows = Int32Array.of(0, 1);
+    const model = createClassifier(name, {}, 1);
+    const short = { kind: 'bits', rows: 2, columns: 33, words: new Uint32Array(3) } as const;
+    expect(() => model.fit(short, y, rows)).toThrow(refused('2 × 2 entries'));
+    const stray = { kind: 'bits', rows: 2, columns: 33, words: Uint32Array.of(0, 1, 0, 2) } as const;
+    expect(() => model.fit(stray, y, rows)).toThrow(refused('row 1 has bits beyond its 33 columns'));
+  });
+
   it('refuses numbers that are not finite', () => {
     const values = Float64Array.of(1, 2, Number.NaN, 4);
     const x = { kind: 'dense', rows: 2, columns: 2, values } as const;

@@ -1,3 +1,4 @@
+import { CheckedClassifier } from './checked-classifier.ts';
 import { GradientBoosting } from './gradient-boosting.ts';
 import { LogisticRegression } from './logistic-regression.ts';
 import { resolveParameters } from './parameters.ts';
@@ -28,6 +29,10 @@ export {
  * every run. Throws CONFIG for a parameter the model has not or a value out of range.
  */
 export function createClassifier(model: ModelName, parameters: ModelParameters, seed: number): Classifier {
+  return new CheckedClassifier(createLearner(model, parameters, seed));
+}
+
+function createLearner(model: ModelName, parameters: ModelParameters, seed: number): Classifier {
   switch (model) {
     case 'random_forest':
       return new RandomForest(resolveParameters(model, parameters), seed);

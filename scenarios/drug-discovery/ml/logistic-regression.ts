@@ -21,7 +21,7 @@ export class LogisticRegression implements Classifier {
   }
 
   fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void {
-    const labels = gatherLabels(x, y, trainRows);
+    const labels = gatherLabels(y, trainRows);
     const design = designOf(x, trainRows);
     const { weights, gradient, steps } = minimise(design, labels, this.parameters);
     const converged = gradient <= this.parameters.tol;

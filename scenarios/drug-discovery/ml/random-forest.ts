@@ -55,7 +55,7 @@ export class RandomForest implements Classifier {
   }
 
   fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void {
-    const labels = gatherLabels(x, y, trainRows);
+    const labels = gatherLabels(y, trainRows);
     const tries = columnsToTry(this.parameters.maxFeatures, x.columns);
     const { minSamplesLeaf } = this.parameters;
     const splitter: Splitter =

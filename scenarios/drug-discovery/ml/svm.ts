@@ -33,9 +33,9 @@ export class SupportVectorMachine implements Classifier {
     this.seed = seed;
   }
 
-  /** Besides what every `fit` throws: CONFIG when the kernel matrix of the rows would not fit 400 MiB. */
+  /** Throws CONFIG when the kernel matrix of the rows would not fit 400 MiB. */
   fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void {
-    const labels = gatherLabels(x, y, trainRows);
+    const labels = gatherLabels(y, trainRows);
     const kernelBytes = 4 * trainRows.length ** 2;
     if (kernelBytes > MAX_KERNEL_BYTES) {
       throw new CloveError(

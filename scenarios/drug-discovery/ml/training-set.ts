@@ -1,35 +1,8 @@
-import { CloveError } from '../../../errors/index.ts';
 import type { FeatureMatrix } from './types.ts';
 
-/**
- * Checks what every learner relies on and gathers the labels of the training rows, in their order.
- * Throws CONFIG for rows out of range, labels other than 0 and 1, a single class, or values that are not finite.
- */
-export function gatherLabels(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): Uint8Array {
-  if (y.length !== x.rows)
-    throw new CloveError('CONFIG', `${x.rows} rows of features but ${y.length} labels`);
-  const labels = new Uint8Array(trainRows.length);
-  let positives = 0;
-  for (let i = 0; i < trainRows.length; i++) {
-    const row = trainRows[i]!;
-    const label = y[row];
-    if (label === undefined)
-      throw new CloveError('CONFIG', `training row ${row} is not one of the ${x.rows} rows`);
-    if (label > 1) throw new CloveError('CONFIG', `the label of row ${row} is ${label}, not 0 or 1`);
-    if (x.kind === 'dense') {
-      for (let at = row * x.columns; at < (row + 1) * x.columns; at++) {
-        if (!Number.isFinite(x.values[at])) {
-          throw new CloveError('CONFIG', `row ${row}, column ${at - row * x.columns} is ${x.values[at]}`);
-        }
-      }
-    }
-    labels[i] = label;
-    positives += label;
-  }
-  if (positives === 0 || positives === labels.length) {
-    throw new CloveError('CONFIG', `all ${labels.length} training rows are of one class`);
-  }
-  return labels;
+/** The labels of the training rows, in their order. */
+export function gatherLabels(y: Uint8Array, trainRows: Int32Array): Uint8Array {
+  return Uint8Array.from(trainRows, (row) => y[row]!);
 }
 
 /** The columns set in each row: those of row i are `columns[offsets[i] … offsets[i + 1]]`, ascending. */

@@ -18,10 +18,11 @@ export interface Classifier {
   /** What the last `fit` could not do as asked, such as not converging within `maxIter`. */
   readonly warnings: readonly string[];
   /**
-   * Learns from `trainRows` only; a row may not be listed twice.
-   * Throws CONFIG when the rows hold fewer than two classes or a value is not finite.
+   * Learns from `trainRows` only. Throws CONFIG when they hold fewer than two classes, are not rows of the matrix, or
+   * carry labels other than 0 and 1, values that are not finite or bits beyond the columns.
    */
   fit(x: FeatureMatrix, y: Uint8Array, trainRows: Int32Array): void;
+  /** Throws CONFIG before `fit`, and for rows or a matrix that do not go with what it was fitted to. */
   predictProbability(x: FeatureMatrix, rows: Int32Array): Float64Array;
   /** Probability and class at the price of one pass. For an SVM the class is the sign of the decision function. */
   predict(x: FeatureMatrix, rows: Int32Array): Prediction;
