@@ -17,8 +17,7 @@ export function parseFaults(text: string): FaultPlan {
   for (const part of text.split(',').map((item) => item.trim())) {
     if (part === '') continue;
     const [kind, value, ...rest] = part.split('=').map((item) => item.trim());
-    if (!FAULT_KINDS.includes(kind as FaultKind) || rest.length > 0)
-      throw usage(`unknown fault "${part}"`);
+    if (!FAULT_KINDS.includes(kind as FaultKind) || rest.length > 0) throw usage(`unknown fault "${part}"`);
     const name = kind as FaultKind;
     if (plan[name] !== undefined) throw usage(`"${name}" is given twice`);
     const probability = value === undefined || value === '' ? Number.NaN : Number(value);
@@ -31,7 +30,9 @@ export function parseFaults(text: string): FaultPlan {
 }
 
 function usage(problem: string): CloveError {
-  return new CloveError('USAGE', `faults: ${problem}`, { hint: 'Write for example crash=0.05,hang=0.02,leak=0.02.' });
+  return new CloveError('USAGE', `faults: ${problem}`, {
+    hint: 'Write for example crash=0.05,hang=0.02,leak=0.02.',
+  });
 }
 
 export function hasFaults(plan: FaultPlan): boolean {
@@ -42,7 +43,12 @@ export function hasFaults(plan: FaultPlan): boolean {
  * What happens to attempt number `attempt` (from 1, interrupted ones not counted) of a trial. Depends on nothing but the
  * arguments, so every runtime and every repetition of a run meets the same faults.
  */
-export function drawFault(plan: FaultPlan, seed: number, trialKey: string, attempt: number): FaultDraw | null {
+export function drawFault(
+  plan: FaultPlan,
+  seed: number,
+  trialKey: string,
+  attempt: number,
+): FaultDraw | null {
   if (!hasFaults(plan)) return null;
   const stream = new Luck(seed).stream(`faults/${trialKey}/${attempt}`);
   const point = stream.next();

@@ -19,7 +19,9 @@ export function scenarioNames(): string[] {
 export async function loadScenario(name: string): Promise<Scenario> {
   const names = scenarioNames();
   if (!names.includes(name))
-    throw new CloveError('USAGE', `there is no scenario "${name}"`, { hint: `There are: ${names.join(', ')}.` });
+    throw new CloveError('USAGE', `there is no scenario "${name}"`, {
+      hint: `There are: ${names.join(', ')}.`,
+    });
   const url = pathToFileURL(join(FOLDER, name, `scenario${EXTENSION}`));
   const module: { default: Scenario } = await import(url.href);
   return module.default;

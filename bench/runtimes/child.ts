@@ -18,7 +18,9 @@ export function startWorker(
   stdio: StdioOptions,
   context: RuntimeContext,
 ): ChildProcess {
-  const script = fileURLToPath(new URL(`../worker/${module}${extname(import.meta.filename)}`, import.meta.url));
+  const script = fileURLToPath(
+    new URL(`../worker/${module}${extname(import.meta.filename)}`, import.meta.url),
+  );
   const child = spawn(process.execPath, [script, ...args], {
     stdio,
     cwd: tmpdir(),

@@ -38,8 +38,7 @@ export function endingOf(facts: ProcessEnd): AttemptEnding {
     memorySource: memoryPeakBytes === null ? null : observed.memorySource,
   };
   const shared = { exitCode: facts.exitCode, signal: facts.signal, usage, logTail: facts.logTail };
-  if (report !== null)
-    return { ...shared, end: report.end, error: report.error, result: report.result };
+  if (report !== null) return { ...shared, end: report.end, error: report.error, result: report.result };
   if (facts.stopped === 'interrupted') return { ...shared, end: 'interrupted', error: null, result: null };
   if (facts.stopped === 'timeout')
     return { ...shared, end: 'timeout', error: timeoutError(usage.wallMs), result: null };
@@ -48,7 +47,10 @@ export function endingOf(facts: ProcessEnd): AttemptEnding {
 }
 
 export function timeoutError(wallMs: number): ErrorData {
-  return new CloveError('TIMEOUT', `the trial was still running after ${Math.round(wallMs)} ms and was ended`).toJSON();
+  return new CloveError(
+    'TIMEOUT',
+    `the trial was still running after ${Math.round(wallMs)} ms and was ended`,
+  ).toJSON();
 }
 
 function crashError(facts: ProcessEnd): ErrorData {

@@ -1,6 +1,6 @@
 /**
  * A small process that outlives the bench by a moment: it is told which process groups the bench has started, and kills what
- * is left of them when the bench's end of the pipe closes, however the bench ended.
+ * is left of them, and removes the bench's temporary folder, when the bench's end of the pipe closes, however the bench ended.
  */
 import { spawn } from 'node:child_process';
 import { extname } from 'node:path';
@@ -9,6 +9,9 @@ import { processStartTicks } from '../measure/proc.ts';
 import type { ProcessGuard } from './runtime.ts';
 
 export interface Guardian extends ProcessGuard {
+  /** A folder that is removed with the rest. */
+  addDirectory(path: string): void;
+  /** Kills and removes what is left, and ends. */
   close(): Promise<void>;
 }
 
@@ -27,8 +30,10 @@ export function startGuardian(): Guardian {
       const start = processStartTicks(pid);
       if (start !== null) child.stdin.write(`+${pid} ${start}\n`);
     },
+    addDirectory: (path) => void child.stdin.write(`d${path}\n`),
     remove: (pid) => void child.stdin.write(`-${pid}\n`),
     close() {
+      child.ref();
       child.stdin.end();
       return ended;
     },

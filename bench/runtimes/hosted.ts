@@ -2,7 +2,7 @@
  * Runtimes `thread` and `sequential`: one host process runs many trials. What ends the host ends every trial in it; the host is
  * then started again, and the loss is counted.
  */
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { CloveError, type ErrorData, errorToData } from '../../errors/index.ts';
 import { machineMemory, peakResidentBytes, residentBytes } from '../measure/proc.ts';
 import type { AttemptEnd } from '../types.ts';
@@ -27,7 +27,9 @@ interface Pending {
   finish(ending: AttemptEnding): void;
 }
 
-type EndCause = { readonly kind: 'memory' | 'interrupted' } | { readonly kind: 'timeout'; readonly id: number };
+type EndCause =
+  | { readonly kind: 'memory' | 'interrupted' }
+  | { readonly kind: 'timeout'; readonly id: number };
 
 interface Host {
   readonly child: ChildProcess;
@@ -115,7 +117,11 @@ export function createHostedRuntime(name: 'thread' | 'sequential', context: Runt
         exitCode,
         signal,
         error: endError(end, wallMs, ended.pending.size, signal),
-        usage: { ...emptyUsage(wallMs), memoryPeakBytes: ended.peakBytes || null, memorySource: ended.peakBytes ? 'shared' : null },
+        usage: {
+          ...emptyUsage(wallMs),
+          memoryPeakBytes: ended.peakBytes || null,
+          memorySource: ended.peakBytes ? 'shared' : null,
+        },
         logTail: ended.logTail(),
         result: null,
       });
@@ -196,13 +202,7 @@ export function createHostedRuntime(name: 'thread' | 'sequential', context: Runt
   };
 }
 
-const HOST_STDIO = ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'] as const satisfies readonly string[] as unknown as [
-  'ignore',
-  'pipe',
-  'pipe',
-  'pipe',
-  'ipc',
-];
+const HOST_STDIO: StdioOptions = ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'];
 
 function send(host: Host, message: ToHost): void {
   // A channel that is closed already is followed by 'close', which ends the attempt.
@@ -233,7 +233,8 @@ function blame(pending: ReadonlyMap<number, Pending>, cause: EndCause | null): M
   const ids = [...pending.keys()];
   if (cause?.kind === 'interrupted') return new Map(ids.map((id) => [id, 'interrupted']));
   if (cause?.kind === 'timeout') return new Map([[cause.id, 'timeout']]);
-  const [end, fault] = cause?.kind === 'memory' ? (['oom', 'leak'] as const) : (['crashed', 'crash'] as const);
+  const [end, fault] =
+    cause?.kind === 'memory' ? (['oom', 'leak'] as const) : (['crashed', 'crash'] as const);
   const culprits = ids.filter((id) => {
     const one = pending.get(id);
     return one?.announced && one.request.fault?.kind === fault;
@@ -242,7 +243,12 @@ function blame(pending: ReadonlyMap<number, Pending>, cause: EndCause | null): M
   return ids.length === 1 ? new Map([[ids[0] as number, end]]) : new Map();
 }
 
-function describeEnd(cause: EndCause | null, exitCode: number | null, signal: string | null, running: number): string {
+function describeEnd(
+  cause: EndCause | null,
+  exitCode: number | null,
+  signal: string | null,
+  running: number,
+): string {
   const why =
     cause?.kind === 'memory'
       ? `ended by the bench at ${HOST_MEMORY_SHARE * 100} % of the machine's memory`
@@ -256,7 +262,8 @@ function describeEnd(cause: EndCause | null, exitCode: number | null, signal: st
 
 function endError(end: AttemptEnd, wallMs: number, running: number, signal: string | null): ErrorData | null {
   if (end === 'timeout') return timeoutError(wallMs);
-  if (end === 'crashed') return new CloveError('INTERNAL', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
+  if (end === 'crashed')
+    return new CloveError('INTERNAL', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
   if (end !== 'collateral') return null;
   return new CloveError(
     'INTERNAL',
@@ -296,7 +303,11 @@ function lostEnding(
     exitCode: null,
     signal: null,
     error: timedOut ? timeoutError(wallMs) : message.error,
-    usage: { ...emptyUsage(wallMs), memoryPeakBytes: host.peakBytes || null, memorySource: host.peakBytes ? 'shared' : null },
+    usage: {
+      ...emptyUsage(wallMs),
+      memoryPeakBytes: host.peakBytes || null,
+      memorySource: host.peakBytes ? 'shared' : null,
+    },
     logTail: host.logTail(),
     result: null,
   };

@@ -24,7 +24,12 @@ export function createProcessRuntime(context: RuntimeContext): Runtime {
       return infrastructureEnding(error, monotonicMs() - startedAtMs);
     }
     live.add(pid);
-    const [stdin, stdout, stderr, answer] = child.stdio as unknown as [Writable, Readable, Readable, Readable];
+    const [stdin, stdout, stderr, answer] = child.stdio as unknown as [
+      Writable,
+      Readable,
+      Readable,
+      Readable,
+    ];
     const logTail = tailOf(stdout, stderr);
     const chunks: Buffer[] = [];
     answer.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -77,8 +82,7 @@ export function createProcessRuntime(context: RuntimeContext): Runtime {
   return {
     name: 'process',
     isolation: [],
-    start: (request) =>
-      start(request).catch((error) => infrastructureEnding(errorToData(error), 0)),
+    start: (request) => start(request).catch((error) => infrastructureEnding(errorToData(error), 0)),
     memoryBytes: () => [...live].reduce((sum, pid) => sum + (residentBytes(pid) ?? 0), 0),
     close: async () => {},
   };

@@ -1,8 +1,9 @@
-/** Main module of the guardian: "+PID START" and "-PID" lines on standard input; at its end, what is left is killed. */
-import { readSync } from 'node:fs';
+/** Main module of the guardian: "+PID START" and "-PID" lines on standard input, "dPATH" for a folder; at its end, what is left is killed and removed. */
+import { readSync, rmSync } from 'node:fs';
 import { processStartTicks } from '../measure/proc.ts';
 
 const groups = new Map<number, string>();
+const directories: string[] = [];
 const buffer = Buffer.alloc(65536);
 let text = '';
 for (;;) {
@@ -17,6 +18,10 @@ for (;;) {
   const lines = text.split('\n');
   text = lines.pop() ?? '';
   for (const line of lines) {
+    if (line.startsWith('d')) {
+      directories.push(line.slice(1));
+      continue;
+    }
     const pid = Number.parseInt(line.slice(1), 10);
     if (line.startsWith('+')) groups.set(pid, line.split(' ')[1] ?? '');
     else groups.delete(pid);
@@ -31,3 +36,4 @@ for (const [pid, start] of groups) {
     // gone meanwhile
   }
 }
+for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });

@@ -12,7 +12,8 @@ const GIBIBYTE = 1024 ** 3;
 const overhead: Scenario = {
   name: 'overhead',
   title: 'Harness overhead',
-  description: 'Trials that do nothing (or only keep a core busy for a set time), to measure what a trial costs beyond its work.',
+  description:
+    'Trials that do nothing (or only keep a core busy for a set time), to measure what a trial costs beyond its work.',
   version: VERSION,
   worker: new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
   limits: { memoryBytes: GIBIBYTE, cpu: 1, maxPids: 32, timeoutMs: 60_000 },

@@ -1,0 +1,192 @@
+/** `bench run` and `bench resume` as functions: from a scenario to a record of its trials. Prints nothing. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CloveError } from '../errors/index.ts';
+import type { BenchListener } from './events.ts';
+import { machineFacts } from './measure/machine.ts';
+import { type BenchOptions, type ResolvedBenchOptions, resolveOptions } from './options.ts';
+import { prepareAll } from './prepare.ts';
+import { startGuardian } from './runtimes/guardian.ts';
+import type { Scenario, ScenarioPlan } from './scenario.ts';
+import { loadScenario } from './scenarios.ts';
+import { resultsFromRecords, writeResults } from './store/results.ts';
+import { makeRunId } from './store/runs.ts';
+import { type RunDefinition, SCHEMA_VERSION } from './store/schema.ts';
+import { RunStore } from './store/store.ts';
+import type { Preparation, RunResults, Trial } from './types.ts';
+import { workOn } from './work.ts';
+
+export interface BenchRun {
+  readonly runDirectory: string;
+  readonly results: RunResults;
+}
+
+/**
+ * Runs a scenario's grid. Resolves also when `signal` stopped it (status 'interrupted'). Throws USAGE, CONFIG, DATA_MISSING …
+ * before anything runs; a failure of the bench itself later leaves a record that can be resumed.
+ */
+export async function runBench(options: BenchOptions, listener: BenchListener = () => {}): Promise<BenchRun> {
+  const resolved = resolveOptions(options);
+  const openedAtMs = performance.now();
+  const startedAt = new Date();
+  const machine = await machineFacts();
+  const { plan, trials, preparations } = await planTrials(resolved.scenario, resolved, listener);
+  const runId = makeRunId(resolved.scenario.name, startedAt);
+  const definition = define(resolved, plan, { runId, startedAt: startedAt.toISOString(), machine });
+  const store = RunStore.create(join(resolved.runsDirectory, runId), definition, trials);
+  store.putFact('preparations', preparations);
+  if (plan.notices.length > 0) store.putFact('notices', plan.notices);
+  return await work(store, plan, resolved.scenario, { ...resolved, openedAtMs, resumed: false }, listener);
+}
+
+export interface ResumeOptions {
+  readonly kernelSocket?: string | null;
+  readonly signal?: AbortSignal;
+  /** The scenario, when it is not one that comes with Clove. */
+  readonly scenario?: Scenario;
+}
+
+/**
+ * Goes on with a run that was interrupted or killed: what completed stays, what was under way is made again.
+ * Throws RUN_NOT_FOUND, RUN_BUSY, CONFIG when the scenario or its data are no longer those the run began with.
+ */
+export async function resumeBench(
+  runDirectory: string,
+  options: ResumeOptions = {},
+  listener: BenchListener = () => {},
+): Promise<BenchRun> {
+  const openedAtMs = performance.now();
+  const store = RunStore.open(runDirectory);
+  const { definition, trials: recorded, facts } = store.records();
+  let plan: ScenarioPlan;
+  let scenario: Scenario;
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    scenario = options.scenario ?? (await loadScenario(definition.scenario.name));
+    const planned = await planTrials(
+      scenario,
+      { ...definition.scenarioOptions, seed: definition.seed, signal },
+      listener,
+    );
+    plan = planned.plan;
+    requireSame(recorded, planned.trials, runDirectory);
+    const interrupted = store.closeOpenAttempts();
+    if (facts.status !== 'complete') {
+      const lost = interrupted === 1 ? 'one attempt was' : `${interrupted} attempts were`;
+      store.putFact('notices', [
+        ...facts.notices,
+        `Resumed at ${new Date().toISOString()}${interrupted > 0 ? `; ${lost} under way when the run stopped and made again` : ''}.`,
+      ]);
+    }
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+  const choice = { kernelSocket: options.kernelSocket ?? null, signal, openedAtMs, resumed: true };
+  return await work(store, plan, scenario, choice, listener);
+}
+
+async function planTrials(
+  scenario: Scenario,
+  options: RunDefinition['scenarioOptions'] & { readonly seed: number; readonly signal: AbortSignal },
+  listener: BenchListener,
+): Promise<{ plan: ScenarioPlan; trials: readonly Trial[]; preparations: readonly Preparation[] }> {
+  const { quick, size, seed, dataDirectory, cacheDirectory, set } = options;
+  const plan = await scenario.plan({ quick, size, seed, dataDirectory, cacheDirectory, set });
+  const tasks = plan.prepare;
+  listener({ kind: 'prepare', tasks: tasks.length, cached: tasks.filter((task) => task.cached).length });
+  const preparations = await prepareAll(tasks, {
+    cacheDirectory,
+    signal: options.signal,
+    onDone: (preparation, done) => {
+      const description = scenario.describePreparation?.(preparation) ?? preparation.name;
+      listener({ kind: 'prepared', preparation, description, done, tasks: tasks.length });
+    },
+  });
+  const trials = await plan.trials();
+  if (trials.length === 0) throw new CloveError('CONFIG', `the scenario ${scenario.name} has no trials`);
+  return { plan, trials, preparations };
+}
+
+function define(
+  options: ResolvedBenchOptions,
+  plan: ScenarioPlan,
+  run: Pick<RunDefinition, 'runId' | 'startedAt' | 'machine'>,
+): RunDefinition {
+  const { scenario } = options;
+  const { name, title, version, description } = scenario;
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    ...run,
+    scenario: { name, title, version, description },
+    runtimes: options.runtimes,
+    parallel: options.parallel,
+    adaptive: options.adaptive,
+    blocks: options.blocks,
+    maxAttempts: options.maxAttempts,
+    seed: options.seed,
+    faults: options.faults,
+    limits: { ...scenario.limits, timeoutMs: options.timeoutMs },
+    coverageFloor: options.coverageFloor,
+    command: options.command,
+    presentation: scenario.presentation,
+    scenarioOptions: {
+      quick: options.quick,
+      size: options.size,
+      dataDirectory: options.dataDirectory,
+      cacheDirectory: options.cacheDirectory,
+      set: options.set,
+    },
+    resolved: plan.resolved,
+    provenance: plan.provenance(),
+  };
+}
+
+async function work(
+  store: RunStore,
+  plan: ScenarioPlan,
+  scenario: Scenario,
+  options: {
+    readonly kernelSocket: string | null;
+    readonly signal: AbortSignal;
+    readonly openedAtMs: number;
+    readonly resumed: boolean;
+  },
+  listener: BenchListener,
+): Promise<BenchRun> {
+  const guardian = startGuardian();
+  const scratchDirectory = mkdtempSync(join(tmpdir(), 'clove-bench-'));
+  guardian.addDirectory(scratchDirectory);
+  try {
+    const finished = await workOn(store, {
+      worker: scenario.worker,
+      readOnlyPaths: plan.readOnlyPaths,
+      kernelSocket: options.kernelSocket,
+      signal: options.signal,
+      resumed: options.resumed,
+      clockOffsetMs: store.lastActivityMs() - options.openedAtMs,
+      scratchDirectory,
+      guardian,
+      listener,
+    });
+    store.putFact('status', finished ? 'complete' : 'interrupted');
+    store.putFact('finishedAt', new Date().toISOString());
+  } catch (error) {
+    store.putFact('status', 'interrupted');
+    throw error;
+  } finally {
+    await guardian.close();
+    writeResults(store.directory, resultsFromRecords(store.records()));
+    store.close();
+  }
+  return { runDirectory: store.directory, results: resultsFromRecords(RunStore.read(store.directory)) };
+}
+
+function requireSame(recorded: readonly Trial[], planned: readonly Trial[], runDirectory: string): void {
+  const keys = (trials: readonly Trial[]) => trials.map((trial) => `${trial.id} ${trial.key}`).join('\n');
+  if (keys(recorded) === keys(planned)) return;
+  throw new CloveError('CONFIG', `the scenario or its data have changed since ${runDirectory} was begun`, {
+    hint: 'Its results stay readable; start a new run for the new trials.',
+  });
+}

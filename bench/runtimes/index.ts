@@ -1,0 +1,31 @@
+import type { RuntimeName } from '../types.ts';
+import { createHostedRuntime } from './hosted.ts';
+import { createProcessRuntime } from './process.ts';
+import type { Runtime, RuntimeContext } from './runtime.ts';
+
+export const RUNTIME_NAMES: readonly RuntimeName[] = ['clove', 'process', 'thread', 'sequential'];
+
+export interface RuntimeChoice {
+  /** Socket of a kernel that runs already; null = a private one of the bench's own. Only for `clove`. */
+  readonly kernelSocket: string | null;
+}
+
+/** Throws SANDBOX_UNAVAILABLE, SETUP_FAILED, UNREACHABLE when the runtime cannot be had. */
+export async function createRuntime(
+  name: RuntimeName,
+  context: RuntimeContext,
+  choice: RuntimeChoice,
+): Promise<Runtime> {
+  switch (name) {
+    case 'clove': {
+      // Loaded on demand: the kernel is of no use to the other runtimes.
+      const { createCloveRuntime } = await import('./clove.ts');
+      return await createCloveRuntime(context, choice);
+    }
+    case 'process':
+      return createProcessRuntime(context);
+    case 'thread':
+    case 'sequential':
+      return createHostedRuntime(name, context);
+  }
+}

@@ -1,0 +1,60 @@
+/** results.json: a function of the run's record, so it can be had at any time, also of a run that is not finished. */
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { summarise } from '../measure/summary.ts';
+import { outcomesOf, verdictOf } from '../outcome.ts';
+import type { RunResults } from '../types.ts';
+import { type RunRecords, RunStore } from './store.ts';
+
+/** Throws RUN_NOT_FOUND. */
+export function resultsOf(runDirectory: string): RunResults {
+  return resultsFromRecords(RunStore.read(runDirectory));
+}
+
+export function resultsFromRecords(records: RunRecords): RunResults {
+  const { definition, facts, segments, samples, hostCrashes } = records;
+  const trials = outcomesOf(records.trials, definition.runtimes, records.attempts, definition.maxAttempts);
+  const primary = definition.runtimes[0];
+  return {
+    schemaVersion: 1,
+    runId: definition.runId,
+    scenario: definition.scenario,
+    provenance: definition.provenance,
+    status: facts.status,
+    startedAt: definition.startedAt,
+    finishedAt: facts.finishedAt,
+    wallMs: segments.reduce((sum, segment) => sum + segment.lastMs - segment.startedAtMs, 0),
+    seed: definition.seed,
+    options: { ...definition.resolved, parallel: definition.parallel, blocks: definition.blocks },
+    faults: definition.faults,
+    command: definition.command,
+    machine: definition.machine,
+    isolation: facts.isolation,
+    preparations: facts.preparations,
+    verdict: verdictOf(trials, primary ?? 'clove', definition.coverageFloor, facts.status === 'complete'),
+    runtimes: definition.runtimes.map((runtime) =>
+      summarise({
+        runtime,
+        parallel: runtime === 'sequential' ? 1 : definition.parallel,
+        cores: definition.machine.cores,
+        outcomes: trials,
+        segments,
+        samples,
+        hostCrashes,
+      }),
+    ),
+    trials,
+    load: samples,
+    notices: facts.notices,
+    presentation: definition.presentation,
+  };
+}
+
+/** Replaces results.json at once: a reader sees the old file or the new one. Returns its path. */
+export function writeResults(runDirectory: string, results: RunResults): string {
+  const path = join(runDirectory, 'results.json');
+  const partial = `${path}.${process.pid}.tmp`;
+  writeFileSync(partial, `${JSON.stringify(results, null, 1)}\n`);
+  renameSync(partial, path);
+  return path;
+}
