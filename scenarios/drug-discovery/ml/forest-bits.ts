@@ -1,5 +1,5 @@
+import type { Node, Samples, Splitter } from './forest-splitter.ts';
 import { identity, type Random } from './random.ts';
-import type { Node, Samples, Splitter } from './random-forest.ts';
 import { type ColumnBits, columnBits } from './training-set.ts';
 import type { FeatureMatrix } from './types.ts';
 

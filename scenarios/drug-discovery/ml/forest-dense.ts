@@ -1,6 +1,6 @@
 import { EQUAL_WITHIN, type RankedColumns, rankColumns, thresholdBetween } from './dense-columns.ts';
+import type { Node, Samples, Splitter } from './forest-splitter.ts';
 import { identity, type Random } from './random.ts';
-import type { Node, Samples, Splitter } from './random-forest.ts';
 import type { FeatureMatrix } from './types.ts';
 
 /**

@@ -25,8 +25,12 @@ export {
 } from './types.ts';
 
 /**
- * A learner with the semantics of its scikit-learn namesake. The same seed, parameters and rows give the same bits on
- * every run. Throws CONFIG for a parameter the model has not or a value out of range.
+ * A learner with the semantics of its scikit-learn namesake, up to what chance decides there and here by different
+ * generators: a forest's samples and columns, equally good columns in boosting, the folds behind an SVM's probabilities.
+ * Logistic regression goes to the true optimum, where scikit-learn's default solver stops close to it.
+ *
+ * The same seed, parameters and rows give the same bits on every run. Throws CONFIG for a parameter the model has not or
+ * a value out of range.
  */
 export function createClassifier(model: ModelName, parameters: ModelParameters, seed: number): Classifier {
   return new CheckedClassifier(createLearner(model, parameters, seed));

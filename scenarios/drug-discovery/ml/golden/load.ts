@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ClassificationMetrics } from '../metrics.ts';
+import type { ModelName } from '../types.ts';
 
 /** What make_golden.py wrote; parameters are in scikit-learn's own spelling. */
 export interface SyntheticGolden {
@@ -58,6 +59,26 @@ export interface MetricsGolden {
   }[];
 }
 
+/**
+ * scikit-learn on the real data: `mean` and `sd` of the test AUC-ROC over `seeds` stratified 70/10/20 splits, one cell
+ * per data set, features (morgan, maccs, descriptors) and model, with the spec's hyper-parameters.
+ */
+export interface RealDataGolden {
+  readonly seeds: number;
+  readonly datasets: Readonly<
+    Record<string, { readonly rows: number; readonly positives: number; readonly dropped: number }>
+  >;
+  readonly testAucRoc: readonly {
+    readonly dataset: 'hERG' | 'AMES' | 'BBBP' | 'ClinTox';
+    readonly features: 'morgan' | 'maccs' | 'descriptors';
+    readonly model: ModelName;
+    readonly mean: number;
+    readonly sd: number;
+    /** Mean accuracy over the same splits. */
+    readonly accuracy: number;
+  }[];
+}
+
 function load<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8')) as T;
 }
@@ -68,6 +89,10 @@ export function syntheticGolden(): SyntheticGolden {
 
 export function metricsGolden(): MetricsGolden {
   return load('./metrics.json');
+}
+
+export function realDataGolden(): RealDataGolden {
+  return load('./real-data.json');
 }
 
 /** `min_samples_leaf` → `minSamplesLeaf`. */
