@@ -1,5 +1,6 @@
 /** Works off the trials of a run that have no outcome yet, runtime by runtime in turns. */
 import { loadavg } from 'node:os';
+import { join } from 'node:path';
 import { Admission, type Refusal } from './admission.ts';
 import type { BenchListener } from './events.ts';
 import { startSampler } from './measure/sampler.ts';
@@ -73,6 +74,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
         limits: definition.limits,
         parallel: definition.parallel,
         readOnlyPaths: options.readOnlyPaths,
+        compileCacheDirectory: join(definition.scenarioOptions.cacheDirectory, 'compile-cache'),
         scratchDirectory: options.scratchDirectory,
         guard: options.guardian,
         onHostCrash: (reason) => {

@@ -60,8 +60,7 @@ export function summarise(input: SummaryInput): RuntimeSummary {
 }
 
 /**
- * Per attempt that gave a result: `gap` = time its slot stood empty before it, since the attempt before it on that slot or the
- * segment's start; `total` = gap + what of the attempt's wall was not the trial's function.
+ * Per attempt that gave a result: `gap` = time its slot stood empty before it while it was waiting; `total` = gap + what of the attempt's wall was not the trial's function.
  */
 function overheadOf(
   attempts: readonly Attempt[],
@@ -76,7 +75,8 @@ function overheadOf(
       .sort((a, b) => a.startedAtMs - b.startedAtMs);
     for (const attempt of own) {
       const { wallMs, computeMs } = attempt.usage;
-      const gap = attempt.startedAtMs - (freeSince.get(attempt.slot) ?? segment.startedAtMs);
+      const free = attempt.startedAtMs - (freeSince.get(attempt.slot) ?? segment.startedAtMs);
+      const gap = Math.min(free, attempt.queuedMs);
       freeSince.set(attempt.slot, attempt.startedAtMs + wallMs);
       if (attempt.end !== 'completed' || computeMs === null) continue;
       gaps.push(Math.max(0, gap));

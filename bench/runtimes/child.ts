@@ -24,7 +24,7 @@ export function startWorker(
   const child = spawn(process.execPath, [script, ...args], {
     stdio,
     cwd: tmpdir(),
-    env: workerEnvironment(),
+    env: workerEnvironment(context.compileCacheDirectory),
     // A process group of its own: killed as a whole, and out of reach of the terminal's Ctrl-C.
     detached: true,
   });
@@ -37,9 +37,9 @@ export function startWorker(
 }
 
 /** Options of the bench's own Node (inspector, test runner, coverage) are not for workers. */
-export function workerEnvironment(): NodeJS.ProcessEnv {
+export function workerEnvironment(compileCacheDirectory: string): NodeJS.ProcessEnv {
   const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...env } = process.env;
-  return env;
+  return { ...env, NODE_COMPILE_CACHE: compileCacheDirectory };
 }
 
 /** Ends the worker and everything it started; the group keeps the number from being given to anybody else. */
