@@ -27,7 +27,7 @@ it('another process makes the same bits of the same seed, however warm the compi
   for (const name of [...MODEL_NAMES].reverse()) {
     for (const kind of ['bits', 'dense'] as const) {
       const { x, y } = inputOf(kind);
-      let probability = new Float64Array(0);
+      let probability: Float64Array = new Float64Array(0);
       for (let round = 0; round < 3; round++) {
         const model = createClassifier(name, {}, 42);
         model.fit(x, y, TRAIN_ROWS);
