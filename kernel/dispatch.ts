@@ -1,13 +1,10 @@
 import { CloveError, errorToData, isCloveError } from '../errors/index.ts';
-import type { WirePeer, WireRequest, WireServer } from '../native/types.ts';
+import type { WirePeer, WireRequest } from '../native/types.ts';
 import type { Agent } from './agents/agent.ts';
-import { type Caller, FIRST_CLIENT_ID } from './identity.ts';
+import type { Caller } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
-
-/** Requests of one connection that are being worked on; more are answered OVERLOAD. */
-const MAX_IN_FLIGHT = 4096;
 
 /** One connection: who it is, and what its requests are given. */
 class Connection implements SyscallContext {
@@ -15,7 +12,6 @@ class Connection implements SyscallContext {
   readonly caller: Caller;
   /** Whose counters its requests go to; null for operators. */
   readonly agent: Agent | null;
-  inFlight = 0;
   /** End of the last ordered request, while there is one. */
   tail: Promise<void> | null = null;
   closed = false;
@@ -46,13 +42,10 @@ export interface CallCounters {
   blocked: number;
 }
 
-/** What the dispatcher needs of the wire server. */
-export type Responder = Pick<WireServer, 'respond' | 'takeNativeCounts'>;
-
 export interface DispatcherOptions {
-  readonly kernel: Kernel;
+  /** Asked for when the first connection comes: the kernel holds its dispatcher, too. */
+  readonly kernel: () => Kernel;
   readonly table: ReadonlyMap<number, SyscallDefinition>;
-  readonly wire: () => Responder;
   /** Check every answer against its schema too (tests). */
   readonly checkAnswers: boolean;
 }
@@ -63,8 +56,7 @@ export interface DispatcherOptions {
  */
 export class Dispatcher {
   readonly counters: CallCounters = { served: 0, failed: 0, blocked: 0 };
-  readonly #kernel: Kernel;
-  readonly #wire: () => Responder;
+  readonly #getKernel: () => Kernel;
   readonly #checkAnswers: boolean;
   readonly #definitions: (SyscallDefinition | undefined)[] = [];
   /** Syscalls that take no request: a payload that is not JSON is as good as none. */
@@ -72,13 +64,16 @@ export class Dispatcher {
   readonly #connections = new Map<number, Connection>();
 
   constructor(options: DispatcherOptions) {
-    this.#kernel = options.kernel;
-    this.#wire = options.wire;
+    this.#getKernel = options.kernel;
     this.#checkAnswers = options.checkAnswers;
     for (const [opcode, definition] of options.table) {
       this.#definitions[opcode] = definition;
       this.#needNothing[opcode] = definition.request.safeParse(undefined).success;
     }
+  }
+
+  get #kernel(): Kernel {
+    return this.#getKernel();
   }
 
   open(connection: number, principal: number, peer: WirePeer): void {
@@ -116,7 +111,7 @@ export class Dispatcher {
 
   #takeNativeCounts(connection: Connection): void {
     if (connection.agent === null) return;
-    connection.agent.counters.syscalls += this.#wire().takeNativeCounts(connection.caller.connection);
+    connection.agent.counters.syscalls += this.#kernel.wire.takeNativeCounts(connection.caller.connection);
   }
 
   #serveOne(connection: Connection, request: WireRequest): void {
@@ -127,13 +122,9 @@ export class Dispatcher {
       if (definition === undefined) {
         throw new CloveError('UNKNOWN_SYSCALL', `unknown opcode 0x${hexByte(request.opcode)}`);
       }
-      if (connection.inFlight >= MAX_IN_FLIGHT) {
-        throw new CloveError(
-          'OVERLOAD',
-          `more than ${MAX_IN_FLIGHT} requests of this connection wait for answers`,
-        );
-      }
       this.#authorise(connection, definition);
+      // Figures of agents include what the wire server answered by itself.
+      if (definition.permission.startsWith('metrics.')) this.collectNativeCounts();
       const input = this.#parse(definition, request);
       if (definition.ordered === true) {
         this.#serveOrdered(connection, request, definition, input);
@@ -210,20 +201,15 @@ export class Dispatcher {
     definition: SyscallDefinition,
     answer: Promise<unknown>,
   ): void {
-    connection.inFlight += 1;
     answer.then(
       (value) => {
-        connection.inFlight -= 1;
         try {
           this.#answer(connection, request, definition, value);
         } catch (error) {
           this.#answerError(connection, request, definition, error);
         }
       },
-      (error: unknown) => {
-        connection.inFlight -= 1;
-        this.#answerError(connection, request, definition, error);
-      },
+      (error: unknown) => this.#answerError(connection, request, definition, error),
     );
   }
 
@@ -263,15 +249,8 @@ export class Dispatcher {
 
   #respond(connection: Connection, request: WireRequest, payload: string | Uint8Array): void {
     if (connection.closed) return;
-    this.#wire().respond(request.connection, request.sequence, request.opcode, payload);
+    this.#kernel.wire.respond(request.connection, request.sequence, request.opcode, payload);
   }
-}
-
-/** The principal of the shared socket's listener. */
-export const OPERATOR_PRINCIPAL = 0;
-
-export function isClientId(id: number): boolean {
-  return id >= FIRST_CLIENT_ID;
 }
 
 function hexByte(byte: number): string {

@@ -1,11 +1,31 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
 import type { Logger } from 'pino';
-import type { AgentTable } from './agents/table.ts';
-import type { EventBus } from './events/event-bus.ts';
-import type { Mailboxes } from './ipc/mailboxes.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import type { KernelOptions } from './options.ts';
-import type { Permissions } from './permissions/permissions.ts';
-import type { StateStore } from './state/state-store.ts';
+import { launch } from '../native/index.ts';
+import type { WireServer } from '../native/types.ts';
+import { createWireServer } from '../native/wire.ts';
+import { Launcher } from './agents/launcher.ts';
+import { OutputReader } from './agents/output.ts';
+import { Supervisor } from './agents/supervisor.ts';
+import { AgentTable } from './agents/table.ts';
+import { UidPool } from './agents/uid-pool.ts';
+import { openBoot, reconcileBoots } from './boot.ts';
+import { Dispatcher } from './dispatch.ts';
+import { EventBus } from './events/event-bus.ts';
+import { Mailboxes } from './ipc/mailboxes.ts';
+import { lockDataDirectory, lockUidBlock, UIDS_PER_KERNEL } from './locks.ts';
+import { createLog } from './log.ts';
+import { Metrics } from './metrics/metrics.ts';
+import {
+  DEFAULT_RUN_DIRECTORY,
+  type KernelOptions,
+  resolveOptions,
+  type UserKernelOptions,
+} from './options.ts';
+import { Permissions } from './permissions/permissions.ts';
+import { StateStore } from './state/state-store.ts';
+import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
 
 /** What a syscall handler sees of the kernel: its parts, by name. */
 export interface Kernel {
@@ -16,11 +36,15 @@ export interface Kernel {
   readonly startedAt: number;
   readonly log: Logger;
   readonly agents: AgentTable;
+  readonly supervisor: Supervisor;
+  readonly launcher: Launcher;
   readonly permissions: Permissions;
   readonly mailboxes: Mailboxes;
   readonly events: EventBus;
   readonly state: StateStore;
   readonly metrics: Metrics;
+  readonly dispatcher: Dispatcher;
+  readonly wire: WireServer;
   /** Tells every part that keeps things by caller id that this one will never come back. */
   release(callerId: number): void;
 }
@@ -31,4 +55,151 @@ export interface Kernel {
  */
 export interface KeepsByCaller {
   release(callerId: number): void;
+}
+
+/** A kernel that serves its socket. */
+export interface RunningKernel {
+  readonly socketPath: string;
+  readonly bootId: string;
+  readonly kernel: Kernel;
+  /**
+   * Ends all agents (at most `drainMs` by their own), then everything else: no process, socket, cgroup or folder of this
+   * boot is left. Safe to call twice.
+   */
+  close(): Promise<void>;
+}
+
+/** Builds the parts, wires them and serves. @throws ALREADY_RUNNING, SETUP_FAILED, CONFIG, DATA_CORRUPT, IO */
+export async function createKernel(userOptions: UserKernelOptions = {}): Promise<RunningKernel> {
+  const options = resolveOptions(userOptions);
+  const undo: (() => void | Promise<void>)[] = [];
+  try {
+    return await start(options, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+async function start(options: KernelOptions, undo: (() => void | Promise<void>)[]): Promise<RunningKernel> {
+  const log = createLog(options.logLevel);
+  makePrivateFolder(options.dataDirectory);
+  makePrivateFolder(options.runDirectory);
+  const dataLock = lockDataDirectory(options.dataDirectory);
+  undo.push(() => dataLock.release());
+  const uidBlock = lockUidBlock(path.join(DEFAULT_RUN_DIRECTORY, 'uids'));
+  undo.push(() => uidBlock.release());
+  await reconcileBoots(options.runDirectory, log);
+  const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'));
+  const bootId = boot.id;
+  undo.push(() => boot.remove());
+
+  const agents = new AgentTable();
+  const events = new EventBus();
+  const mailboxes = new Mailboxes();
+  const state = StateStore.open({ databasePath: path.join(options.dataDirectory, 'state.db') });
+  undo.push(() => state.close());
+  const metrics = new Metrics({ agents, cgroupParent: boot.cgroupParent });
+  const output = new OutputReader();
+  const launcher = new Launcher({
+    bootId,
+    bootDirectory: boot.directory,
+    cgroupParent: boot.cgroupParent,
+    uids: new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL),
+    output,
+    wire: () => wire,
+    launch,
+  });
+  const release = (callerId: number): void => {
+    for (const part of [mailboxes, events, state, metrics] satisfies KeepsByCaller[]) part.release(callerId);
+  };
+  const supervisor = new Supervisor({
+    agents,
+    launcher,
+    events,
+    mailboxes,
+    log,
+    maxAgents: options.maxAgents,
+    onEnded: (agent) => state.endSession(agent.id),
+    onRetired: (agent) => release(agent.id),
+  });
+  const dispatcher = new Dispatcher({
+    kernel: () => kernel,
+    table: SYSCALL_BY_OPCODE,
+    checkAnswers: options.checkAnswers,
+  });
+  const wire = createWireServer({
+    onOpen: (connection, principal, peer) => dispatcher.open(connection, principal, peer),
+    onRequests: (requests) => dispatcher.serve(requests),
+    onClose: (connection) => dispatcher.close(connection),
+  });
+  undo.push(() => wire.close());
+  const kernel: Kernel = {
+    options,
+    bootId,
+    startedAt: Date.now(),
+    log,
+    agents,
+    supervisor,
+    launcher,
+    permissions: new Permissions(),
+    mailboxes,
+    events,
+    state,
+    metrics,
+    dispatcher,
+    wire,
+    release,
+  };
+  wire.listen(options.socketPath, {
+    principal: 0,
+    mode: options.operatorUids.length > 0 ? 0o666 : 0o600,
+    uid: null,
+    gid: null,
+    // Root can do to a kernel whatever it likes anyway.
+    allowUids: [...new Set([process.geteuid?.() ?? 0, 0, ...options.operatorUids])],
+    maxConnections: options.maxConnections,
+  });
+  log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
+  return new Running(kernel, [
+    () => supervisor.close(options.drainMs),
+    () => dispatcher.closeAll(),
+    () => wire.close(),
+    () => output.close(),
+    () => state.close(),
+    () => boot.remove(),
+    () => uidBlock.release(),
+    () => dataLock.release(),
+  ]);
+}
+
+class Running implements RunningKernel {
+  readonly kernel: Kernel;
+  readonly socketPath: string;
+  readonly bootId: string;
+  readonly #steps: readonly (() => void | Promise<void>)[];
+  #closed: Promise<void> | null = null;
+
+  constructor(kernel: Kernel, steps: readonly (() => void | Promise<void>)[]) {
+    this.kernel = kernel;
+    this.socketPath = kernel.options.socketPath;
+    this.bootId = kernel.bootId;
+    this.#steps = steps;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.kernel.log.info('kernel is stopping');
+    for (const step of this.#steps) await step();
+    this.kernel.log.info('kernel has stopped');
+  }
+}
+
+function makePrivateFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
 }

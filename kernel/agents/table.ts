@@ -25,6 +25,12 @@ export class AgentTable {
     this.#liveByName.set(agent.name, agent);
   }
 
+  /** Forgets an agent that never ran. */
+  remove(agent: Agent): void {
+    this.#live.delete(agent.id);
+    if (this.#liveByName.get(agent.name) === agent) this.#liveByName.delete(agent.name);
+  }
+
   /** Moves an agent that will not come back to the remembered ones. */
   retire(agent: Agent): void {
     if (!this.#live.delete(agent.id)) return;

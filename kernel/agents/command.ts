@@ -1,0 +1,34 @@
+import type { LaunchPlan } from './agent.ts';
+import { INSIDE_PATH } from './interpreter.ts';
+import { resolveIsolation } from './isolation.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
+import { INSIDE_HOME, SETUP_TIMEOUT_MS } from './plan.ts';
+
+/** A default sandbox for one command of an operator: no network, no socket, nothing mounted. */
+export function commandPlan(argv: readonly string[], cwd: string | null, sandboxOff: boolean): LaunchPlan {
+  const isolation = resolveIsolation(null, DEFAULT_LIMITS, 'none', !sandboxOff);
+  return {
+    name: 'exec',
+    sandbox: {
+      argv,
+      env: {
+        PATH: isolation.ownFiles ? INSIDE_PATH : (process.env.PATH ?? INSIDE_PATH),
+        HOME: isolation.ownFiles ? INSIDE_HOME : '/tmp',
+        LANG: 'C.UTF-8',
+      },
+      cwd: cwd ?? (isolation.ownFiles ? INSIDE_HOME : '/'),
+      limits: DEFAULT_LIMITS,
+      mounts: [],
+      network: 'none',
+      profile: isolation.profile,
+      require: isolation.require,
+      disable: isolation.disable,
+      faultStep: null,
+      faultErrno: 0,
+      setupTimeoutMs: SETUP_TIMEOUT_MS,
+    },
+    stdin: null,
+    timeoutMs: null,
+    logBytes: 0,
+  };
+}

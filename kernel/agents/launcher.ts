@@ -1,0 +1,154 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import type { Sandbox, SandboxSpec, WireServer } from '../../native/types.ts';
+import type { Agent, LaunchPlan } from './agent.ts';
+import { feedStdin, type OutputReader } from './output.ts';
+import { stageSdk } from './sdk-stage.ts';
+import type { UidPool } from './uid-pool.ts';
+
+/** Connections one agent may hold. */
+const AGENT_CONNECTIONS = 64;
+
+export interface LauncherOptions {
+  readonly bootId: string;
+  /** Folder of this boot, 0700. */
+  readonly bootDirectory: string;
+  readonly cgroupParent: string;
+  readonly uids: UidPool;
+  readonly output: OutputReader;
+  readonly wire: () => Pick<WireServer, 'listen' | 'closeListener'>;
+  readonly launch: (spec: SandboxSpec) => Promise<Sandbox>;
+}
+
+/** What an agent holds from spawn to its end, through all incarnations. */
+interface Place {
+  readonly uid: number;
+  readonly listener: number;
+  incarnations: number;
+}
+
+export interface Launched {
+  readonly sandbox: Sandbox;
+  /** Resolves when all output was read. */
+  readonly drained: Promise<unknown>;
+  /** Gives up on output that does not end. */
+  abandonOutput(): void;
+}
+
+/** Gives an agent its user, its socket and its sandbox, and takes them back. Names are made from ids, never from the request. */
+export class Launcher {
+  readonly #options: LauncherOptions;
+  readonly #places = new Map<number, Place>();
+  #sdk: Promise<string> | null = null;
+  #commands = 0;
+
+  constructor(options: LauncherOptions) {
+    this.#options = options;
+  }
+
+  socketPathOf(agentId: number): string {
+    return path.join(this.#options.bootDirectory, `a${agentId}.sock`);
+  }
+
+  stagingFolderOf(agentId: number): string {
+    return path.join(this.#options.bootDirectory, `a${agentId}`);
+  }
+
+  /** The staged SDK; written once per boot, when the first Node agent wants it. */
+  sdkFolder(): Promise<string> {
+    if (this.#sdk === null) {
+      const folder = path.join(this.#options.bootDirectory, 'sdk');
+      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      this.#sdk = stageSdk(folder).then(() => folder);
+      this.#sdk.catch(() => {
+        this.#sdk = null;
+      });
+    }
+    return this.#sdk;
+  }
+
+  /** @throws OVERLOAD, IO */
+  open(agentId: number): void {
+    const uid = this.#options.uids.take();
+    try {
+      const listener = this.#options.wire().listen(this.socketPathOf(agentId), {
+        principal: agentId,
+        // The folder is the kernel's alone; inside, only the agent's user reaches the bound file.
+        mode: 0o600,
+        uid,
+        gid: uid,
+        allowUids: null,
+        maxConnections: AGENT_CONNECTIONS,
+      });
+      this.#places.set(agentId, { uid, listener, incarnations: 0 });
+    } catch (error) {
+      this.#options.uids.release(uid);
+      throw error;
+    }
+  }
+
+  /** One incarnation. @throws SANDBOX_UNAVAILABLE, EXEC_FAILED, IO */
+  async launch(agent: Agent): Promise<Launched> {
+    const place = this.#places.get(agent.id);
+    if (place === undefined) throw new Error(`agent ${agent.id} has no place`);
+    place.incarnations += 1;
+    const sandbox = await this.#options.launch({
+      ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
+      socketPath: this.socketPathOf(agent.id),
+      hostname: `clove-${agent.id}`,
+    });
+    const streams = [
+      sandbox.stdoutFd === null ? null : this.#options.output.drain(sandbox.stdoutFd, agent.stdout),
+      sandbox.stderrFd === null ? null : this.#options.output.drain(sandbox.stderrFd, agent.stderr),
+    ];
+    if (sandbox.stdinFd !== null) feedStdin(sandbox.stdinFd, agent.plan.stdin ?? '');
+    return {
+      sandbox,
+      drained: Promise.all(streams.map((stream) => stream?.ended)),
+      abandonOutput: () => {
+        for (const stream of streams) stream?.destroy();
+      },
+    };
+  }
+
+  /** A sandbox for one command of an operator: no socket, no name, a user of its own. Its output is the caller's to read. */
+  async launchCommand(plan: LaunchPlan): Promise<Sandbox> {
+    this.#commands += 1;
+    const uid = this.#options.uids.take();
+    try {
+      const sandbox = await this.#options.launch({
+        ...this.#specOf(plan, uid, `${this.#options.bootId}-x${this.#commands}`),
+        socketPath: null,
+        hostname: 'clove-exec',
+      });
+      void sandbox.exited.then(() => this.#options.uids.release(uid));
+      return sandbox;
+    } catch (error) {
+      this.#options.uids.release(uid);
+      throw error;
+    }
+  }
+
+  /** After the last incarnation is wholly gone. */
+  close(agentId: number): void {
+    const place = this.#places.get(agentId);
+    if (place === undefined) return;
+    this.#places.delete(agentId);
+    this.#options.wire().closeListener(place.listener);
+    this.#options.uids.release(place.uid);
+    rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+  }
+
+  #specOf(plan: LaunchPlan, uid: number, instance: string): Omit<SandboxSpec, 'socketPath' | 'hostname'> {
+    return {
+      ...plan.sandbox,
+      instance,
+      uid,
+      gid: uid,
+      stdin: plan.stdin === null ? null : 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      cgroupParent: this.#options.cgroupParent,
+    };
+  }
+}

@@ -1,0 +1,176 @@
+import path from 'node:path';
+import { CloveError } from '../../errors/index.ts';
+import type { SandboxMount } from '../../native/types.ts';
+import type { LaunchPlan } from './agent.ts';
+import { INSIDE_PATH, type Interpreter, interpreterNameFor, resolveInterpreter } from './interpreter.ts';
+import { resolveIsolation } from './isolation.ts';
+import { resolveLimits } from './limits.ts';
+import { DEFAULT_RESTART, type RestartOptions } from './restart-policy.ts';
+import { resolveScript, type ScriptPlace } from './script.ts';
+import { PRELOAD, SDK_TARGET } from './sdk-stage.ts';
+import type { SpawnRequest } from './spawn-request.ts';
+
+export const INSIDE_SOCKET = '/run/clove.sock';
+export const INSIDE_HOME = '/work';
+const DEFAULT_LOG_BYTES = 64 * 1024;
+export const SETUP_TIMEOUT_MS = 5000;
+
+export interface PlanContext {
+  readonly agentId: number;
+  readonly name: string;
+  /** The kernel runs with --no-sandbox. */
+  readonly sandboxOff: boolean;
+  /** Host folder of this agent; made when something must be kept in it. */
+  readonly stagingFolder: string;
+  /** Host path of the agent's socket. */
+  readonly socketPath: string;
+  /** Host folder with the staged SDK; made on first use. */
+  sdkFolder(): Promise<string>;
+}
+
+export interface Plan {
+  readonly launch: LaunchPlan;
+  readonly restart: RestartOptions;
+  readonly script: ScriptPlace | null;
+}
+
+/** From a valid request to the plan of a sandbox: here the machine is looked at. @throws BAD_REQUEST, NOT_FOUND, PATH_REFUSED */
+export async function makePlan(request: SpawnRequest, context: PlanContext): Promise<Plan> {
+  const limits = resolveLimits(request.limits);
+  const network = request.network === true ? 'host' : 'none';
+  const sandboxed = request.sandboxed !== false && !context.sandboxOff;
+  const isolation = resolveIsolation(request.isolation, limits, network, sandboxed);
+  const { ownFiles } = isolation;
+  if (!ownFiles && (request.mounts?.length ?? 0) > 0) {
+    throw new CloveError(
+      'BAD_REQUEST',
+      'invalid request: mounts need the mount namespace, which is left out',
+    );
+  }
+  const socketPath = ownFiles ? INSIDE_SOCKET : context.socketPath;
+  const program = await resolveProgram(request, ownFiles, socketPath, context);
+  const env = {
+    PATH: ownFiles ? program.searchPath : (process.env.PATH ?? INSIDE_PATH),
+    HOME: ownFiles ? INSIDE_HOME : '/tmp',
+    LANG: 'C.UTF-8',
+    CLOVE_SOCKET: socketPath,
+    CLOVE_AGENT_NAME: context.name,
+    CLOVE_AGENT_ID: String(context.agentId),
+    ...request.env,
+  };
+  return {
+    launch: {
+      name: context.name,
+      sandbox: {
+        argv: program.argv,
+        env,
+        cwd: request.cwd ?? (ownFiles ? INSIDE_HOME : '/'),
+        limits,
+        mounts: [...program.mounts, ...requestedMounts(request)],
+        network,
+        profile: isolation.profile,
+        require: isolation.require,
+        disable: isolation.disable,
+        faultStep: null,
+        faultErrno: 0,
+        setupTimeoutMs: SETUP_TIMEOUT_MS,
+      },
+      stdin: request.stdin ?? null,
+      timeoutMs: request.timeout_ms ?? null,
+      logBytes: request.log_bytes ?? DEFAULT_LOG_BYTES,
+    },
+    restart: restartOptions(request),
+    script: program.script,
+  };
+}
+
+interface Program {
+  readonly argv: readonly string[];
+  readonly mounts: readonly SandboxMount[];
+  readonly searchPath: string;
+  readonly script: ScriptPlace | null;
+}
+
+async function resolveProgram(
+  request: SpawnRequest,
+  ownFiles: boolean,
+  socketPath: string,
+  context: PlanContext,
+): Promise<Program> {
+  const args = request.args ?? [];
+  if (request.command != null) return commandProgram(request.command, args, ownFiles, context);
+  if (request.script == null || request.script === '') {
+    throw new CloveError('BAD_REQUEST', 'script path required', {
+      hint: 'Name a script, or give argv as command.',
+    });
+  }
+  const script = await resolveScript(request.script, ownFiles, context.stagingFolder);
+  const interpreter = await resolveInterpreter(
+    request.python ?? interpreterNameFor(script.place.path),
+    ownFiles,
+  );
+  const node = interpreter.isNode ? await nodeParts(ownFiles, context) : NO_PARTS;
+  return {
+    argv: [interpreter.executable, ...node.flags, script.place.path, socketPath, ...args],
+    mounts: [...interpreter.mounts, ...node.mounts, ...script.mounts],
+    searchPath: interpreter.searchPath,
+    script: script.place,
+  };
+}
+
+/** argv as it is; only `node` by name means the kernel's own, with the SDK. */
+async function commandProgram(
+  command: readonly string[],
+  args: readonly string[],
+  ownFiles: boolean,
+  context: PlanContext,
+): Promise<Program> {
+  const [name = '', ...rest] = command;
+  if (name === '') throw new CloveError('BAD_REQUEST', 'invalid request: command: argv[0] is empty');
+  if (name !== 'node') {
+    return { argv: [name, ...rest, ...args], mounts: [], searchPath: INSIDE_PATH, script: null };
+  }
+  const interpreter: Interpreter = await resolveInterpreter('node', ownFiles);
+  const node = await nodeParts(ownFiles, context);
+  return {
+    argv: [interpreter.executable, ...node.flags, ...rest, ...args],
+    mounts: [...interpreter.mounts, ...node.mounts],
+    searchPath: interpreter.searchPath,
+    script: null,
+  };
+}
+
+interface NodeParts {
+  readonly flags: readonly string[];
+  readonly mounts: readonly SandboxMount[];
+}
+const NO_PARTS: NodeParts = { flags: [], mounts: [] };
+
+async function nodeParts(ownFiles: boolean, context: PlanContext): Promise<NodeParts> {
+  const source = await context.sdkFolder();
+  const folder = ownFiles ? SDK_TARGET : source;
+  return {
+    flags: ['--import', path.join(folder, PRELOAD)],
+    mounts: ownFiles ? [{ source, target: SDK_TARGET, readonly: true }] : [],
+  };
+}
+
+function requestedMounts(request: SpawnRequest): SandboxMount[] {
+  return (request.mounts ?? []).map(({ source, target, readonly }) => ({
+    source,
+    target,
+    readonly: readonly ?? true,
+  }));
+}
+
+function restartOptions(request: SpawnRequest): RestartOptions {
+  const backoffBaseMs = request.restart_backoff_ms ?? DEFAULT_RESTART.backoffBaseMs;
+  return {
+    policy: request.restart_policy ?? DEFAULT_RESTART.policy,
+    maxRestarts: request.max_restarts ?? DEFAULT_RESTART.maxRestarts,
+    windowMs: request.restart_window == null ? DEFAULT_RESTART.windowMs : request.restart_window * 1000,
+    backoffBaseMs,
+    backoffCapMs: request.restart_backoff_max_ms ?? Math.max(DEFAULT_RESTART.backoffCapMs, backoffBaseMs),
+    stableMs: request.restart_stable_ms ?? DEFAULT_RESTART.stableMs,
+  };
+}

@@ -1,0 +1,377 @@
+import type { Logger } from 'pino';
+import { CloveError, errorToData } from '../../errors/index.ts';
+import type { Sandbox, SandboxExit } from '../../native/types.ts';
+import type { EventBus } from '../events/event-bus.ts';
+import type { Mailboxes } from '../ipc/mailboxes.ts';
+import type { Agent, AgentExit } from './agent.ts';
+import { exitedData, lifecycleData } from './events.ts';
+import type { Launched, Launcher } from './launcher.ts';
+import { LogBuffer } from './logs.ts';
+import type { Plan } from './plan.ts';
+import { RestartState } from './restart-policy.ts';
+import type { AgentTable } from './table.ts';
+
+/** Output still in the pipes when the tree is gone is a page or two. */
+const DRAIN_MS = 1000;
+
+export interface SupervisorOptions {
+  readonly agents: AgentTable;
+  readonly launcher: Launcher;
+  readonly events: EventBus;
+  readonly mailboxes: Mailboxes;
+  readonly log: Logger;
+  readonly maxAgents: number;
+  /** An incarnation is over; the agent may come back. */
+  readonly onEnded: (agent: Agent) => void;
+  /** The agent will not come back. */
+  readonly onRetired: (agent: Agent) => void;
+  readonly random?: () => number;
+}
+
+/** The supervisor's own knowledge of a live agent. */
+interface Life {
+  readonly agent: Agent;
+  readonly end: PromiseWithResolvers<void>;
+  /** Who told it to end; null = nobody. */
+  stoppedBy: number | null;
+  startedMonotonicMs: number;
+  restartTimer: NodeJS.Timeout | null;
+  timeoutTimer: NodeJS.Timeout | null;
+  graceTimer: NodeJS.Timeout | null;
+}
+
+export interface SpawnOrder {
+  /** null = made from the id. */
+  readonly name: string | null;
+  readonly parentId: number;
+  /** Called with id and name decided and taken. */
+  plan(agentId: number, name: string): Promise<Plan>;
+}
+
+/**
+ * Starts agents, sees them end, starts them again by their policy. An agent keeps id, name, socket and mailbox from spawn
+ * until it is retired; only then is anything of it given to others.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #lives = new Map<number, Life>();
+  #closing = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the program runs. @throws CONFLICT, OVERLOAD, SANDBOX_UNAVAILABLE, EXEC_FAILED, NOT_FOUND … */
+  async spawn(order: SpawnOrder): Promise<{ agent: Agent; plan: Plan; sandbox: Sandbox }> {
+    const { agents, mailboxes, launcher } = this.#options;
+    if (this.#closing) throw new CloveError('CANCELLED', 'the kernel is stopping');
+    if (this.#lives.size >= this.#options.maxAgents) {
+      throw new CloveError(
+        'OVERLOAD',
+        `${this.#options.maxAgents} agents are alive, the most this kernel takes`,
+      );
+    }
+    const id = agents.nextId();
+    const name = order.name ?? `agent_${id}`;
+    if (agents.byName(name) !== undefined) {
+      throw new CloveError('CONFLICT', `an agent named ${name} is alive`);
+    }
+    // The mailbox holds the name from here on, also while the agent is being planned.
+    mailboxes.open(id, { name, parentId: order.parentId });
+    const undo: (() => void)[] = [() => mailboxes.release(id)];
+    try {
+      launcher.open(id);
+      undo.push(() => launcher.close(id));
+      const plan = await order.plan(id, name);
+      const agent = newAgent(id, order.parentId, plan, this.#options.random);
+      const life = this.#admit(agent);
+      undo.push(() => {
+        this.#lives.delete(id);
+        agents.remove(agent);
+        life.end.resolve();
+      });
+      if (this.#closing) throw new CloveError('CANCELLED', 'the kernel is stopping');
+      const sandbox = await this.#start(life);
+      return { agent, plan, sandbox };
+    } catch (error) {
+      for (const step of undo.reverse()) step();
+      throw error;
+    }
+  }
+
+  /**
+   * SIGTERM, and SIGKILL to the whole tree when `graceMs` have passed; a paused agent is killed at once, for it could not
+   * react. No restart follows. Resolves when nothing of it is left.
+   */
+  async kill(agent: Agent, graceMs: number, by: number): Promise<void> {
+    const life = this.#lives.get(agent.id);
+    if (life === undefined) return;
+    life.stoppedBy ??= by;
+    if (life.restartTimer !== null) {
+      this.#retireWaiting(life);
+      return;
+    }
+    const { sandbox } = agent;
+    if (sandbox !== null) {
+      if (agent.state === 'paused' || graceMs === 0) sandbox.kill('killed');
+      else if (life.graceTimer === null) {
+        sandbox.signal('SIGTERM');
+        life.graceTimer = setTimeout(() => sandbox.kill('killed'), graceMs);
+      }
+      agent.state = 'stopping';
+    }
+    await life.end.promise;
+  }
+
+  /** Freezes the whole tree. @throws CONFLICT unless running */
+  async pause(agent: Agent, by: number): Promise<void> {
+    if (agent.state !== 'running' || agent.sandbox === null) {
+      throw new CloveError('CONFLICT', `agent ${agent.name} is ${agent.state}, not running`);
+    }
+    agent.state = 'paused';
+    try {
+      await agent.sandbox.freeze();
+    } catch (error) {
+      if (agent.state === 'paused') agent.state = 'running';
+      throw error;
+    }
+    if (agent.state !== 'paused') throw new CloveError('CONFLICT', `agent ${agent.name} ended meanwhile`);
+    this.#publish('AGENT_PAUSED', { ...lifecycleData(agent), paused_by: by });
+  }
+
+  /** @throws CONFLICT unless paused */
+  async resume(agent: Agent, by: number): Promise<void> {
+    if (agent.state !== 'paused' || agent.sandbox === null) {
+      throw new CloveError('CONFLICT', `agent ${agent.name} is ${agent.state}, not paused`);
+    }
+    await agent.sandbox.thaw();
+    if (agent.state === 'paused') agent.state = 'running';
+    this.#publish('AGENT_RESUMED', { ...lifecycleData(agent), resumed_by: by });
+  }
+
+  /** Resolves when the agent has ended for good. @throws TIMEOUT, CANCELLED */
+  async waitForEnd(agent: Agent, timeoutMs: number | null, signal: AbortSignal): Promise<void> {
+    const life = this.#lives.get(agent.id);
+    if (life === undefined) return;
+    if (signal.aborted) throw new CloveError('CANCELLED', 'the wait was cancelled');
+    const cut = Promise.withResolvers<never>();
+    const onAbort = () => cut.reject(new CloveError('CANCELLED', 'the wait was cancelled'));
+    const timer =
+      timeoutMs === null
+        ? undefined
+        : setTimeout(
+            () => cut.reject(new CloveError('TIMEOUT', `agent ${agent.name} has not ended`)),
+            timeoutMs,
+          );
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await Promise.race([life.end.promise, cut.promise]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends all agents and lets no new one in. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#lives.values()].map(({ agent }) => this.kill(agent, graceMs, 0)));
+  }
+
+  #admit(agent: Agent): Life {
+    const life: Life = {
+      agent,
+      end: Promise.withResolvers<void>(),
+      stoppedBy: null,
+      startedMonotonicMs: performance.now(),
+      restartTimer: null,
+      timeoutTimer: null,
+      graceTimer: null,
+    };
+    this.#lives.set(agent.id, life);
+    this.#options.agents.add(agent);
+    return life;
+  }
+
+  async #start(life: Life): Promise<Sandbox> {
+    const { agent } = life;
+    agent.state = 'starting';
+    agent.restartAt = null;
+    const launched = await this.#options.launcher.launch(agent);
+    const { sandbox } = launched;
+    agent.sandbox = sandbox;
+    agent.pid = sandbox.pid;
+    agent.startedAt = Date.now();
+    agent.state = 'running';
+    life.startedMonotonicMs = performance.now();
+    const { timeoutMs } = agent.plan;
+    if (timeoutMs !== null) life.timeoutTimer = setTimeout(() => sandbox.kill('timeout'), timeoutMs);
+    this.#publish('AGENT_SPAWNED', {
+      ...lifecycleData(agent),
+      pid: agent.pid,
+      parent_id: agent.parentId,
+      restart_count: agent.restart.count,
+    });
+    void sandbox.exited.then((exit) => this.#ended(life, launched, exit));
+    // Told to end while it was being set up.
+    if (life.stoppedBy !== null) {
+      agent.state = 'stopping';
+      sandbox.kill('killed');
+    }
+    return sandbox;
+  }
+
+  async #ended(life: Life, launched: Launched, exit: SandboxExit): Promise<void> {
+    const { agent } = life;
+    clearTimers(life);
+    agent.sandbox = null;
+    const abandon = setTimeout(() => launched.abandonOutput(), DRAIN_MS);
+    await launched.drained;
+    clearTimeout(abandon);
+    // An agent that ends in answer to SIGTERM was killed, however it then exits.
+    const reason =
+      life.stoppedBy !== null && (exit.reason === 'exited' || exit.reason === 'signal')
+        ? 'killed'
+        : exit.reason;
+    this.#concluded(life, { ...exit, reason }, performance.now() - life.startedMonotonicMs);
+  }
+
+  #concluded(life: Life, exit: SandboxExit, livedMs: number): void {
+    const { agent } = life;
+    agent.lastExit = {
+      ...exit,
+      agentId: agent.id,
+      name: agent.name,
+      endedAt: Date.now(),
+      restartCount: agent.restart.count,
+    };
+    this.#options.onEnded(agent);
+    this.#publish('AGENT_EXITED', exitedData(agent, agent.lastExit, life.stoppedBy));
+    if (life.stoppedBy !== null || this.#closing) {
+      this.#retire(life);
+      return;
+    }
+    const clean = exit.reason === 'exited' && exit.exitCode === 0;
+    const decision = agent.restart.decide({ clean, livedMs, nowMs: performance.now() });
+    if (decision.kind === 'restart') this.#scheduleRestart(life, agent.lastExit, decision.delayMs);
+    else {
+      if (decision.kind === 'escalate') {
+        const data = restartData(agent, agent.lastExit, agent.restart.count);
+        this.#publish('AGENT_ESCALATED', data);
+        this.#options.log.warn(data, 'agent given up: too many restarts');
+      }
+      this.#retire(life);
+    }
+  }
+
+  #scheduleRestart(life: Life, exit: AgentExit, delayMs: number): void {
+    const { agent } = life;
+    agent.state = 'starting';
+    agent.restartAt = Date.now() + delayMs;
+    this.#publish('AGENT_RESTARTING', {
+      ...restartData(agent, exit, agent.restart.count),
+      delay_ms: delayMs,
+    });
+    life.restartTimer = setTimeout(() => {
+      life.restartTimer = null;
+      void this.#restart(life);
+    }, delayMs);
+  }
+
+  /** A restart that cannot be started counts as one that failed at once: it is tried again, then given up. */
+  async #restart(life: Life): Promise<void> {
+    try {
+      await this.#start(life);
+    } catch (error) {
+      const { agent } = life;
+      this.#options.log.error({ agent: agent.id, error: errorToData(error) }, 'restart failed');
+      agent.stderr.append(Buffer.from(`clove: restart failed: ${errorToData(error).message}\n`));
+      this.#concluded(life, SETUP_EXIT, 0);
+    }
+  }
+
+  /** Killed between two incarnations. */
+  #retireWaiting(life: Life): void {
+    const { agent } = life;
+    clearTimers(life);
+    if (agent.lastExit !== null) {
+      agent.lastExit = { ...agent.lastExit, reason: 'killed', endedAt: Date.now() };
+      this.#publish('AGENT_EXITED', exitedData(agent, agent.lastExit, life.stoppedBy));
+    }
+    this.#retire(life);
+  }
+
+  #retire(life: Life): void {
+    const { agent } = life;
+    clearTimers(life);
+    const exit = agent.lastExit;
+    const asWanted = life.stoppedBy !== null || (exit?.reason === 'exited' && exit.exitCode === 0);
+    agent.state = asWanted ? 'stopped' : 'failed';
+    agent.restartAt = null;
+    this.#lives.delete(agent.id);
+    this.#options.agents.retire(agent);
+    this.#options.launcher.close(agent.id);
+    this.#options.onRetired(agent);
+    life.end.resolve();
+  }
+
+  #publish(type: Parameters<EventBus['publish']>[0], data: Readonly<Record<string, unknown>>): void {
+    this.#options.events.publish(type, data, 0);
+    this.#options.log.debug({ event: type, ...data }, 'agent');
+  }
+}
+
+const SETUP_EXIT: SandboxExit = {
+  reason: 'setup',
+  exitCode: null,
+  signal: null,
+  cpuUserUs: 0,
+  cpuSystemUs: 0,
+  memoryPeakBytes: 0,
+  oomKills: 0,
+  pidsRefused: 0,
+  cpuThrottledUs: 0,
+  wallUs: 0,
+};
+
+function newAgent(id: number, parentId: number, plan: Plan, random?: () => number): Agent {
+  const { logBytes, name } = plan.launch;
+  return {
+    id,
+    name,
+    parentId,
+    plan: plan.launch,
+    counters: { syscalls: 0, messagesSent: 0, messagesReceived: 0, bytesRead: 0, bytesWritten: 0 },
+    restart: new RestartState(plan.restart, random),
+    stdout: new LogBuffer(logBytes),
+    stderr: new LogBuffer(logBytes),
+    spawnedAt: Date.now(),
+    state: 'starting',
+    sandbox: null,
+    pid: 0,
+    startedAt: Date.now(),
+    restartAt: null,
+    lastExit: null,
+  };
+}
+
+function restartData(agent: Agent, exit: AgentExit, count: number): Readonly<Record<string, unknown>> {
+  return {
+    agent_id: agent.id,
+    agent_name: agent.name,
+    name: agent.name,
+    restart_count: count,
+    exit_code: exit.exitCode,
+    signal: exit.signal,
+    reason: exit.reason,
+  };
+}
+
+function clearTimers(life: Life): void {
+  for (const timer of [life.restartTimer, life.timeoutTimer, life.graceTimer]) {
+    if (timer !== null) clearTimeout(timer);
+  }
+  life.restartTimer = null;
+  life.timeoutTimer = null;
+  life.graceTimer = null;
+}

@@ -1,0 +1,71 @@
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import type { Logger } from 'pino';
+import { CloveError } from '../errors/index.ts';
+import { reconcile } from '../native/index.ts';
+import { type FileLock, tryLock } from './locks.ts';
+
+const LOCK = /^boot-([a-z0-9]{8})\.lock$/;
+
+/** The folder of one run of a kernel; locked as long as the run lasts. */
+export interface Boot {
+  readonly id: string;
+  readonly directory: string;
+  /** Parent of its cgroups, as in SandboxSpec. */
+  readonly cgroupParent: string;
+  remove(): Promise<void>;
+}
+
+export function cgroupParentOf(bootId: string): string {
+  return `clove/${bootId}`;
+}
+
+function directoryOf(runDirectory: string, bootId: string): string {
+  return path.join(runDirectory, `boot-${bootId}`);
+}
+
+/** @throws IO */
+export function openBoot(runDirectory: string, makeId: () => string): Boot {
+  for (let attempt = 0; attempt < 8; attempt += 1) {
+    const id = makeId();
+    const file = path.join(runDirectory, `boot-${id}.lock`);
+    const lock = tryLock(file);
+    // Another kernel that clears up may have taken the new file for that of a dead boot.
+    if (lock === null || !existsSync(file)) continue;
+    const directory = directoryOf(runDirectory, id);
+    mkdirSync(directory, { mode: 0o700 });
+    return {
+      id,
+      directory,
+      cgroupParent: cgroupParentOf(id),
+      remove: () => removeBoot(runDirectory, id, lock),
+    };
+  }
+  throw new CloveError('IO', `cannot claim a boot folder in ${runDirectory}`);
+}
+
+/** Clears what kernels that died left behind: their cgroups with everything in them, and their folders. Never throws. */
+export async function reconcileBoots(runDirectory: string, log: Logger): Promise<void> {
+  for (const name of readdirSync(runDirectory)) {
+    const id = LOCK.exec(name)?.[1];
+    if (id === undefined) continue;
+    try {
+      const lock = tryLock(path.join(runDirectory, name));
+      if (lock === null) continue;
+      log.warn({ deadBoot: id }, 'clearing up after a kernel that died');
+      await removeBoot(runDirectory, id, lock);
+    } catch (error) {
+      log.error({ err: error, deadBoot: id }, 'cannot clear up after a kernel that died');
+    }
+  }
+}
+
+async function removeBoot(runDirectory: string, id: string, lock: FileLock): Promise<void> {
+  try {
+    await reconcile(cgroupParentOf(id));
+    rmSync(directoryOf(runDirectory, id), { recursive: true, force: true });
+    rmSync(path.join(runDirectory, `boot-${id}.lock`), { force: true });
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,48 @@
+import { writeSync } from 'node:fs';
+import { errorToData, isCloveError } from '../errors/index.ts';
+import { createKernel, type RunningKernel } from './kernel.ts';
+import type { UserKernelOptions } from './options.ts';
+
+/** Told to whoever started the daemon, as one line of JSON, once. */
+export type Readiness =
+  | { readonly ready: true; readonly socket: string; readonly pid: number; readonly boot: string }
+  | { readonly ready: false; readonly error: ReturnType<typeof errorToData> };
+
+export interface DaemonOptions extends UserKernelOptions {
+  /** Where the readiness line goes; default stdout. */
+  readonly readyFd?: number;
+}
+
+/** Exit codes: 0 = stopped as told, 1 = could not start, 130 = told twice to stop. */
+export async function runDaemon({ readyFd = 1, ...options }: DaemonOptions): Promise<number> {
+  const stop = Promise.withResolvers<void>();
+  let asked = 0;
+  const onSignal = () => {
+    asked += 1;
+    // The lifeline takes the agents along, whatever state this process is in.
+    if (asked > 1) process.exit(130);
+    stop.resolve();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal);
+  let running: RunningKernel;
+  try {
+    running = await createKernel(options);
+  } catch (error) {
+    announce(readyFd, { ready: false, error: errorToData(error) });
+    if (!isCloveError(error)) throw error;
+    return 1;
+  }
+  announce(readyFd, { ready: true, socket: running.socketPath, pid: process.pid, boot: running.bootId });
+  await stop.promise;
+  await running.close();
+  return 0;
+}
+
+function announce(fd: number, readiness: Readiness): void {
+  try {
+    writeSync(fd, `${JSON.stringify(readiness)}\n`);
+  } catch (error) {
+    // Nobody listens any more; that is no reason to stop.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  }
+}

@@ -1,0 +1,92 @@
+import { z } from 'zod';
+import { CloveError } from '../../errors/index.ts';
+import { commandPlan } from '../agents/command.ts';
+import { runInFreshSandbox, runInSandbox } from '../exec/run.ts';
+import { OPCODES } from '../protocol/opcodes.ts';
+import { defineSyscall } from './define.ts';
+import { MAX_TIMER_MS } from './fields.ts';
+
+const DEFAULT_TIMEOUT_S = 30;
+
+export const exec = defineSyscall({
+  opcode: OPCODES.EXEC,
+  name: 'EXEC',
+  summary:
+    'Runs a command and answers when it has ended: an agent’s inside its own sandbox, an operator’s in a fresh one of its own.',
+  request: z.object({
+    command: z.string().max(131_072).nullish().describe('For /bin/sh -c.'),
+    argv: z
+      .array(z.string().max(131_072))
+      .min(1)
+      .max(4096)
+      .nullish()
+      .describe('In place of command: no shell.'),
+    cwd: z.string().max(4095).nullish().describe('Inside; data, never part of a command line.'),
+    timeout: z
+      .number()
+      .positive()
+      .max(MAX_TIMER_MS / 1000)
+      .nullish()
+      .describe('Seconds; default 30. Then everything the command started is killed.'),
+    separate: z.boolean().default(false).describe('stderr by itself; else it is part of stdout, in order.'),
+    async: z.boolean().nullish().describe('Not available: true is refused.'),
+    request_id: z.number().nullish(),
+  }),
+  response: z.object({
+    success: z.boolean().describe('Exit code 0.'),
+    stdout: z.string().describe('At most 1 MiB; bytes that are not UTF-8 become U+FFFD.'),
+    stderr: z.string(),
+    exit_code: z.int().describe('-1 = ended by a signal or the time limit.'),
+    signal: z.string().nullable(),
+    timed_out: z.boolean(),
+    truncated: z.boolean().describe('There was more output; it was read and dropped.'),
+    duration_ms: z.number(),
+    error: z.string().optional(),
+    code: z.string().optional(),
+  }),
+  permission: 'exec',
+  audit: 'SYSCALL',
+  replay: 'recorded',
+  ordered: true,
+  errorShape: { stdout: '', stderr: '', exit_code: -1 },
+  async handle(request, { kernel, caller, signal }) {
+    if (request.async === true) {
+      throw new CloveError('BAD_REQUEST', 'invalid request: async is not available', {
+        hint: 'Send async: false and wait for the answer; several connections run several commands at once.',
+      });
+    }
+    const timeoutMs = Math.ceil((request.timeout ?? DEFAULT_TIMEOUT_S) * 1000);
+    const command = {
+      argv: argvOf(request),
+      cwd: request.cwd || null,
+      timeoutMs,
+      merged: !request.separate,
+      signal,
+    };
+    if (caller.kind === 'operator') {
+      return runInFreshSandbox(command, (argv) =>
+        kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
+      );
+    }
+    const agent = kernel.agents.get(caller.id);
+    const sandbox = agent?.sandbox;
+    if (agent === undefined || sandbox === null || sandbox === undefined) {
+      throw new CloveError('NOT_FOUND', 'the agent has ended');
+    }
+    return runInSandbox(command, sandbox, agent.plan.sandbox.env, agent.plan.sandbox.cwd);
+  },
+});
+
+function argvOf(request: {
+  argv?: string[] | null | undefined;
+  command?: string | null | undefined;
+}): string[] {
+  const argv = request.argv ?? (request.command ? ['/bin/sh', '-c', request.command] : null);
+  if (argv === null) throw new CloveError('BAD_REQUEST', 'command required');
+  if (argv.some((part) => part.includes('\0'))) {
+    throw new CloveError('BAD_REQUEST', 'invalid request: command contains NUL');
+  }
+  return argv;
+}
+
+export const execSyscalls = [exec] as const;
