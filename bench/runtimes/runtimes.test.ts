@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { residentBytes } from '../measure/proc.ts';
+import { tinyScenario } from '../testing/tiny-scenario.ts';
+import type { FaultKind, RuntimeName, Trial } from '../types.ts';
+import { createRuntime } from './index.ts';
+import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
+
+const MIB = 1024 ** 2;
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'clove-rt-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function trial(action: string, workMs = 5, index = 7): Trial {
+  return {
+    id: `exp_${index}`,
+    key: `key-${index}`,
+    params: { index, workMs, action },
+    seed: 1,
+    costEstimate: 1,
+    input: {},
+  };
+}
+
+interface Harness {
+  readonly runtime: Runtime;
+  readonly hostCrashes: string[];
+  readonly pids: Set<number>;
+}
+
+/** Leaks go 1.5 GiB beyond the limit where nothing stops them, so the limit of these tests makes them as short as can be. */
+async function withRuntime(
+  name: RuntimeName,
+  use: (harness: Harness) => Promise<void>,
+  limits: Partial<RuntimeContext['limits']> = {},
+): Promise<void> {
+  const pids = new Set<number>();
+  const everStarted: number[] = [];
+  const hostCrashes: string[] = [];
+  const context: RuntimeContext = {
+    worker: tinyScenario.worker,
+    limits: { ...tinyScenario.limits, memoryBytes: 128 * MIB, ...limits },
+    parallel: 2,
+    readOnlyPaths: [],
+    scratchDirectory: folder,
+    compileCacheDirectory: join(folder, 'compile-cache'),
+    guard: {
+      add: (pid) => {
+        pids.add(pid);
+        everStarted.push(pid);
+      },
+      remove: (pid) => pids.delete(pid),
+    },
+    onHostCrash: (reason) => hostCrashes.push(reason),
+    onNotice: () => {},
+  };
+  const runtime = await createRuntime(name, context, { kernelSocket: null });
+  try {
+    await use({ runtime, hostCrashes, pids });
+  } finally {
+    await runtime.close();
+  }
+  expect([...pids]).toEqual([]);
+  expect(everStarted.filter((pid) => residentBytes(pid) !== null)).toEqual([]);
+}
+
+function request(given: Partial<AttemptRequest> & { trial: Trial }): AttemptRequest {
+  return { attempt: 1, fault: null, slot: 0, signal: new AbortController().signal, ...given };
+}
+
+const fault = (kind: FaultKind) => ({ kind, moment: 'after' }) as const;
+const ends = (endings: readonly AttemptEnding[]) => endings.map((ending) => ending.end);
+
+const ALL: readonly RuntimeName[] = ['process', 'thread', 'sequential'];
+
+describe.each(ALL)('runtime %s', (name) => {
+  it('gives the result, the figures and the log of a trial', async () => {
+    await withRuntime(name, async ({ runtime }) => {
+      const ending = await runtime.start(request({ trial: trial('ok', 30) }));
+      expect(ending).toMatchObject({
+        end: 'completed',
+        error: null,
+        signal: null,
+        result: { metrics: { test: { score: 0.07 } } },
+      });
+      const { usage } = ending;
+      expect(usage.computeMs).toBeGreaterThanOrEqual(30);
+      expect(usage.wallMs).toBeGreaterThanOrEqual(usage.computeMs ?? Number.NaN);
+      expect(usage.startupMs).toBeGreaterThan(0);
+      expect(usage.cpuMs).toBeGreaterThan(0);
+      expect(usage.memoryPeakBytes).toBeGreaterThan(10 * MIB);
+      expect(usage.memorySource).toBe(name === 'process' ? 'maxrss' : 'shared');
+      expect(ending.logTail).toContain('trial exp_7, attempt 1');
+    });
+  });
+
+  it('tells an exception of the trial from a crash', async () => {
+    await withRuntime(name, async ({ runtime, hostCrashes }) => {
+      const thrown = await runtime.start(request({ trial: trial('throw') }));
+      expect(thrown).toMatchObject({ end: 'error', error: { message: 'thrown on purpose' }, result: null });
+      expect(thrown.logTail).toContain('RangeError');
+      const exited = await runtime.start(request({ trial: trial('exit') }));
+      expect(exited.end).toBe('crashed');
+      expect(hostCrashes.length).toBe(name === 'sequential' ? 1 : 0);
+      expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
+    });
+  });
+
+  it('ends a trial that hangs at its time limit', async () => {
+    await withRuntime(
+      name,
+      async ({ runtime, hostCrashes }) => {
+        const hung = await runtime.start(request({ trial: trial('ok'), fault: fault('hang') }));
+        expect(hung).toMatchObject({ end: 'timeout', error: { code: 'TIMEOUT' }, result: null });
+        expect(hostCrashes.length).toBe(name === 'sequential' ? 1 : 0);
+        expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
+      },
+      { timeoutMs: 1500 },
+    );
+  });
+
+  it('interrupts a running trial when told to stop', async () => {
+    await withRuntime(name, async ({ runtime, hostCrashes }) => {
+      const stop = new AbortController();
+      const attempt = runtime.start(request({ trial: trial('hang'), signal: stop.signal }));
+      setTimeout(() => stop.abort(), 300);
+      expect((await attempt).end).toBe('interrupted');
+      expect(hostCrashes).toEqual([]);
+    });
+  });
+});
+
+describe('a crash', () => {
+  it('under process ends its own trial only', async () => {
+    await withRuntime('process', async ({ runtime, hostCrashes }) => {
+      const both = await Promise.all([
+        runtime.start(request({ trial: trial('ok', 600, 1) })),
+        runtime.start(request({ trial: trial('ok', 1, 2), fault: fault('crash'), slot: 1 })),
+      ]);
+      expect(ends(both)).toEqual(['completed', 'crashed']);
+      expect(both[1]).toMatchObject({ signal: 'SIGABRT' });
+      expect(both[1]?.logTail).toContain('fault injection: crash');
+      expect(hostCrashes).toEqual([]);
+    });
+  });
+
+  it('under thread takes the trial beside it along, which is called collateral', async () => {
+    await withRuntime('thread', async ({ runtime, hostCrashes }) => {
+      const both = await Promise.all([
+        runtime.start(request({ trial: trial('hang', 1, 1) })),
+        runtime.start(request({ trial: trial('ok', 300, 2), fault: fault('crash'), slot: 1 })),
+      ]);
+      expect(ends(both)).toEqual(['collateral', 'crashed']);
+      expect(hostCrashes).toEqual(['ended by SIGABRT, with 2 trials in it']);
+      expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
+    });
+  });
+
+  it('under sequential costs the host', async () => {
+    await withRuntime('sequential', async ({ runtime, hostCrashes }) => {
+      const crashed = await runtime.start(request({ trial: trial('ok'), fault: fault('crash') }));
+      expect(crashed).toMatchObject({ end: 'crashed', signal: 'SIGABRT' });
+      expect(hostCrashes.length).toBe(1);
+      expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
+    });
+  });
+});
+
+describe('a leak', () => {
+  it('under process grows beyond the limit, since nothing there stops it', async () => {
+    await withRuntime('process', async ({ runtime }) => {
+      const leaked = await runtime.start(request({ trial: trial('ok'), fault: fault('leak') }));
+      expect(leaked.end).toBe('completed');
+      expect(leaked.usage.memoryPeakBytes).toBeGreaterThan(1500 * MIB);
+      expect(leaked.logTail).toContain('nothing stopped the leak');
+    });
+  });
+});
