@@ -1,0 +1,326 @@
+import { CloveError, isCloveError } from '../../errors/index.ts';
+import { SyscallClient } from './syscall-client.ts';
+import type {
+  CallOptions,
+  ClientOptions,
+  ReceivedEvent,
+  ReceivedMessage,
+  SyscallRequest,
+  SyscallResponse,
+  Target,
+  WaitOptions,
+} from './types.ts';
+
+export type StateScope = 'global' | 'agent' | 'session';
+
+/** Messages or events taken per round trip by the iterators. */
+const ITERATOR_BATCH = 64;
+
+/**
+ * A client of the kernel. Arguments are plain, answers carry the fields of docs/syscalls.md, failures are CloveErrors.
+ * Safe to use from many places at once; keeps the process alive only while a call waits for its answer.
+ */
+export class CloveClient extends SyscallClient {
+  /** Taken from the mailbox but not asked for yet: an iteration that was left early. */
+  #messages: ReceivedMessage[] = [];
+  #events: ReceivedEvent[] = [];
+
+  /** Another client of the same kernel, with a connection of its own. */
+  clone(options: ClientOptions = {}): CloveClient {
+    return new CloveClient({ ...this.options, socketPath: this.socketPath, ...options });
+  }
+
+  // ---- core
+
+  hello(options?: CallOptions): Promise<SyscallResponse<'HELLO'>> {
+    return this.call('HELLO', {}, options);
+  }
+
+  /** Comes back as it is. */
+  async echo(text: string, options?: CallOptions): Promise<string> {
+    return String(await this.call('NOOP', text, options));
+  }
+
+  /** The kernel's farewell, "goodbye". Ends nothing: close() does. */
+  async exit(options?: CallOptions): Promise<string> {
+    return String(await this.call('EXIT', undefined, options));
+  }
+
+  // ---- agents
+
+  spawn(request: SyscallRequest<'SPAWN'>, options?: CallOptions): Promise<SyscallResponse<'SPAWN'>> {
+    return this.call('SPAWN', request, options);
+  }
+
+  /** Ends an agent for good: SIGTERM, then SIGKILL to all it started. @throws NOT_FOUND */
+  async kill(target: Target, options: CallOptions & { readonly graceMs?: number } = {}): Promise<void> {
+    const { graceMs, ...call } = options;
+    await this.call(
+      'KILL',
+      { ...toTarget(target), ...(graceMs === undefined ? {} : { grace_ms: graceMs }) },
+      call,
+    );
+  }
+
+  async pause(target: Target, options?: CallOptions): Promise<void> {
+    await this.call('PAUSE', toTarget(target), options);
+  }
+
+  async resume(target: Target, options?: CallOptions): Promise<void> {
+    await this.call('RESUME', toTarget(target), options);
+  }
+
+  /** Waits until an agent has ended for good. @throws NOT_FOUND, TIMEOUT */
+  wait(target: Target, options: CallOptions = {}): Promise<SyscallResponse<'WAIT'>> {
+    const { timeoutMs, signal } = options;
+    const limit = timeoutMs === undefined || timeoutMs === null ? {} : { timeout_ms: Math.ceil(timeoutMs) };
+    return this.call('WAIT', { ...toTarget(target), ...limit }, { signal });
+  }
+
+  /** The last output of an agent: untrusted text. */
+  logs(
+    target: Target,
+    options: CallOptions & { readonly maxBytes?: number } = {},
+  ): Promise<SyscallResponse<'LOGS'>> {
+    const { maxBytes, ...call } = options;
+    return this.call(
+      'LOGS',
+      { ...toTarget(target), ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }) },
+      call,
+    );
+  }
+
+  list(options: CallOptions & { readonly all?: boolean } = {}): Promise<SyscallResponse<'LIST'>> {
+    const { all = false, ...call } = options;
+    return this.call('LIST', { all }, call);
+  }
+
+  // ---- files and commands, inside the caller's sandbox
+
+  exec(
+    command: string,
+    request: Omit<SyscallRequest<'EXEC'>, 'command'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'EXEC'>> {
+    return this.call('EXEC', { ...request, command }, options);
+  }
+
+  /** @throws PATH_REFUSED, NOT_FOUND, FORBIDDEN, IO; DATA_CORRUPT when it is not UTF-8 text */
+  async readFile(path: string, options?: CallOptions): Promise<string> {
+    const { content, encoding } = await this.call('READ', { path }, options);
+    if (encoding === undefined) return content;
+    throw new CloveError('DATA_CORRUPT', `${path} is not UTF-8 text`, { hint: 'Read it with readBytes().' });
+  }
+
+  async readBytes(path: string, options?: CallOptions): Promise<Uint8Array> {
+    const { content, encoding } = await this.call('READ', { path }, options);
+    return Buffer.from(content, encoding ?? 'utf8');
+  }
+
+  /** Returns the bytes written. @throws PATH_REFUSED, NOT_FOUND, FORBIDDEN, IO */
+  async writeFile(
+    path: string,
+    content: string | Uint8Array,
+    options: CallOptions & { readonly mode?: 'write' | 'append' } = {},
+  ): Promise<number> {
+    const { mode = 'write', ...call } = options;
+    const data =
+      typeof content === 'string'
+        ? { content }
+        : { content: Buffer.from(content).toString('base64'), encoding: 'base64' as const };
+    return (await this.call('WRITE', { path, ...data, mode }, call)).bytes_written;
+  }
+
+  // ---- messages
+
+  /** To an id or a name; `parent` is whoever spawned this agent. Returns the receiver's id. @throws NOT_FOUND, OVERLOAD */
+  async send(to: Target, message: unknown, options?: CallOptions): Promise<number> {
+    const target = typeof to === 'number' ? { to } : { to_name: to };
+    return (await this.call('SEND', { ...target, message }, options)).delivered_to;
+  }
+
+  /** Oldest first; empty when there are none, or none came in time. A message is delivered at most once. */
+  async receive(options: WaitOptions = {}): Promise<ReceivedMessage[]> {
+    const { max = 10, ...wait } = options;
+    if (this.#messages.length > 0) return this.#messages.splice(0, max);
+    const { messages } = await this.call('RECV', { max, ...waitFields(wait) }, callOptions(wait));
+    return messages;
+  }
+
+  /** Messages as they come, for ever; goes on after a reconnect and ends with close(). Leaving the loop loses none. */
+  async *messages(
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<ReceivedMessage, void, void> {
+    for (;;) {
+      for (let next = this.#messages.shift(); next !== undefined; next = this.#messages.shift()) yield next;
+      const received = await this.#untilClosed(() =>
+        this.receive({ ...options, wait: true, max: ITERATOR_BATCH }),
+      );
+      if (received === null) return;
+      this.#messages.push(...received);
+    }
+  }
+
+  broadcast(
+    message: unknown,
+    options: CallOptions & { readonly includeSelf?: boolean } = {},
+  ): Promise<SyscallResponse<'BROADCAST'>> {
+    const { includeSelf = false, ...call } = options;
+    return this.call('BROADCAST', { message, include_self: includeSelf }, call);
+  }
+
+  /** Taken again after a reconnect. @throws CONFLICT when another has it */
+  async register(name: string, options?: CallOptions): Promise<void> {
+    await this.call('REGISTER', { name }, options);
+    this.names.add(name);
+  }
+
+  // ---- state
+
+  /** Answered when it is durable, where the kernel keeps state on disk and the scope is global (the default). */
+  async store(
+    key: string,
+    value: unknown,
+    options: CallOptions & { readonly scope?: StateScope; readonly ttlSeconds?: number } = {},
+  ): Promise<void> {
+    const { scope = 'global', ttlSeconds, ...call } = options;
+    await this.call(
+      'STORE',
+      { key, value, scope, ...(ttlSeconds === undefined ? {} : { ttl: ttlSeconds }) },
+      call,
+    );
+  }
+
+  /** undefined when there is none. Without a scope: session, then agent, then global. */
+  async fetch<Value = unknown>(
+    key: string,
+    options: CallOptions & { readonly scope?: StateScope } = {},
+  ): Promise<Value | undefined> {
+    const { scope, ...call } = options;
+    const answer = await this.call('FETCH', { key, ...(scope === undefined ? {} : { scope }) }, call);
+    return answer.found ? (answer.value as Value) : undefined;
+  }
+
+  /** Deletes what fetch() would find; false when there was nothing. */
+  async delete(key: string, options: CallOptions & { readonly scope?: StateScope } = {}): Promise<boolean> {
+    const { scope, ...call } = options;
+    return (await this.call('DELETE', { key, ...(scope === undefined ? {} : { scope }) }, call)).deleted;
+  }
+
+  /** All of them, sorted; asks as often as it takes. */
+  async keys(prefix = '', options: CallOptions & { readonly scope?: StateScope } = {}): Promise<string[]> {
+    const { scope, ...call } = options;
+    const found: string[] = [];
+    for (let after = ''; ; after = found.at(-1) as string) {
+      const request = { prefix, after, ...(scope === undefined ? {} : { scope }) };
+      const { keys, more } = await this.call('KEYS', request, call);
+      found.push(...keys);
+      if (!more) return found;
+    }
+  }
+
+  // ---- events
+
+  /** Returns all subscriptions. Renewed after a reconnect. */
+  async subscribe(types: readonly string[], options?: CallOptions): Promise<string[]> {
+    const answer = await this.call('SUBSCRIBE', { event_types: [...types] }, options);
+    this.subscriptions = answer.subscriptions;
+    return answer.subscriptions;
+  }
+
+  /** Returns what remains. */
+  async unsubscribe(types: readonly string[] | 'all', options?: CallOptions): Promise<string[]> {
+    const request = types === 'all' ? { all: true } : { event_types: [...types] };
+    const { subscribed } = await this.call('UNSUBSCRIBE', request, options);
+    this.subscriptions = subscribed;
+    return subscribed;
+  }
+
+  /** `dropped` counts events that were lost because nobody polled for too long. */
+  async pollEvents(options: WaitOptions = {}): Promise<{ events: ReceivedEvent[]; dropped: number }> {
+    const { max = 100, ...wait } = options;
+    if (this.#events.length > 0) return { events: this.#events.splice(0, max), dropped: 0 };
+    const answer = await this.call('POLL_EVENTS', { max, ...waitFields(wait) }, callOptions(wait));
+    return { events: answer.events, dropped: answer.dropped };
+  }
+
+  /** Events as they come, for ever; goes on after a reconnect and ends with close(). Dropped ones cause a warning. */
+  async *events(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<ReceivedEvent, void, void> {
+    for (;;) {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) yield next;
+      const polled = await this.#untilClosed(() =>
+        this.pollEvents({ ...options, wait: true, max: ITERATOR_BATCH }),
+      );
+      if (polled === null) return;
+      if (polled.dropped > 0) this.warn(new CloveError('OVERLOAD', `${polled.dropped} events were dropped`));
+      this.#events.push(...polled.events);
+    }
+  }
+
+  /** A custom event. Returns how many subscribers it reached. @throws FORBIDDEN for names of the kernel's own */
+  async emit(type: string, data: unknown = {}, options?: CallOptions): Promise<number> {
+    return (await this.call('EMIT', { event_type: type, data }, options)).delivered_to;
+  }
+
+  // ---- metrics
+
+  async systemMetrics(options?: CallOptions): Promise<SyscallResponse<'METRICS_SYSTEM'>['metrics']> {
+    return (await this.call('METRICS_SYSTEM', {}, options)).metrics;
+  }
+
+  /** Default: of this agent itself. */
+  async agentMetrics(
+    agentId = 0,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'METRICS_AGENT'>['metrics']> {
+    return (await this.call('METRICS_AGENT', { agent_id: agentId }, options)).metrics;
+  }
+
+  async allAgentMetrics(options?: CallOptions): Promise<SyscallResponse<'METRICS_ALL_AGENTS'>['agents']> {
+    return (await this.call('METRICS_ALL_AGENTS', {}, options)).agents;
+  }
+
+  /** By agent id (default: this agent itself) or by the path that an agent's metrics name. */
+  async cgroupMetrics(
+    of: Target = 0,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'METRICS_CGROUP'>['metrics']> {
+    const request = typeof of === 'number' ? { agent_id: of } : { cgroup_path: of };
+    return (await this.call('METRICS_CGROUP', request, options)).metrics;
+  }
+
+  /** null when this client was closed; after a lost connection it tries again. */
+  async #untilClosed<Result>(attempt: () => Promise<Result>): Promise<Result | null> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (this.closed) return null;
+        if (!isCloveError(error) || error.code !== 'DISCONNECTED' || this.options.reconnect === false)
+          throw error;
+      }
+    }
+  }
+}
+
+/** Connects with the defaults of ClientOptions, or to one socket. @throws UNREACHABLE */
+export function connect(to: string | ClientOptions = {}): Promise<CloveClient> {
+  return new CloveClient(typeof to === 'string' ? { socketPath: to } : to).connect();
+}
+
+function toTarget(target: Target): { id: number } | { name: string } {
+  return typeof target === 'number' ? { id: target } : { name: target };
+}
+
+/** The kernel keeps the time: the end of a wait is an answer, not an error. */
+function waitFields(options: WaitOptions): { wait?: boolean; timeout_ms?: number } {
+  if (options.wait !== true) return {};
+  const { timeoutMs } = options;
+  return timeoutMs === undefined || timeoutMs === null
+    ? { wait: true }
+    : { wait: true, timeout_ms: Math.max(0, Math.ceil(timeoutMs)) };
+}
+
+function callOptions({ wait, timeoutMs, signal }: WaitOptions): CallOptions {
+  return wait === true || timeoutMs === undefined ? { signal } : { signal, timeoutMs };
+}

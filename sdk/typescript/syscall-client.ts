@@ -1,0 +1,235 @@
+import { CloveError, errorFromData, isErrorCode } from '../../errors/index.ts';
+import { MAX_ANSWER_BYTES, MAX_PAYLOAD_BYTES } from '../../kernel/protocol/constants.ts';
+import { OPCODES } from '../../kernel/protocol/opcodes.ts';
+import type { Frame } from '../../kernel/wire/codec.ts';
+import { type Connection, type ConnectionOptions, cancelled } from './connection.ts';
+import { Lanes } from './lanes.ts';
+import { Link } from './link.ts';
+import { defaultSocketPath } from './socket-path.ts';
+import type {
+  CallOptions,
+  ClientOptions,
+  RequestArguments,
+  SyscallName,
+  SyscallRequest,
+  SyscallResponse,
+} from './types.ts';
+
+/** Syscalls whose payloads are bytes as they are, not JSON. */
+export const RAW_SYSCALLS: ReadonlySet<SyscallName> = new Set(['NOOP', 'EXIT']);
+/** Syscalls that may take as long as what they run or wait for. They do not depend on which connection asks. */
+export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT']);
+
+/** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
+const FIRST_CLIENT_ID = 2 ** 30;
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** How long a call of a client may be held up by its own waiting for messages or events. */
+const SLICE_MS = 20;
+
+type WaitingName = 'RECV' | 'POLL_EVENTS';
+type WaitingRequest = SyscallRequest<'RECV'> & SyscallRequest<'POLL_EVENTS'>;
+type WaitingResponse = SyscallResponse<'RECV'> | SyscallResponse<'POLL_EVENTS'>;
+
+/** Calls by name over a connection that heals itself; the methods with friendly arguments are in CloveClient. */
+export class SyscallClient {
+  readonly socketPath: string;
+  protected readonly options: ClientOptions;
+  /** Taken again after a reconnect. */
+  protected readonly names = new Set<string>();
+  protected subscriptions: readonly string[] = [];
+  readonly #timeoutMs: number | null;
+  readonly #link: Link;
+  readonly #lanes: Lanes;
+  #agentId = 0;
+  #closed = false;
+
+  constructor(options: ClientOptions = {}) {
+    this.options = options;
+    this.socketPath = options.socketPath ?? defaultSocketPath();
+    this.#timeoutMs = options.timeoutMs === undefined ? DEFAULT_TIMEOUT_MS : options.timeoutMs;
+    const connection: ConnectionOptions = {
+      socketPath: this.socketPath,
+      maxAnswerBytes: options.maxAnswerBytes ?? MAX_ANSWER_BYTES,
+    };
+    this.#lanes = new Lanes(connection);
+    this.#link = new Link({
+      ...connection,
+      connectRetryMs: options.connectRetryMs ?? 0,
+      reconnect: options.reconnect ?? {},
+      onUp: (up) => this.#introduce(up),
+    });
+  }
+
+  /** Id of this caller: an agent's own, or that of this connection. 0 before the first connection. */
+  get agentId(): number {
+    return this.#agentId;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get connected(): boolean {
+    return this.#link.current !== null;
+  }
+
+  /** Waits until the kernel has answered. Calls do so by themselves. @throws UNREACHABLE */
+  async connect(): Promise<this> {
+    await this.#link.ready();
+    return this;
+  }
+
+  /** Ends all connections; calls without an answer reject with CANCELLED. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new CloveError('CANCELLED', 'the client was closed');
+    this.#lanes.close(reason);
+    this.#link.close(reason);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * One syscall by name, with the fields of docs/syscalls.md. Calls may overlap: answers find their callers.
+   * A call that was in flight when the connection broke rejects with DISCONNECTED and is never repeated: whether the kernel
+   * has done it is not known. @throws the kernel's error by its code; TIMEOUT, CANCELLED, DISCONNECTED, UNREACHABLE
+   */
+  async call<Name extends SyscallName>(
+    name: Name,
+    ...[request, options = {}]: RequestArguments<Name>
+  ): Promise<SyscallResponse<Name>> {
+    const payload = encodeRequest(name, request);
+    if (LONG_SYSCALLS.has(name)) {
+      const { timeoutMs = null, signal } = options;
+      const frame = await this.#onLane(name, payload, { timeoutMs, signal });
+      return decodeAnswer(name, frame);
+    }
+    if (name === 'RECV' || name === 'POLL_EVENTS') {
+      const waiting: WaitingRequest = request ?? {};
+      if (waiting.wait !== false && (waiting.wait === true || (waiting.timeout_ms ?? 0) > 0)) {
+        return (await this.#wait(name, waiting, options)) as SyscallResponse<Name>;
+      }
+    }
+    const { timeoutMs = this.#timeoutMs, signal } = options;
+    return decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
+  }
+
+  protected warn(warning: CloveError): void {
+    if (this.options.onWarning !== undefined) this.options.onWarning(warning);
+    else process.emitWarning(warning.message, { type: 'CloveWarning', code: warning.code });
+  }
+
+  async #onMain(
+    name: SyscallName,
+    payload: string,
+    options: { timeoutMs: number | null; signal: AbortSignal | undefined },
+  ): Promise<Frame> {
+    const { timeoutMs, signal } = options;
+    const startedAt = performance.now();
+    // No detour when the link is up: calls leave in the order they were made.
+    const connection = this.#link.current ?? (await this.#link.ready(timeoutMs, signal));
+    const leftMs = timeoutMs === null ? null : Math.max(1, timeoutMs - (performance.now() - startedAt));
+    return connection.call(OPCODES[name], payload, { timeoutMs: leftMs, signal });
+  }
+
+  /** On a connection of its own; when the call is given up, closing that connection ends it in the kernel. */
+  async #onLane(
+    name: SyscallName,
+    payload: string,
+    options: { timeoutMs: number | null; signal: AbortSignal | undefined },
+  ): Promise<Frame> {
+    if (this.#link.current === null) await this.#link.ready(options.timeoutMs, options.signal);
+    return this.#lanes.borrow((connection) => connection.call(OPCODES[name], payload, options));
+  }
+
+  async #wait(name: WaitingName, request: WaitingRequest, options: CallOptions): Promise<WaitingResponse> {
+    if (this.#link.current === null) await this.#link.ready(options.timeoutMs ?? null, options.signal);
+    if (this.#agentId < FIRST_CLIENT_ID) {
+      const { timeoutMs = null, signal } = options;
+      const frame = await this.#onLane(name, encodeRequest(name, request), { timeoutMs, signal });
+      return decodeAnswer(name, frame);
+    }
+    return this.#waitInSlices(name, request, options);
+  }
+
+  /**
+   * A client's mailbox belongs to its one connection, and a call that waits there holds up the others behind it. So it waits
+   * for a little while at a time. It is given up between two such whiles only: nothing that was taken is lost.
+   */
+  async #waitInSlices(
+    name: WaitingName,
+    request: WaitingRequest,
+    { timeoutMs = null, signal }: CallOptions,
+  ): Promise<WaitingResponse> {
+    const startedAt = performance.now();
+    for (;;) {
+      if (signal?.aborted === true) throw cancelled();
+      const elapsedMs = performance.now() - startedAt;
+      const leftMs = (request.timeout_ms ?? Number.POSITIVE_INFINITY) - elapsedMs;
+      const slice = { ...request, timeout_ms: Math.max(0, Math.ceil(Math.min(leftMs, SLICE_MS))) };
+      const frame = await this.#onMain(name, encodeRequest(name, slice), {
+        timeoutMs: this.#timeoutMs,
+        signal: undefined,
+      });
+      const answer = decodeAnswer(name, frame);
+      if (answer.count > 0 || leftMs <= SLICE_MS) return answer;
+      if (timeoutMs !== null && performance.now() - startedAt > timeoutMs) {
+        throw new CloveError('TIMEOUT', `no answer within ${timeoutMs} ms`);
+      }
+    }
+  }
+
+  /** Says hello, and takes up again what a lost connection took with it. */
+  async #introduce(connection: Connection): Promise<void> {
+    const ask = async (name: SyscallName, request: unknown): Promise<Frame> => {
+      const frame = await connection.call(OPCODES[name], JSON.stringify(request), {
+        timeoutMs: this.#timeoutMs,
+      });
+      decodeAnswer(name, frame);
+      return frame;
+    };
+    this.#agentId = (await ask('HELLO', {})).agentId;
+    const renewals: [SyscallName, unknown][] = [...this.names].map((name) => ['REGISTER', { name }]);
+    if (this.subscriptions.length > 0) renewals.push(['SUBSCRIBE', { event_types: this.subscriptions }]);
+    for (const [name, request] of renewals) {
+      try {
+        await ask(name, request);
+      } catch (error) {
+        if (connection.closed !== null) throw error;
+        if (name === 'REGISTER') this.names.delete((request as { name: string }).name);
+        const { code, message } = error as CloveError;
+        this.warn(new CloveError(code, `after a reconnect: ${name} ${JSON.stringify(request)}: ${message}`));
+      }
+    }
+  }
+}
+
+function encodeRequest(name: SyscallName, request: unknown): string {
+  const raw = RAW_SYSCALLS.has(name);
+  const payload = raw ? String(request ?? '') : JSON.stringify(request ?? {});
+  // A string has at most three bytes a unit: most need no counting.
+  if (payload.length * 3 > MAX_PAYLOAD_BYTES && Buffer.byteLength(payload) > MAX_PAYLOAD_BYTES) {
+    throw new CloveError('PAYLOAD_TOO_LARGE', `request of ${name} is larger than ${MAX_PAYLOAD_BYTES} bytes`);
+  }
+  return payload;
+}
+
+function decodeAnswer<Name extends SyscallName>(name: Name, frame: Frame): SyscallResponse<Name> {
+  const text = new TextDecoder().decode(frame.payload);
+  if (RAW_SYSCALLS.has(name)) return text as SyscallResponse<Name>;
+  let answer: unknown;
+  try {
+    answer = JSON.parse(text);
+  } catch (error) {
+    throw new CloveError('PROTOCOL', `answer to ${name} is not JSON`, { cause: error });
+  }
+  // `success: false` of a command that ran is how it ended, not a failure of the call.
+  const ran = name === 'EXEC' && typeof answer === 'object' && answer !== null && 'timed_out' in answer;
+  if (!ran && typeof answer === 'object' && answer !== null && 'success' in answer && !answer.success) {
+    const { code, error, ...rest } = answer as { code?: unknown; error?: unknown };
+    if (isErrorCode(code)) throw errorFromData({ ...rest, code, message: String(error) });
+  }
+  return answer as SyscallResponse<Name>;
+}
