@@ -1,0 +1,183 @@
+import type { LoadSample, RunResults, RuntimeName } from '../../bench/types.ts';
+import { extent, groupBy, mean } from '../statistics.ts';
+import { formatBytes, formatNumber } from '../text/format.ts';
+import { RUNTIME_COLOUR } from './palette.ts';
+import { type Chart, STATIC_WIDTH } from './render.ts';
+
+/** Points per runtime; more samples are drawn together by time bin. */
+const POINTS = 240;
+
+export interface LoadPoint {
+  readonly runtime: RuntimeName;
+  /** Changes where the runtime paused, so that no line is drawn over the gap. */
+  readonly segment: string;
+  readonly at: number;
+  readonly cpu: number;
+  readonly machineMiB: number;
+  readonly trialsMiB: number | null;
+}
+
+/** Mean CPU and peak memory per bin, at most POINTS bins per runtime. */
+export function loadPoints(load: readonly LoadSample[]): LoadPoint[] {
+  const points: LoadPoint[] = [];
+  for (const [runtime, all] of groupBy(load, (sample) => sample.runtime)) {
+    const samples = [...all].sort((a, b) => a.atMs - b.atMs);
+    const size = Math.max(1, Math.ceil(samples.length / POINTS));
+    const gaps = samples.slice(1).map((sample, index) => sample.atMs - samples[index]!.atMs);
+    const usual = [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
+    let segment = 0;
+    for (let start = 0; start < samples.length; start += size) {
+      const bin = samples.slice(start, start + size);
+      if (start > 0 && gaps[start - 1]! > Math.max(5 * usual, 3000)) segment++;
+      const own = bin.flatMap((sample) => (sample.memoryBytes === null ? [] : [sample.memoryBytes]));
+      points.push({
+        runtime,
+        segment: `${runtime} ${segment}`,
+        at: Math.round(bin[0]!.atMs) / 1000,
+        cpu: Math.round((mean(bin.map((sample) => sample.cpuCores)) ?? 0) * 1000) / 1000,
+        machineMiB: toMiB(extent(bin.map((sample) => sample.machineMemoryUsedBytes))?.[1] ?? 0),
+        trialsMiB: own.length === 0 ? null : toMiB(extent(own)?.[1] ?? 0),
+      });
+    }
+  }
+  return points;
+}
+
+function toMiB(bytes: number): number {
+  return Math.round((bytes / 1048576) * 10) / 10;
+}
+
+/** CPU of the machine, and memory of trials (or of the machine where trials' own is unknown), over time. */
+export function loadCharts(results: RunResults): Chart[] {
+  const points = loadPoints(results.load);
+  const range = extent(points.map((point) => point.at));
+  if (range === null) return [];
+  const names = [...new Set(points.map((point) => point.runtime))];
+  const own = points.filter((point) => point.trialsMiB !== null);
+  const common = { points, names, range };
+  const charts = [
+    lineChart({
+      ...common,
+      id: 'cpu',
+      title: 'Busy CPU cores of the machine',
+      description: names
+        .map((name) => {
+          const values = points.filter((point) => point.runtime === name).map((point) => point.cpu);
+          return `${name}: mean ${formatNumber(mean(values))} of ${results.machine.cores} cores.`;
+        })
+        .join(' '),
+      field: 'cpu',
+      axis: 'cores busy',
+      top: results.machine.cores,
+    }),
+  ];
+  if (own.length > 0) {
+    const missing = names.filter((name) => !own.some((point) => point.runtime === name));
+    charts.push(
+      lineChart({
+        ...common,
+        points: own,
+        id: 'memory',
+        title: `Memory of the experiments${missing.length === 0 ? '' : ` (cannot be told apart under ${missing.join(', ')})`}`,
+        description: peakText(names, own, 'trialsMiB'),
+        field: 'trialsMiB',
+        axis: 'MiB',
+        top: null,
+      }),
+    );
+  }
+  charts.push(
+    lineChart({
+      ...common,
+      id: 'machine',
+      title: 'Memory in use on the whole machine',
+      description: peakText(names, points, 'machineMiB'),
+      field: 'machineMiB',
+      axis: 'MiB',
+      top: null,
+    }),
+  );
+  return charts;
+}
+
+function peakText(
+  names: readonly string[],
+  points: readonly LoadPoint[],
+  field: 'trialsMiB' | 'machineMiB',
+): string {
+  return names
+    .flatMap((name) => {
+      const values = points.filter((point) => point.runtime === name).map((point) => point[field] ?? 0);
+      const peak = extent(values)?.[1];
+      return peak === undefined ? [] : [`${name}: peak ${formatBytes(peak * 1048576)}.`];
+    })
+    .join(' ');
+}
+
+interface LineOptions {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
+  readonly points: readonly LoadPoint[];
+  readonly names: readonly RuntimeName[];
+  readonly range: readonly [number, number];
+  readonly field: 'cpu' | 'trialsMiB' | 'machineMiB';
+  readonly axis: string;
+  readonly top: number | null;
+}
+
+function lineChart(options: LineOptions): Chart {
+  const { points, names, range, field } = options;
+  return {
+    id: options.id,
+    title: options.title,
+    description: options.description,
+    zoom: range,
+    filter: names,
+    fixedWidth: false,
+    legend: names.map((name) => ({ label: name, colour: RUNTIME_COLOUR[name], shape: 'line' })),
+    spec: {
+      width: STATIC_WIDTH - 110,
+      height: 130,
+      params: [
+        { name: 'low', value: range[0] },
+        { name: 'high', value: range[1] },
+        { name: 'runtime', value: '' },
+      ],
+      data: {
+        name: 'points',
+        values: points.map((point) => ({
+          runtime: point.runtime,
+          segment: point.segment,
+          at: point.at,
+          value: point[field],
+        })),
+      },
+      transform: [{ filter: "runtime === '' || datum.runtime === runtime" }],
+      mark: { type: 'line', interpolate: 'monotone', strokeWidth: 1.8, clip: true, tooltip: null },
+      encoding: {
+        x: {
+          field: 'at',
+          type: 'quantitative',
+          title: 'seconds since the start of the run',
+          scale: { domainMin: { expr: 'low' }, domainMax: { expr: 'high' }, nice: false, zero: false },
+          axis: { tickCount: 8, grid: false },
+        },
+        y: {
+          field: 'value',
+          type: 'quantitative',
+          title: options.axis,
+          scale: options.top === null ? { zero: true } : { zero: true, domainMax: options.top },
+          axis: { tickCount: 4, domain: false, ticks: false },
+        },
+        detail: { field: 'segment', type: 'nominal' },
+        stroke: {
+          field: 'runtime',
+          type: 'nominal',
+          legend: null,
+          scale: { domain: [...names], range: names.map((name) => `var(${RUNTIME_COLOUR[name]})`) },
+        },
+      },
+    },
+  };
+}

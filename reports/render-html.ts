@@ -1,0 +1,71 @@
+import type { RunResults } from '../bench/types.ts';
+import { durationGroups, durationsChart } from './charts/durations.ts';
+import { heatmapChart, heatmapOf } from './charts/heatmap.ts';
+import { loadCharts } from './charts/load.ts';
+import { type Chart, type DrawnChart, drawCharts } from './charts/render.ts';
+import { runtimesChart } from './charts/runtimes.ts';
+import { timelineChart } from './charts/timeline.ts';
+import { renderDocument } from './page/document.ts';
+import { comparison } from './sections/comparison.ts';
+import { durationSection, loadSection, timelineSection } from './sections/course.ts';
+import {
+  environmentSection,
+  isolationSection,
+  methodSection,
+  noticesSection,
+  preparationsSection,
+  reproduceSection,
+} from './sections/environment.ts';
+import { failuresSection } from './sections/failures.ts';
+import { headline, VERDICT_TEXT } from './sections/headline.ts';
+import type { Section } from './sections/parts.ts';
+import { heatmapSection, leaderboardSection } from './sections/results.ts';
+import { pack, trialsSection } from './sections/trials.ts';
+import { summarise } from './summary.ts';
+import { html } from './text/html.ts';
+
+/** A record larger than this, compressed, stays beside the report instead of inside. */
+const EMBED_LIMIT_BYTES = 900_000;
+
+/** The whole of report.html: a pure function of the record, byte for byte the same every time. */
+export async function renderHtml(results: RunResults): Promise<string> {
+  const summary = summarise(results);
+  const heatmap = heatmapOf(results, summary);
+  const durations = durationGroups(results, summary);
+  const wanted: (Chart | null)[] = [
+    runtimesChart(results),
+    heatmap === null ? null : heatmapChart(results, heatmap),
+    timelineChart(results),
+    ...loadCharts(results),
+    durationsChart(durations.label, durations.groups),
+  ];
+  const charts = await drawCharts(wanted.filter((chart) => chart !== null));
+  const chart = (id: string): DrawnChart | undefined => charts.find((drawn) => drawn.chart.id === id);
+  const trials = trialsSection(results, summary);
+  const record = pack('results', JSON.stringify(results));
+  const embedded = record.bytes.length <= EMBED_LIMIT_BYTES;
+  const sections: (Section | null)[] = [
+    comparison(results, summary, chart('runtimes') ?? null),
+    heatmapSection(results, heatmap, chart('heatmap') ?? null),
+    leaderboardSection(results, summary),
+    timelineSection(chart('timeline')),
+    loadSection(charts.filter((drawn) => ['cpu', 'memory', 'machine'].includes(drawn.chart.id))),
+    durationSection(durations.label, durations.groups, chart('durations')),
+    failuresSection(results, summary),
+    trials.section,
+    noticesSection(results),
+    isolationSection(results),
+    preparationsSection(results),
+    environmentSection(results),
+    reproduceSection(results, embedded),
+    methodSection(results),
+  ];
+  return renderDocument({
+    title: `${VERDICT_TEXT[results.verdict.kind]}: ${results.scenario.title}`,
+    headline: headline(results, summary),
+    sections: sections.filter((section) => section !== null),
+    charts,
+    packs: [...trials.packs, ...(embedded ? [record] : [])],
+    footer: html`<p>Drawn by Clove ${results.machine.clove} from the record of run <code>${results.runId}</code>. Report and record are self-contained: nothing is loaded from a network.</p>`,
+  });
+}
