@@ -64,15 +64,15 @@ export class RuntimeProgress {
     this.#wallMs += ms;
   }
 
-  snapshot(state: { running: number }, segmentMs: number): Progress {
+  snapshot(running: number, segmentMs: number): Progress {
     return {
       runtime: this.#runtime,
       trials: this.#trials.size,
       passed: this.#count.passed,
       failed: this.#count.failed,
       notMeasured: this.#count.not_measured,
-      running: state.running,
-      queued: Math.max(0, this.#trials.size - this.finished - state.running),
+      running,
+      queued: Math.max(0, this.#trials.size - this.finished - running),
       retries: this.#retries,
       costDone: this.#costDone,
       costTotal: this.#costTotal,

@@ -120,8 +120,8 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
     let isolationKnown = store.fact('isolation').length > 0;
     store.beginSegment(name, block, startedAtMs);
     const runtime = await openRuntime(name);
-    const report = (state: { running: number; queued: number }) =>
-      listener({ kind: 'progress', progress: own.snapshot(state, nowMs() - startedAtMs) });
+    const report = (running: number) =>
+      listener({ kind: 'progress', progress: own.snapshot(running, nowMs() - startedAtMs) });
     const segment = runSegment({
       runtime,
       slots,
@@ -155,7 +155,8 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
         }
         own.add(attempt);
         listener({ kind: 'attempt-end', trial: own.trial(attempt.trialId), attempt, willRetry });
-        report(segment.state());
+        // The attempt that has just ended still holds its slot.
+        report(segment.state().running - 1);
       },
       onRefusal: (why) => refusals.set(why, (refusals.get(why) ?? 0) + 1),
     });

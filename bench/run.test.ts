@@ -1,0 +1,197 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Luck } from '../worlds/luck/streams.ts';
+import type { BenchEvent } from './events.ts';
+import type { BenchOptions } from './options.ts';
+import { resumeBench, runBench } from './run.ts';
+import { resultsOf } from './store/results.ts';
+import { listRunDirectories } from './store/runs.ts';
+import { RunStore } from './store/store.ts';
+import { tinyScenario } from './testing/tiny-scenario.ts';
+import type { RunResults } from './types.ts';
+
+let folder: string;
+let options: BenchOptions;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'clove-run-'));
+  options = {
+    scenario: tinyScenario,
+    runtimes: ['process'],
+    parallel: 2,
+    runsDirectory: join(folder, 'runs'),
+    cacheDirectory: join(folder, 'cache'),
+  };
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const codeOf = (code: string) => expect.objectContaining({ code });
+const endsOf = (results: RunResults, id: string) =>
+  results.trials.filter((trial) => trial.id === id).map((trial) => trial.attempts.map((one) => one.end));
+
+describe('runBench', () => {
+  it('runs the same trials on each runtime in turns and leaves results.json behind', async () => {
+    const events: BenchEvent[] = [];
+    const { runDirectory, results } = await runBench(
+      { ...options, runtimes: ['process', 'thread', 'sequential'], set: { trials: '5', 'work-ms': '20' } },
+      (event) => events.push(event),
+    );
+    expect(results.status).toBe('complete');
+    expect(results.verdict).toMatchObject({ kind: 'pass', coverage: 1 });
+    expect(results.trials.length).toBe(15);
+    for (const summary of results.runtimes) {
+      expect(summary).toMatchObject({
+        trials: 5,
+        passed: 5,
+        completion: 1,
+        attempts: 5,
+        retries: 0,
+        hostCrashes: 0,
+      });
+      expect(summary.computeMsTotal).toBeGreaterThanOrEqual(100);
+      expect(summary.overheadMsPerTrial).toBeGreaterThan(0);
+    }
+    expect(JSON.parse(readFileSync(join(runDirectory, 'results.json'), 'utf8'))).toEqual(results);
+    expect(resultsOf(runDirectory)).toEqual(results);
+    const segments = events.filter((event) => event.kind === 'segment').map((event) => event.runtime);
+    expect(segments).toEqual(['process', 'thread', 'sequential', 'thread', 'sequential', 'process']);
+    const last = events.findLast((event) => event.kind === 'progress');
+    expect(last?.progress).toMatchObject({ runtime: 'process', passed: 5, running: 0, queued: 0 });
+    expect(last?.progress.costDone).toBe(last?.progress.costTotal);
+  });
+
+  it('tries a crash again up to the limit, an exception once, and reports what is left as failed', async () => {
+    const crashed = await runBench({ ...options, set: { action: 'exit' } });
+    expect(endsOf(crashed.results, 'exp_001')).toEqual([['crashed', 'crashed', 'crashed']]);
+    expect(crashed.results.verdict).toMatchObject({ kind: 'fail', coverage: 1 });
+    const thrown = await runBench({ ...options, set: { action: 'throw' } });
+    expect(endsOf(thrown.results, 'exp_001')).toEqual([['error', 'error']]);
+    const once = await runBench({ ...options, set: { action: 'throw-once' } });
+    expect(endsOf(once.results, 'exp_001')).toEqual([['error', 'completed']]);
+    expect(once.results.verdict.kind).toBe('pass');
+  });
+
+  it('meets the same faults on every runtime and loses no trial to them', async () => {
+    const { results } = await runBench({
+      ...options,
+      runtimes: ['process', 'sequential'],
+      faults: { crash: 0.4, hang: 0.15 },
+      timeoutMs: 700,
+      maxAttempts: 12,
+      set: { trials: '8' },
+    });
+    expect(results.runtimes.map((summary) => summary.passed)).toEqual([8, 8]);
+    const faults = (runtime: string) =>
+      results.trials
+        .filter((trial) => trial.runtime === runtime)
+        .map((trial) => trial.attempts.map((attempt) => attempt.fault));
+    expect(faults('sequential')).toEqual(faults('process'));
+    expect(
+      faults('process')
+        .flat()
+        .filter((fault) => fault !== null).length,
+    ).toBeGreaterThan(0);
+  });
+
+  it('stops cleanly when told to, and goes on where it stopped', async () => {
+    const stop = new AbortController();
+    const journal = join(folder, 'journal');
+    const set = { trials: '10', 'work-ms': '150', journal };
+    const first = await runBench({ ...options, set, signal: stop.signal }, (event) => {
+      if (event.kind === 'attempt-end' && event.attempt.trialId === 'exp_003') stop.abort();
+    });
+    expect(first.results.status).toBe('interrupted');
+    expect(first.results.verdict.kind).toBe('no_verdict');
+    const before = first.results.trials.filter((trial) => trial.status === 'passed').length;
+    expect(before).toBeGreaterThan(0);
+    expect(before).toBeLessThan(10);
+    const second = await resumeBench(first.runDirectory, { scenario: tinyScenario });
+    expect(second.results.status).toBe('complete');
+    expect(second.results.verdict.kind).toBe('pass');
+    expect(readFileSync(journal, 'utf8').trim().split('\n').sort()).toEqual(
+      second.results.trials.map((trial) => trial.id),
+    );
+    expect(second.results.notices.some((notice) => notice.startsWith('Resumed'))).toBe(true);
+  });
+
+  it('refuses to go on with other trials than it began with', async () => {
+    const { runDirectory } = await runBench({ ...options, set: { trials: '2' } });
+    const plan: typeof tinyScenario.plan = async (given) =>
+      tinyScenario.plan({ ...given, set: { trials: '3' } });
+    await expect(resumeBench(runDirectory, { scenario: { ...tinyScenario, plan } })).rejects.toEqual(
+      codeOf('CONFIG'),
+    );
+  });
+
+  it.each<[string, Partial<BenchOptions>]>([
+    ['no runtime', { runtimes: [] }],
+    ['a runtime twice', { runtimes: ['process', 'process'] }],
+    ['an unknown setting', { set: { nonsense: '1' } }],
+    ['no parallel place', { parallel: 0 }],
+    ['a size of half a trial', { size: 0.5 }],
+  ])('refuses %s before it starts', async (_, wrong) => {
+    await expect(runBench({ ...options, ...wrong })).rejects.toEqual(codeOf('USAGE'));
+    expect(existsSync(join(folder, 'runs'))).toBe(false);
+  });
+});
+
+describe('a bench that is killed', () => {
+  const script = fileURLToPath(new URL('./testing/bench-child.ts', import.meta.url));
+  const start = (mode: string, given: unknown): ChildProcess =>
+    spawn(process.execPath, [script, mode, JSON.stringify(given)], { stdio: ['ignore', 'pipe', 'inherit'] });
+
+  it('at random moments loses nothing, runs nothing twice, and leaves no process', async () => {
+    const journal = join(folder, 'journal');
+    const moments = new Luck(20).stream('kill moments');
+    const given = { ...options, scenario: undefined, set: { trials: '40', 'work-ms': '60', journal } };
+    let child = start('run', given);
+    const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data');
+    const runDirectory = String(line).trim();
+    let completed = 0;
+    for (let kill = 0; kill < 10; kill++) {
+      await sleep(moments.integer(20, 400));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const done = resultsOf(runDirectory).trials.filter((trial) => trial.status === 'passed').length;
+      expect(done).toBeGreaterThanOrEqual(completed);
+      completed = done;
+      await expectNoWorkers(runDirectory);
+      child = start('resume', { runDirectory });
+      await once(child.stdout as NodeJS.ReadableStream, 'data');
+    }
+    await once(child, 'close');
+    expect(child.exitCode).toBe(0);
+    const { attempts, trials } = RunStore.read(runDirectory);
+    const completedOf = (id: string) =>
+      attempts.filter((attempt) => attempt.trialId === id && attempt.end === 'completed').length;
+    expect(trials.map((trial) => completedOf(trial.id))).toEqual(trials.map(() => 1));
+    const results = resultsOf(runDirectory);
+    expect(results.status).toBe('complete');
+    expect(new Set(attempts.map((attempt) => attempt.end))).toEqual(new Set(['completed', 'interrupted']));
+    expect(listRunDirectories(join(folder, 'runs'))).toEqual([runDirectory]);
+  });
+
+  /** The guardian needs a moment; a worker that is still there after it would be a leftover. */
+  async function expectNoWorkers(runDirectory: string): Promise<void> {
+    const open = () => workersOf(folder).length;
+    for (let wait = 0; wait < 100 && open() > 0; wait++) await sleep(20);
+    expect(open(), runDirectory).toBe(0);
+  }
+});
+
+/** Processes that keep their compiled code in this test's folder: workers of its benches, and nobody else's. */
+function workersOf(cacheFolder: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`NODE_COMPILE_CACHE=${cacheFolder}`);
+    } catch {
+      return false;
+    }
+  });
+}
