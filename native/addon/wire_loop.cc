@@ -83,6 +83,9 @@ void WireLoop::Stop() {
   listeners_.clear();
   retiredListeners_.clear();
   counters_.connectionsOpen = 0;
+  epoll_.Reset();
+  wake_.Reset();
+  reserve_.Reset();
 }
 
 void* WireLoop::ThreadMain(void* self) {
@@ -173,10 +176,7 @@ void WireLoop::RunDeadlines() {
     }
     it = paused_.erase(it);
     listener->pausedUntilMs = 0;
-    epoll_event event = {};
-    event.events = EPOLLIN;
-    event.data.ptr = static_cast<Source*>(listener);
-    if (!listener->closed) epoll_ctl(epoll_.Get(), EPOLL_CTL_MOD, listener->fd.Get(), &event);
+    if (!listener->closed) Watch(listener, EPOLLIN);
   }
 }
 
@@ -194,20 +194,31 @@ void WireLoop::Accept(Listener* listener) {
   }
 }
 
-/// Turns one peer away with the descriptor kept for that, rather than leaving it to wait for ever; then takes a breath,
-/// because the listener stays readable and would be told about without end.
+/// Turns peers away with the descriptor kept for that, rather than leaving them to wait for ever. Where even that fails
+/// the listener is left alone for a while: it stays readable, and would be told about without end.
 void WireLoop::AcceptWithoutDescriptors(Listener* listener) {
-  if (reserve_.Valid()) {
-    reserve_.Reset();
+  reserve_.Reset();
+  int error = 0;
+  for (int i = 0; i < kAcceptsPerTurn && error == 0; ++i) {
     UniqueFd refused(accept4(listener->fd.Get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (refused.Valid()) ++counters_.connectionsRefused;
+    if (refused.Valid()) {
+      ++counters_.connectionsRefused;
+    } else {
+      error = errno;
+    }
   }
   reserve_.Reset(OpenReserve());
-  epoll_event event = {};
-  event.data.ptr = static_cast<Source*>(listener);
-  epoll_ctl(epoll_.Get(), EPOLL_CTL_MOD, listener->fd.Get(), &event);
+  if (error == 0 || error == EAGAIN || error == EINTR || error == ECONNABORTED) return;
+  Watch(listener, 0);
   listener->pausedUntilMs = NowMs() + kAcceptPauseMs;
   paused_.insert(listener);
+}
+
+void WireLoop::Watch(Listener* listener, uint32_t events) {
+  epoll_event event = {};
+  event.events = events;
+  event.data.ptr = static_cast<Source*>(listener);
+  epoll_ctl(epoll_.Get(), EPOLL_CTL_MOD, listener->fd.Get(), &event);
 }
 
 void WireLoop::Adopt(Listener* listener, UniqueFd fd) {

@@ -48,6 +48,7 @@ class WireLoop {
   void HandleWake();
   void Accept(Listener* listener);
   void AcceptWithoutDescriptors(Listener* listener);
+  void Watch(Listener* listener, uint32_t events);
   void Adopt(Listener* listener, UniqueFd fd);
   void Track(Connection* connection);
   void RunDeadlines();
