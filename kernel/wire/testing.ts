@@ -21,7 +21,7 @@ export class RawClient {
     });
     socket.on('error', () => {});
     socket.on('end', () => this.#end());
-    socket.on('data', (chunk) => this.#take(chunk));
+    socket.on('data', (chunk: Buffer) => this.#take(chunk));
   }
 
   static connect(path: string): Promise<RawClient> {
