@@ -37,7 +37,7 @@ describe('widenCells', () => {
 
 describe('makeTrials', () => {
   it('numbers trials from exp_001 and pads to the size of the grid', () => {
-    const few = makeTrials([cell({ a: 1 }), cell({ a: 2 })], {});
+    const few = makeTrials([cell({ a: 1 }), cell({ a: 2 })], () => ({}));
     expect(few.map((trial) => trial.id)).toEqual(['exp_001', 'exp_002']);
     const many = makeTrials(
       Array.from({ length: 1000 }, (_, i) => cell({ i })),
@@ -49,7 +49,7 @@ describe('makeTrials', () => {
 
   it('gives a key that depends on basis, parameters and seed alone', () => {
     const key = (basis: unknown, params: Record<string, number>, seed = 1) =>
-      makeTrials([{ ...cell(params), seed, costEstimate: seed * 3 }], basis)[0]?.key;
+      makeTrials([{ ...cell(params), seed, costEstimate: seed * 3 }], () => basis)[0]?.key;
     expect(key({ v: 1 }, { a: 1, b: 2 })).toBe(key({ v: 1 }, { b: 2, a: 1 }));
     expect(key({ v: 1 }, { a: 1 })).not.toBe(key({ v: 2 }, { a: 1 }));
     expect(key({ v: 1 }, { a: 1 })).not.toBe(key({ v: 1 }, { a: 2 }));
@@ -57,7 +57,7 @@ describe('makeTrials', () => {
   });
 
   it('refuses two trials that are the same', () => {
-    expect(() => makeTrials([cell({ a: 1 }), cell({ a: 1 })], {})).toThrow(
+    expect(() => makeTrials([cell({ a: 1 }), cell({ a: 1 })], () => ({}))).toThrow(
       expect.objectContaining({ code: 'CONFIG' }),
     );
   });

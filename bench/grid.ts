@@ -44,15 +44,15 @@ export function widenCells(
 }
 
 /**
- * Numbers cells as `exp_001` … and gives each its key. `basis` is what else decides a result: the scenario's name and version,
- * keys of prepared inputs, the split. Two equal cells are a mistake of the scenario: CONFIG.
+ * Numbers cells as `exp_001` … and gives each its key. `basisOf` gives what else decides a cell's result:
+ * the scenario's name and version, the key of its prepared input, the split. Two equal cells are a mistake of the scenario: CONFIG.
  */
-export function makeTrials(cells: readonly Cell[], basis: unknown): Trial[] {
+export function makeTrials(cells: readonly Cell[], basisOf: (cell: Cell) => unknown): Trial[] {
   const digits = Math.max(3, String(cells.length).length);
   const seen = new Map<string, string>();
   return cells.map((cell, index) => {
     const id = `exp_${String(index + 1).padStart(digits, '0')}`;
-    const key = contentKey({ basis, params: cell.params, seed: cell.seed });
+    const key = contentKey({ basis: basisOf(cell), params: cell.params, seed: cell.seed });
     const twin = seen.get(key);
     if (twin !== undefined) throw new CloveError('CONFIG', `trials ${twin} and ${id} are the same trial`);
     seen.set(key, id);

@@ -33,7 +33,11 @@ export async function runBench(options: BenchOptions, listener: BenchListener = 
   const machine = await machineFacts();
   const { plan, trials, preparations } = await planTrials(resolved.scenario, resolved, listener);
   const runId = makeRunId(resolved.scenario.name, startedAt);
-  const definition = define(resolved, plan, { runId, startedAt: startedAt.toISOString(), machine });
+  const definition = define(resolved, plan, preparations, {
+    runId,
+    startedAt: startedAt.toISOString(),
+    machine,
+  });
   const store = RunStore.create(join(resolved.runsDirectory, runId), definition, trials);
   store.putFact('preparations', preparations);
   if (plan.notices.length > 0) store.putFact('notices', plan.notices);
@@ -97,7 +101,6 @@ async function planTrials(
   const tasks = plan.prepare;
   listener({ kind: 'prepare', tasks: tasks.length, cached: tasks.filter((task) => task.cached).length });
   const preparations = await prepareAll(tasks, {
-    cacheDirectory,
     signal: options.signal,
     onDone: (preparation, done) => {
       const description = scenario.describePreparation?.(preparation) ?? preparation.name;
@@ -112,6 +115,7 @@ async function planTrials(
 function define(
   options: ResolvedBenchOptions,
   plan: ScenarioPlan,
+  preparations: readonly Preparation[],
   run: Pick<RunDefinition, 'runId' | 'startedAt' | 'machine'>,
 ): RunDefinition {
   const { scenario } = options;
@@ -139,7 +143,7 @@ function define(
       set: options.set,
     },
     resolved: plan.resolved,
-    provenance: plan.provenance(),
+    provenance: plan.provenance(preparations),
   };
 }
 

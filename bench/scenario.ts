@@ -1,3 +1,4 @@
+import type { ErrorData } from '../errors/index.ts';
 import type { Preparation, Presentation, RunResults, Trial, TrialLimits } from './types.ts';
 
 /** What `bench run SCENARIO` was asked for, after parsing. */
@@ -19,18 +20,25 @@ export interface PrepareTask {
   readonly name: string;
   /** Content key; same key = same output. */
   readonly key: string;
-  /** URL of a module whose default export takes `input` and returns Preparation facts. Runs in a worker thread. */
+  /**
+   * URL of a module whose default export takes `input` and gives a PrepareResult. Runs in a worker thread, also when the output
+   * is there already: then it checks it, and makes it again if it is damaged.
+   */
   readonly module: URL;
   readonly input: Readonly<Record<string, unknown>>;
   /** True when the output is there already. */
   readonly cached: boolean;
 }
 
+/** Errors come back as data: a thread boundary strips their code. */
+export type PrepareResult = { readonly facts: Preparation['facts'] } | { readonly error: ErrorData };
+
 export interface ScenarioPlan {
   readonly prepare: readonly PrepareTask[];
   /** Called when every prepare task is done. */
   readonly trials: () => Promise<readonly Trial[]> | readonly Trial[];
-  readonly provenance: () => RunResults['provenance'];
+  /** Called after `trials`, with what was prepared, in the order of `prepare`. */
+  readonly provenance: (preparations: readonly Preparation[]) => RunResults['provenance'];
   readonly notices: readonly string[];
   /** Host folders the workers read (prepared inputs); mounted read-only at the same path in sandboxes. */
   readonly readOnlyPaths: readonly string[];

@@ -33,7 +33,7 @@ export const tinyScenario: Scenario = {
     }));
     return {
       prepare: [],
-      trials: () => makeTrials(cells, { scenario: 'tiny', version: '1' }),
+      trials: () => makeTrials(cells, () => ({ scenario: 'tiny', version: '1' })),
       provenance: () => [],
       notices: [],
       readOnlyPaths: [],

@@ -42,7 +42,7 @@ const overhead: Scenario = {
     }));
     return {
       prepare: [],
-      trials: () => makeTrials(cells, { scenario: 'overhead', version: VERSION }),
+      trials: () => makeTrials(cells, () => ({ scenario: 'overhead', version: VERSION })),
       provenance: () => [],
       notices: [],
       readOnlyPaths: [],
