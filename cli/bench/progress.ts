@@ -1,0 +1,159 @@
+import type { BenchEvent, Progress } from '../../bench/events.ts';
+import type { Attempt, Presentation, RuntimeName, Trial } from '../../bench/types.ts';
+import { escapeLine } from '../ui/escape.ts';
+import { formatDuration, plural } from '../ui/format.ts';
+import type { Terminal } from '../ui/terminal.ts';
+import { metricAt } from './metric.ts';
+
+const BAR_CELLS = 40;
+
+/** Turns the events of a run into a live region on a terminal, and into plain lines elsewhere. */
+export class BenchProgress {
+  readonly #terminal: Terminal;
+  readonly #presentation: Presentation;
+  readonly #progress = new Map<RuntimeName, Progress>();
+  readonly #running = new Map<string, string>();
+  #preparing: string | null = null;
+  #several = false;
+
+  constructor(terminal: Terminal, presentation: Presentation) {
+    this.#terminal = terminal;
+    this.#presentation = presentation;
+  }
+
+  readonly listen = (event: BenchEvent): void => {
+    this.#terminal.event({ type: event.kind, ...event });
+    switch (event.kind) {
+      case 'run':
+        this.#onRun(event);
+        break;
+      case 'prepare':
+        if (event.tasks > event.cached) {
+          this.#preparing = `preparing inputs, once for every runtime: 0/${event.tasks}`;
+        }
+        break;
+      case 'prepared': {
+        this.#preparing =
+          event.done < event.tasks
+            ? `preparing inputs, once for every runtime: ${event.done}/${event.tasks}`
+            : null;
+        const how = event.preparation.from === 'cache' ? 'cached' : formatDuration(event.preparation.wallMs);
+        if (event.preparation.from !== 'cache' || this.#terminal.verbose) {
+          this.#terminal.note(`  prepared ${escapeLine(event.description)} (${how})`);
+        }
+        break;
+      }
+      case 'segment':
+        if (this.#several && this.#terminal.progress === 'plain') {
+          this.#terminal.note(
+            `  ${event.runtime}: block ${event.block + 1} of ${event.blocks}, ${plural(event.trials, 'experiment')}`,
+          );
+        }
+        break;
+      case 'attempt-start':
+        this.#running.set(`${event.runtime}/${event.trial.id}`, describeTrial(event.trial));
+        break;
+      case 'attempt-end':
+        this.#running.delete(`${event.attempt.runtime}/${event.trial.id}`);
+        this.#onAttemptEnd(event.trial, event.attempt, event.willRetry);
+        break;
+      case 'progress':
+        this.#progress.set(event.progress.runtime, event.progress);
+        break;
+      case 'host-crash':
+        this.#terminal.note(
+          `  ${event.runtime}: the process that runs the experiments died: ${escapeLine(event.reason)}`,
+        );
+        break;
+      case 'notice':
+        this.#terminal.warn(escapeLine(event.text));
+        break;
+    }
+    this.#draw();
+  };
+
+  #onRun(event: Extract<BenchEvent, { kind: 'run' }>): void {
+    this.#several = event.runtimes.length > 1;
+    const terminal = this.#terminal;
+    terminal.note(
+      `${terminal.style('bold', event.scenario.title)}: ${plural(event.trials, 'experiment')} on ${event.runtimes.join(', ')}, ${event.parallel} at a time`,
+    );
+    for (const source of event.provenance) {
+      const line = `  data: ${escapeLine(source.name)}, ${source.rows} molecules`;
+      terminal.note(source.kind === 'synthetic' ? terminal.style('yellow', line) : line);
+    }
+    terminal.note(`  run:  ${escapeLine(event.runDirectory)}`);
+    if (event.resumed)
+      terminal.note(`  resumed: ${plural(event.finished, 'outcome')} kept, nothing of them is run again`);
+  }
+
+  #onAttemptEnd(trial: Trial, attempt: Attempt, willRetry: boolean): void {
+    const failed = attempt.end !== 'completed';
+    // A terminal shows counts; only what went wrong is worth a line there.
+    if (!failed && this.#terminal.progress === 'tty') return;
+    const { primaryMetric } = this.#presentation;
+    const value = attempt.result ? metricAt(attempt.result.metrics, primaryMetric.path) : null;
+    const parts = [
+      `  ${failed ? this.#terminal.style('red', '✗') : this.#terminal.style('green', '✓')}`,
+      trial.id,
+      this.#several ? `[${attempt.runtime}]` : '',
+      describeTrial(trial),
+      failed ? describeEnd(attempt) : `${primaryMetric.label} ${value === null ? '–' : value.toFixed(4)}`,
+      formatDuration(attempt.usage.wallMs),
+      failed && willRetry ? 'will be tried again' : '',
+    ];
+    this.#terminal.note(parts.filter((part) => part !== '').join('  '));
+  }
+
+  #draw(): void {
+    const lines: string[] = [];
+    if (this.#preparing) lines.push(`  ${this.#preparing}`);
+    for (const progress of this.#progress.values()) lines.push(this.#bar(progress));
+    const running = [...this.#running.values()];
+    if (running.length > 0)
+      lines.push(`  running: ${running.slice(0, 4).join(' · ')}${running.length > 4 ? ' …' : ''}`);
+    if (lines.length > 0) this.#terminal.live(lines);
+  }
+
+  #bar(progress: Progress): string {
+    const done = progress.passed + progress.failed + progress.notMeasured;
+    const cells = progress.trials === 0 ? BAR_CELLS : Math.round((done / progress.trials) * BAR_CELLS);
+    const bar = `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)}`;
+    const facts = [
+      `${done}/${progress.trials}`,
+      `${progress.running} running`,
+      `${progress.queued} queued`,
+      progress.failed > 0 ? this.#terminal.style('red', `${progress.failed} failed`) : '',
+      progress.notMeasured > 0 ? this.#terminal.style('yellow', `${progress.notMeasured} not measured`) : '',
+      progress.retries > 0 ? plural(progress.retries, 'retry', 'retries') : '',
+      formatDuration(progress.elapsedMs),
+      eta(progress),
+    ];
+    return `  ${progress.runtime.padEnd(10)} ${bar} ${facts.filter((fact) => fact !== '').join(' · ')}`;
+  }
+}
+
+/** Time left by the cost that is done; silent until there is something to judge by. */
+function eta(progress: Progress): string {
+  if (progress.costDone <= 0 || progress.costDone >= progress.costTotal) return '';
+  const leftMs = (progress.elapsedMs / progress.costDone) * (progress.costTotal - progress.costDone);
+  return `about ${formatDuration(leftMs)} left`;
+}
+
+function describeTrial(trial: Trial): string {
+  return escapeLine(Object.values(trial.params).map(String).join(' '));
+}
+
+function describeEnd(attempt: Attempt): string {
+  const how: Readonly<Record<Attempt['end'], string>> = {
+    completed: 'completed',
+    error: `error: ${attempt.error?.message ?? 'unknown'}`,
+    crashed: attempt.signal ? `crashed (${attempt.signal})` : `crashed (exit ${attempt.exitCode ?? '?'})`,
+    timeout: 'timed out and was killed',
+    oom: 'ran out of its memory limit and was killed',
+    collateral: 'died with the process it shared',
+    infrastructure: `could not be measured: ${attempt.error?.message ?? 'unknown'}`,
+    interrupted: 'interrupted',
+  };
+  return escapeLine(how[attempt.end] + (attempt.fault ? ` [injected ${attempt.fault}]` : ''));
+}

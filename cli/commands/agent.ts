@@ -1,0 +1,205 @@
+import path from 'node:path';
+import { Command, Option } from 'commander';
+import type { SyscallResponse } from '../../sdk/typescript/index.ts';
+import { parseTarget, SOCKET_OPTION, withKernel } from '../connect.ts';
+import type { CliContext, CommandBuilder } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { escapeLine, escapeText } from '../ui/escape.ts';
+import { formatBytes, formatDuration } from '../ui/format.ts';
+import { layerTable } from '../ui/layers.ts';
+import { parseBytes, parseCount, parseDuration, parsePositive } from '../ui/parse.ts';
+import { renderTable } from '../ui/table.ts';
+
+interface SocketFlag {
+  readonly socket?: string;
+}
+
+interface RunFlags extends SocketFlag {
+  readonly name?: string;
+  readonly memory?: string;
+  readonly cpu?: string;
+  readonly pids?: string;
+  readonly timeout?: string;
+  readonly interpreter?: string;
+  readonly restart: 'never' | 'always' | 'on-failure';
+  readonly wait?: boolean;
+}
+
+type Listed = SyscallResponse<'LIST'>[number];
+
+export const agentCommand: CommandBuilder = (context) => {
+  const agent = new Command('agent').description('start and steer agents of a running kernel');
+  agent.addCommand(runCommand(context));
+  agent.addCommand(listCommand('list', 'list agents')(context));
+  agent.addCommand(killCommand(context));
+  agent.addCommand(freezeCommand('pause', 'freeze an agent with everything it started')(context));
+  agent.addCommand(freezeCommand('resume', 'let a paused agent run on')(context));
+  agent.addCommand(logsCommand(context));
+  return agent;
+};
+
+export const psCommand: CommandBuilder = (context) =>
+  listCommand(
+    'ps',
+    'list agents: state, resources, isolation',
+  )(context).option('--isolation', 'show every layer that is not on');
+
+const runCommand: CommandBuilder = (context) =>
+  new Command('run')
+    .description('start an agent from a script')
+    .argument('<script>', 'TypeScript, JavaScript, Python or shell script')
+    .argument('[args...]', 'arguments of the script')
+    .addOption(SOCKET_OPTION())
+    .option('--name <name>', 'name of the agent (default: agent_<id>)')
+    .option('--memory <size>', 'memory of everything it starts (default: 256M)')
+    .option('--cpu <cores>', 'CPU time, in cores (default: 1)')
+    .option('--pids <n>', 'processes and threads at once (default: 64)')
+    .option('--timeout <duration>', 'kill it after this time')
+    .option('--interpreter <program>', 'what runs the script (default: by its extension)')
+    .addOption(
+      new Option('--restart <policy>', 'what to do when it ends')
+        .choices(['never', 'always', 'on-failure'])
+        .default('never'),
+    )
+    .option('--wait', 'wait for its end, print its output and take over its exit status')
+    .action(async (script: string, args: string[], flags: RunFlags, command: Command) => {
+      const cli = context(command);
+      await withKernel(flags, async (client) => {
+        const spawned = await client.spawn({
+          script: path.resolve(script),
+          args,
+          ...(flags.name === undefined ? {} : { name: flags.name }),
+          ...(flags.interpreter === undefined ? {} : { python: flags.interpreter }),
+          ...(flags.timeout === undefined ? {} : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
+          restart_policy: flags.restart,
+          limits: {
+            ...(flags.memory === undefined ? {} : { memory: parseBytes(flags.memory, '--memory') }),
+            ...(flags.cpu === undefined ? {} : { cpu: parsePositive(flags.cpu, '--cpu') }),
+            ...(flags.pids === undefined ? {} : { max_pids: parseCount(flags.pids, '--pids') }),
+          },
+        });
+        if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, spawned.isolation.layers));
+        if (!flags.wait) {
+          if (cli.json) cli.terminal.out(JSON.stringify(spawned));
+          else cli.terminal.out(`agent ${spawned.id} (${escapeLine(spawned.name)}) runs, pid ${spawned.pid}`);
+          return;
+        }
+        const end = await client.wait(spawned.id);
+        const logs = await client.logs(spawned.id);
+        if (cli.json) cli.terminal.out(JSON.stringify({ ...end, stdout: logs.stdout, stderr: logs.stderr }));
+        else writeLogs(cli, logs);
+        cli.setExitCode(end.exit_code ?? EXIT.failed);
+      });
+    });
+
+function listCommand(name: string, description: string): CommandBuilder {
+  return (context) =>
+    new Command(name)
+      .description(description)
+      .addOption(SOCKET_OPTION())
+      .option('-a, --all', 'also agents that have ended')
+      .action(async (flags: SocketFlag & { all?: boolean; isolation?: boolean }, command: Command) => {
+        const cli = context(command);
+        const agents = await withKernel(flags, (client) => client.list({ all: flags.all === true }));
+        if (cli.json) {
+          cli.terminal.out(JSON.stringify(agents));
+          return;
+        }
+        if (agents.length === 0) {
+          cli.terminal.out('no agents');
+          return;
+        }
+        cli.terminal.out(
+          renderTable<Listed>(
+            [
+              { title: 'id', align: 'right', value: ({ id }) => String(id) },
+              { title: 'name', value: (agent) => escapeLine(agent.name) },
+              { title: 'state', value: ({ state }) => state },
+              { title: 'pid', align: 'right', value: ({ pid }) => (pid === 0 ? '–' : String(pid)) },
+              { title: 'up', align: 'right', value: (agent) => formatDuration(agent.uptime_ms) },
+              { title: 'memory', align: 'right', value: ({ memory }) => formatBytes(memory) },
+              { title: 'cpu', align: 'right', value: ({ cpu }) => `${cpu.toFixed(1)} %` },
+              { title: 'restarts', align: 'right', value: ({ restarts }) => String(restarts) },
+              { title: 'isolation', value: (agent) => describeIsolation(agent, flags.isolation === true) },
+            ],
+            agents,
+          ),
+        );
+      });
+}
+
+function describeIsolation({ isolation }: Listed, detailed: boolean): string {
+  if (isolation === null) return '–';
+  const missing = [...isolation.off, ...isolation.degraded.map((layer) => `${layer} (degraded)`)];
+  if (detailed && missing.length > 0) return `${isolation.on} on; not on: ${missing.join(', ')}`;
+  return `${isolation.on} layers on${isolation.fully_isolated ? '' : ', NOT fully isolated'}`;
+}
+
+const killCommand: CommandBuilder = (context) =>
+  new Command('kill')
+    .description('end agents for good: SIGTERM, then SIGKILL to everything they started')
+    .argument('<agents...>', 'ids or names')
+    .addOption(SOCKET_OPTION())
+    .option('--grace <duration>', 'time between the two signals (default: 5s)')
+    .action(async (targets: string[], flags: SocketFlag & { grace?: string }, command: Command) => {
+      const cli = context(command);
+      const graceMs = flags.grace === undefined ? undefined : parseDuration(flags.grace, '--grace');
+      await withKernel(flags, async (client) => {
+        for (const target of targets) {
+          await client.kill(
+            parseTarget(target),
+            graceMs === undefined ? { timeoutMs: null } : { graceMs, timeoutMs: null },
+          );
+          report(cli, target, 'killed');
+        }
+      });
+    });
+
+function freezeCommand(verb: 'pause' | 'resume', description: string): CommandBuilder {
+  return (context) =>
+    new Command(verb)
+      .description(description)
+      .argument('<agents...>', 'ids or names')
+      .addOption(SOCKET_OPTION())
+      .action(async (targets: string[], flags: SocketFlag, command: Command) => {
+        const cli = context(command);
+        await withKernel(flags, async (client) => {
+          for (const target of targets) {
+            await client[verb](parseTarget(target));
+            report(cli, target, `${verb}d`);
+          }
+        });
+      });
+}
+
+const logsCommand: CommandBuilder = (context) =>
+  new Command('logs')
+    .description('print the last output of an agent, live or ended')
+    .argument('<agent>', 'id or name')
+    .addOption(SOCKET_OPTION())
+    .option('--bytes <size>', 'at most this much of each stream')
+    .action(async (target: string, flags: SocketFlag & { bytes?: string }, command: Command) => {
+      const cli = context(command);
+      const logs = await withKernel(flags, (client) =>
+        client.logs(
+          parseTarget(target),
+          flags.bytes === undefined ? {} : { maxBytes: parseBytes(flags.bytes, '--bytes') },
+        ),
+      );
+      if (cli.json) cli.terminal.out(JSON.stringify(logs));
+      else writeLogs(cli, logs);
+    });
+
+/** Agents' own text: escaped, whatever reads it. */
+function writeLogs(cli: CliContext, logs: SyscallResponse<'LOGS'>): void {
+  if (logs.stdout !== '') process.stdout.write(escapeText(logs.stdout));
+  if (logs.stderr !== '') process.stderr.write(escapeText(logs.stderr));
+  if (logs.stdout !== '' && !logs.stdout.endsWith('\n')) process.stdout.write('\n');
+  const dropped = logs.stdout_dropped + logs.stderr_dropped;
+  if (dropped > 0) cli.terminal.warn(`${formatBytes(dropped)} of earlier output were not kept`);
+}
+
+function report(cli: CliContext, target: string, what: string): void {
+  if (cli.json) cli.terminal.out(JSON.stringify({ agent: target, [what]: true }));
+  else cli.terminal.out(`${escapeLine(target)} ${what}`);
+}

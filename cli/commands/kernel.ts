@@ -1,0 +1,197 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, openSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, Option } from 'commander';
+import { CloveError, errorFromData } from '../../errors/index.ts';
+import { SOCKET_OPTION, withKernel } from '../connect.ts';
+import type { CommandBuilder } from '../context.ts';
+import { packageRoot } from '../package-info.ts';
+import { escapeLine } from '../ui/escape.ts';
+import { formatDuration } from '../ui/format.ts';
+
+interface StartFlags {
+  readonly socket?: string;
+  readonly dataDir?: string;
+  readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+  readonly sandbox: boolean;
+  readonly foreground?: boolean;
+}
+
+const READY_FD = 3;
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 20_000;
+
+export const kernelCommand: CommandBuilder = (context) => {
+  const kernel = new Command('kernel').description('start, stop and look at the kernel daemon');
+  kernel.addCommand(startCommand(context));
+  kernel.addCommand(stopCommand(context));
+  kernel.addCommand(statusCommand(context));
+  return kernel;
+};
+
+const startCommand: CommandBuilder = (context) =>
+  new Command('start')
+    .description('start a kernel')
+    .addOption(SOCKET_OPTION())
+    .addOption(new Option('--data-dir <dir>', 'folder of its durable data').env('CLOVE_DATA_DIR'))
+    .addOption(
+      new Option('--log-level <level>', 'how much it logs')
+        .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
+        .default('info'),
+    )
+    .option('--no-sandbox', 'run agents without isolation; every report says so')
+    .option('--foreground', 'stay, and log to stderr')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  clove kernel start
+  clove kernel start --foreground --log-level debug --socket /run/my-clove.sock`,
+    )
+    .action(async (flags: StartFlags, command: Command) => {
+      const cli = context(command);
+      if (flags.foreground) {
+        const { runDaemon } = await import('../../kernel/daemon.ts');
+        const readyFd = Number(process.env.CLOVE_READY_FD ?? 1);
+        cli.setExitCode(
+          await runDaemon({
+            ...(flags.socket === undefined ? {} : { socketPath: path.resolve(flags.socket) }),
+            ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
+            logLevel: flags.logLevel,
+            sandbox: flags.sandbox ? 'required' : 'off',
+            readyFd,
+          }),
+        );
+        return;
+      }
+      const started = await startDaemon(flags);
+      if (cli.json) cli.terminal.out(JSON.stringify(started));
+      else
+        cli.terminal.out(
+          `kernel runs: socket ${escapeLine(started.socket)}, pid ${started.pid}, log ${escapeLine(started.log)}`,
+        );
+    });
+
+interface Started {
+  readonly socket: string;
+  readonly pid: number;
+  readonly log: string;
+}
+
+/** Starts the same command in the foreground as a session of its own and waits for its readiness line. */
+async function startDaemon(flags: StartFlags): Promise<Started> {
+  const { DEFAULT_DATA_DIRECTORY } = await import('../../kernel/index.ts');
+  const dataDirectory = path.resolve(flags.dataDir ?? DEFAULT_DATA_DIRECTORY);
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  const log = path.join(dataDirectory, 'kernel.log');
+  const logFd = openSync(log, 'a', 0o600);
+  const args = [
+    'kernel',
+    'start',
+    '--foreground',
+    '--data-dir',
+    dataDirectory,
+    '--log-level',
+    flags.logLevel,
+  ];
+  if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
+  if (!flags.sandbox) args.push('--no-sandbox');
+  const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', entry, ...args], {
+    cwd: packageRoot(),
+    detached: true,
+    env: { ...process.env, CLOVE_READY_FD: String(READY_FD) },
+    stdio: ['ignore', logFd, logFd, 'pipe'],
+  });
+  const ready = child.stdio[READY_FD] as NodeJS.ReadableStream;
+  try {
+    const line = await Promise.race([
+      firstLine(ready),
+      new Promise<null>((resolve) => child.once('exit', () => resolve(null))),
+      sleep(START_TIMEOUT_MS, null, { ref: false }),
+    ]);
+    if (!line) {
+      throw new CloveError('SETUP_FAILED', 'the kernel did not start', {
+        hint: `its log may say why: ${log}`,
+      });
+    }
+    const message = JSON.parse(line) as { ready: boolean; socket: string; pid: number; error?: unknown };
+    if (!message.ready) throw errorFromData(message.error);
+    return { socket: message.socket, pid: message.pid, log };
+  } finally {
+    ready.removeAllListeners();
+    (ready as unknown as { destroy(): void }).destroy();
+    child.unref();
+  }
+}
+
+async function firstLine(stream: NodeJS.ReadableStream): Promise<string | null> {
+  let text = '';
+  for await (const chunk of stream) {
+    text += String(chunk);
+    const end = text.indexOf('\n');
+    if (end >= 0) return text.slice(0, end);
+  }
+  return null;
+}
+
+const stopCommand: CommandBuilder = (context) =>
+  new Command('stop')
+    .description('stop the kernel and every agent it runs')
+    .addOption(SOCKET_OPTION())
+    .action(async (flags: { socket?: string }, command: Command) => {
+      const cli = context(command);
+      const pid = await withKernel(flags, async (client) => (await client.hello()).pid);
+      process.kill(pid, 'SIGTERM');
+      const deadline = performance.now() + STOP_TIMEOUT_MS;
+      while (isAlive(pid)) {
+        if (performance.now() > deadline) {
+          throw new CloveError(
+            'TIMEOUT',
+            `the kernel (pid ${pid}) has not stopped in ${formatDuration(STOP_TIMEOUT_MS)}`,
+            {
+              hint: `kill -9 ${pid} ends it and, by their lifeline, its agents`,
+            },
+          );
+        }
+        await sleep(20);
+      }
+      if (cli.json) cli.terminal.out(JSON.stringify({ stopped: true, pid }));
+      else cli.terminal.out(`kernel stopped (pid ${pid})`);
+    });
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const statusCommand: CommandBuilder = (context) =>
+  new Command('status')
+    .description('tell whether a kernel runs, and what it does')
+    .addOption(SOCKET_OPTION())
+    .action(async (flags: { socket?: string }, command: Command) => {
+      const cli = context(command);
+      const { hello, agents } = await withKernel(flags, async (client) => ({
+        hello: await client.hello(),
+        agents: await client.list(),
+      }));
+      const status = {
+        running: true,
+        pid: hello.pid,
+        version: hello.kernel_version,
+        uptimeSeconds: hello.uptime,
+        sandbox: hello.features.sandbox === true,
+        agents: agents.length,
+      };
+      if (cli.json) cli.terminal.out(JSON.stringify(status));
+      else {
+        cli.terminal.out(
+          `kernel ${status.version} runs: pid ${status.pid}, up ${formatDuration(status.uptimeSeconds * 1000)}, ${status.agents} agents, sandbox ${status.sandbox ? 'required' : 'OFF'}`,
+        );
+      }
+    });

@@ -1,0 +1,148 @@
+import { constants } from 'node:os';
+import path from 'node:path';
+import { Command, Option } from 'commander';
+import { CloveError } from '../../errors/index.ts';
+import type { SandboxExit } from '../../native/types.ts';
+import type { CommandBuilder } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { escapeText } from '../ui/escape.ts';
+import { formatBytes, formatDuration } from '../ui/format.ts';
+import { interruptible } from '../ui/interrupt.ts';
+import { layerTable } from '../ui/layers.ts';
+import { parseBytes, parseCount, parseDuration, parsePositive } from '../ui/parse.ts';
+
+interface RunFlags {
+  readonly memory: string;
+  readonly cpu: string;
+  readonly pids: string;
+  readonly timeout?: string;
+  readonly net: 'none' | 'host';
+  readonly mount: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd?: string;
+  readonly profile: 'strict' | 'default' | 'debug';
+  readonly sandbox: boolean;
+  readonly raw?: boolean;
+}
+
+export const runCommand: CommandBuilder = (context) =>
+  new Command('run')
+    .description('run one command in a sandbox; its output and exit status are passed through')
+    .usage('[options] -- <command> [args…]')
+    .argument('<command...>', 'command and arguments, after --')
+    .option('--memory <size>', 'memory of everything it starts', '256M')
+    .option('--cpu <cores>', 'CPU time, in cores', '1')
+    .option('--pids <n>', 'processes and threads at once', '64')
+    .option('--timeout <duration>', 'kill everything after this time, such as 10s')
+    .addOption(new Option('--net <mode>', 'network').choices(['none', 'host']).default('none'))
+    .option('--mount <source:target[:rw]>', 'show a host file or folder inside (repeatable)', collect, [])
+    .option('--env <name=value>', 'set a variable; nothing is inherited (repeatable)', collect, [])
+    .option('--cwd <dir>', 'working directory inside (default: /work)')
+    .addOption(
+      new Option('--profile <name>', 'isolation profile')
+        .choices(['strict', 'default', 'debug'])
+        .default('default'),
+    )
+    .option('--no-sandbox', 'no isolation at all, limits only where they can be had')
+    .option('--raw', 'do not escape control characters on a terminal')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  clove run -- python3 -c 'print(6 * 7)'
+  clove run --memory 64M --timeout 5s --mount $PWD:/src -- sh -c 'ls /src | wc -l'
+
+Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 137 out of memory,
+125 when the sandbox could not be set up, 126/127 when the command could not be executed or found.`,
+    )
+    .action(async (argv: string[], flags: RunFlags, command: Command) => {
+      const cli = context(command);
+      const { runForeground } = await import('../../kernel/foreground.ts');
+      try {
+        const result = await interruptible(cli.terminal, (signal) =>
+          runForeground({
+            request: {
+              command: argv,
+              limits: {
+                memory: parseBytes(flags.memory, '--memory'),
+                cpu: parsePositive(flags.cpu, '--cpu'),
+                max_pids: parseCount(flags.pids, '--pids'),
+              },
+              ...(flags.timeout === undefined
+                ? {}
+                : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
+              ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
+              network: flags.net === 'host',
+              mounts: flags.mount.map(parseMount),
+              env: Object.fromEntries(flags.env.map(parseVariable)),
+              isolation: { profile: flags.profile },
+            },
+            kernel: { sandbox: flags.sandbox ? 'required' : 'off' },
+            stdin: process.stdin.isTTY ? null : process.stdin,
+            onOutput: (stream, chunk) => passThrough(process[stream], chunk, flags.raw === true),
+            signal,
+          }),
+        );
+        if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, result.layers));
+        explain(cli.terminal, result.exit, flags);
+        cli.setExitCode(exitStatusOf(result.exit));
+      } catch (error) {
+        const status = execFailureStatus(error);
+        if (status === null) throw error;
+        cli.terminal.warn(escapeText((error as CloveError).message));
+        cli.setExitCode(status);
+      } finally {
+        // A pipe that nobody closes must not keep a finished command alive.
+        process.stdin.destroy();
+      }
+    });
+
+/** Bytes as they are into a file or pipe; on a terminal nothing that could act on it, unless asked for. */
+async function passThrough(stream: NodeJS.WriteStream, chunk: Buffer, raw: boolean): Promise<void> {
+  const data = stream.isTTY && !raw ? escapeText(chunk.toString('utf8')) : chunk;
+  if (!stream.write(data)) await new Promise<void>((resolve) => stream.once('drain', () => resolve()));
+}
+
+function explain(terminal: { warn(text: string): void }, exit: SandboxExit, flags: RunFlags): void {
+  if (exit.reason === 'oom') {
+    terminal.warn(
+      `out of memory: the limit of ${flags.memory} was reached (peak ${formatBytes(exit.memoryPeakBytes)})`,
+    );
+  } else if (exit.reason === 'timeout') {
+    terminal.warn(`timed out after ${flags.timeout} and was killed (${formatDuration(exit.wallUs / 1000)})`);
+  }
+}
+
+function exitStatusOf(exit: SandboxExit): number {
+  if (exit.reason === 'timeout') return 124;
+  if (exit.reason === 'oom') return 137;
+  if (exit.reason === 'killed') return EXIT.interrupted;
+  if (exit.reason === 'setup') return EXIT.sandbox;
+  if (exit.signal !== null) {
+    return 128 + (constants.signals[exit.signal as NodeJS.Signals] ?? 0);
+  }
+  return exit.exitCode ?? EXIT.failed;
+}
+
+function execFailureStatus(error: unknown): 126 | 127 | null {
+  if (!(error instanceof CloveError) || error.code !== 'EXEC_FAILED') return null;
+  return error.details?.errno === 'ENOENT' ? 127 : 126;
+}
+
+function parseMount(text: string): { source: string; target: string; readonly: boolean } {
+  const [source, target, mode, ...rest] = text.split(':');
+  if (!source || !target || rest.length > 0 || (mode !== undefined && mode !== 'rw' && mode !== 'ro')) {
+    throw new CloveError('USAGE', `--mount: '${text}' is not of the form source:target[:rw]`);
+  }
+  return { source: path.resolve(source), target, readonly: mode !== 'rw' };
+}
+
+function parseVariable(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new CloveError('USAGE', `--env: '${text}' is not of the form name=value`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
