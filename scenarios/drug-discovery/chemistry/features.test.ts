@@ -5,8 +5,8 @@ import {
   DESCRIPTORS,
   FEATURE_SET_NAMES,
   FEATURE_SETS,
-  firstRows,
   isFeatureSetName,
+  selectRows,
   writeFeatures,
 } from './features.ts';
 import { readGolden } from './golden/golden.ts';
@@ -93,13 +93,15 @@ describe('feature sets', () => {
     expect(Math.max(...seen)).toBeLessThan(167);
   });
 
-  it('can be cut to the rows that were filled', () => {
+  it('keeps the rows that are selected, and only those', () => {
     for (const name of FEATURE_SET_NAMES) {
-      const cut = firstRows(allocateFeatures(name, 10), 4);
-      expect(cut.rows).toBe(4);
-      expect(cut.kind === 'bits' ? cut.words.length : cut.values.length).toBe(
-        4 * (cut.kind === 'bits' ? Math.ceil(cut.columns / 32) : cut.columns),
-      );
+      const all = allocateFeatures(name, molecules.length);
+      for (const [row, molecule] of molecules.entries()) writeFeatures(name, molecule, all, row);
+      const kept = [60, 3, 14];
+      const selected = selectRows(all, kept);
+      const expected = allocateFeatures(name, kept.length);
+      for (const [index, row] of kept.entries()) writeFeatures(name, molecules[row]!, expected, index);
+      expect(selected, name).toEqual(expected);
     }
   });
 });

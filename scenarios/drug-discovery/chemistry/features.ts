@@ -56,11 +56,23 @@ export function allocateFeatures(name: FeatureSetName, rows: number): FeatureMat
     : { kind, rows, columns, values: new Float64Array(rows * columns) };
 }
 
-/** The first `rows` rows, sharing the memory of `matrix`. */
-export function firstRows(matrix: FeatureMatrix, rows: number): FeatureMatrix {
-  return matrix.kind === 'bits'
-    ? { ...matrix, rows, words: matrix.words.subarray(0, rows * Math.ceil(matrix.columns / 32)) }
-    : { ...matrix, rows, values: matrix.values.subarray(0, rows * matrix.columns) };
+/** A copy with the rows `kept`, in their order. */
+export function selectRows(matrix: FeatureMatrix, kept: readonly number[]): FeatureMatrix {
+  const rows = kept.length;
+  if (matrix.kind === 'bits') {
+    const stride = Math.ceil(matrix.columns / 32);
+    const words = new Uint32Array(rows * stride);
+    kept.forEach((row, index) => {
+      words.set(matrix.words.subarray(row * stride, (row + 1) * stride), index * stride);
+    });
+    return { ...matrix, rows, words };
+  }
+  const { columns } = matrix;
+  const values = new Float64Array(rows * columns);
+  kept.forEach((row, index) => {
+    values.set(matrix.values.subarray(row * columns, (row + 1) * columns), index * columns);
+  });
+  return { ...matrix, rows, values };
 }
 
 /** Computes one feature set of one molecule into row `row`. Throws INTERNAL if RDKit's answer has another form. */

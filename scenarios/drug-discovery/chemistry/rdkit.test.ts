@@ -46,7 +46,7 @@ describe('RDKit in WebAssembly', () => {
     expect(parseSmiles(rdkit, 'C'.repeat(MAX_SMILES_LENGTH + 1))).toBeNull();
     using longest = parseSmiles(rdkit, 'C'.repeat(MAX_SMILES_LENGTH));
     expect(longest?.get_smiles()).toHaveLength(MAX_SMILES_LENGTH);
-    using nested = parseSmiles(rdkit, 'C('.repeat(150) + 'C' + ')'.repeat(150));
+    using nested = parseSmiles(rdkit, `${'C('.repeat(150)}C${')'.repeat(150)}`);
     expect(nested?.get_num_atoms()).toBe(151);
   });
 });

@@ -7,9 +7,9 @@ export interface TsvRow {
 }
 
 /**
- * Tab-separated values with optional double quotes around a field, a doubled quote inside meaning one quote, and LF or
- * CRLF ends: the form in which Dataverse delivers tables. A quoted field may hold tabs and line ends.
- * Blank lines are left out. Throws DATA_CORRUPT, with the line, on an open quote or on text after a closing quote.
+ * Tab-separated values, LF or CRLF, a field optionally in double quotes, as Dataverse delivers tables. A quoted field may hold tabs and
+ * line ends; a quote inside it is doubled or, as Dataverse writes it, follows a backslash (a backslash before anything else,
+ * as in SMILES, is itself). Blank lines are left out. Throws DATA_CORRUPT, naming the line, when quotes do not match.
  */
 export function parseTsv(text: string): TsvRow[] {
   const rows: TsvRow[] = [];
@@ -17,43 +17,52 @@ export function parseTsv(text: string): TsvRow[] {
   let line = 1;
   let rowLine = 1;
   let position = text.charCodeAt(0) === 0xfeff ? 1 : 0;
-  const endRow = (): void => {
-    if (fields.length > 1 || fields[0] !== '') rows.push({ line: rowLine, fields });
-    fields = [];
-    rowLine = line;
-  };
   while (position < text.length) {
-    let field: string;
-    if (text[position] === '"') {
-      const start = position + 1;
-      let end = text.indexOf('"', start);
-      while (end !== -1 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
-      if (end === -1) throw new CloveError('DATA_CORRUPT', `line ${line}: a quoted field is never closed`);
-      field = text.slice(start, end).replaceAll('""', '"');
-      for (let at = text.indexOf('\n', start); at !== -1 && at < end; at = text.indexOf('\n', at + 1)) line++;
-      position = end + 1;
-    } else {
-      let end = position;
-      while (end < text.length && text[end] !== '\t' && text[end] !== '\n') end++;
-      field = text.slice(position, end);
-      if (field.endsWith('\r') && text[end] !== '\t') field = field.slice(0, -1);
-      position = end;
+    const quoted = text[position] === '"';
+    const end = quoted ? closingQuote(text, position, line) : endOfField(text, position);
+    let field = text.slice(quoted ? position + 1 : position, end);
+    if (quoted) {
+      line += field.split('\n').length - 1;
+      field = field.replaceAll(/\\"|""/g, '"');
     }
     fields.push(field);
-    if (text[position] === '\r' && text[position + 1] === '\n') position++;
-    const separator = text[position];
-    if (separator === '\t') {
+    position = quoted ? end + 1 : end;
+    if (text[position] === '\t') {
       position++;
-      // A tab at the very end still opens one more, empty, field.
+      // A tab before the end of the text opens one more, empty, field.
       if (position === text.length) fields.push('');
-    } else if (separator === '\n' || separator === undefined) {
-      position++;
-      line++;
-      endRow();
-    } else {
-      throw new CloveError('DATA_CORRUPT', `line ${line}: text after a closing quote`);
+      else continue;
     }
+    position += text[position] === '\r' ? 2 : 1;
+    line++;
+    if (fields.length > 1 || field !== '') rows.push({ line: rowLine, fields });
+    fields = [];
+    rowLine = line;
   }
-  if (fields.length > 0) endRow();
   return rows;
+}
+
+function endsField(text: string, position: number): boolean {
+  const next = text[position];
+  return (
+    next === undefined || next === '\t' || next === '\n' || (next === '\r' && text[position + 1] === '\n')
+  );
+}
+
+function endOfField(text: string, start: number): number {
+  let end = start;
+  while (!endsField(text, end)) end++;
+  return end;
+}
+
+function closingQuote(text: string, start: number, line: number): number {
+  let quote = text.indexOf('"', start + 1);
+  while (quote !== -1) {
+    if (endsField(text, quote + 1)) return quote;
+    const doubled = text[quote + 1] === '"';
+    if (text[quote - 1] !== '\\' && !doubled)
+      throw new CloveError('DATA_CORRUPT', `line ${line}: text after a closing quote`);
+    quote = text.indexOf('"', quote + (text[quote - 1] !== '\\' && doubled ? 2 : 1));
+  }
+  throw new CloveError('DATA_CORRUPT', `line ${line}: a quoted field is never closed`);
 }
