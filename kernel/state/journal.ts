@@ -47,8 +47,10 @@ export class Journal {
    * too, and the `undo` of each has been called, the newest first, before anything else could run.
    */
   append(entry: JournalEntry, undo: () => void): Promise<void> {
-    if (this.#closed !== null)
+    if (this.#closed !== null) {
+      undo();
       return Promise.reject(new CloveError('CANCELLED', 'the state store is closed'));
+    }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#queued.push({ entry, undo, resolve, reject });
     this.#schedule();
@@ -100,6 +102,8 @@ export class Journal {
     const worker = new Worker(script, {
       workerData: { databasePath: this.#databasePath },
       name: 'state-journal',
+      // Flags of the main thread may mean nothing in a thread, and then it does not start.
+      execArgv: [],
     });
     worker.on('message', (answer: JournalAnswer) => this.#settle(answer.error));
     worker.on('error', (error) => {

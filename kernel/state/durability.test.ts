@@ -1,0 +1,165 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadStateRows } from './database.ts';
+import { StateStore } from './state-store.ts';
+
+let folder: string;
+let databasePath: string;
+const stores: StateStore[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'clove-state-'));
+  databasePath = path.join(folder, 'state.db');
+});
+
+afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.close()));
+  rmSync(folder, { recursive: true });
+});
+
+function open(wallMs: () => number = Date.now): StateStore {
+  const store = StateStore.open({ databasePath, wallMs });
+  stores.push(store);
+  return store;
+}
+
+function put(store: StateStore, key: string, value: unknown, ttlMs: number | null = null): Promise<void> {
+  return store.store(1, { key, text: JSON.stringify(value), scope: 'global', ttlMs });
+}
+
+function get(store: StateStore, key: string): unknown {
+  const found = store.fetch(1, key, null);
+  return found === null ? undefined : JSON.parse(found.text);
+}
+
+describe('durable state', () => {
+  it('finds the global scope again after a restart, byte for byte, and nothing private', async () => {
+    const first = open();
+    const odd = ['a\u0000b', 'ключ', '🦀', "'; DROP TABLE entries; --", '__proto__'];
+    for (const key of odd) await put(first, key, { key, lone: '\ud800', number: 0.1 + 0.2 });
+    await first.store(1, { key: 'private', text: '1', scope: 'agent', ttlMs: null });
+    await put(first, 'gone', 1);
+    await first.delete(1, 'gone', null);
+    await first.close();
+
+    const second = open();
+    for (const key of odd) expect(get(second, key)).toEqual({ key, lone: '\ud800', number: 0.1 + 0.2 });
+    expect(get(second, 'private')).toBeUndefined();
+    expect(get(second, 'gone')).toBeUndefined();
+    expect(second.usage().keys).toBe(odd.length);
+  });
+
+  it('counts a lifetime on while the kernel is down', async () => {
+    const first = open(() => 1000);
+    await put(first, 'short', 1, 500);
+    await put(first, 'long', 1, 50_000);
+    await first.close();
+    const second = open(() => 2000);
+    expect(get(second, 'short')).toBeUndefined();
+    expect(get(second, 'long')).toBe(1);
+  });
+
+  it('commits everything that comes in one turn together, in order', async () => {
+    const store = open();
+    await Promise.all(Array.from({ length: 500 }, (_, at) => put(store, `k${at % 10}`, at)));
+    for (let at = 0; at < 10; at += 1) expect(get(store, `k${at}`)).toBe(490 + at);
+    await store.close();
+    expect(loadStateRows(databasePath).map((row) => row.value)).toEqual(
+      Array.from({ length: 10 }, (_, at) => String(490 + at)),
+    );
+  });
+
+  it('undoes and refuses what could not be written, and goes on when it can again', async () => {
+    const store = open();
+    await put(store, 'k', 'before');
+    const blocker = new DatabaseSync(databasePath);
+    blocker.exec(
+      "CREATE TRIGGER full_disk BEFORE INSERT ON entries WHEN NEW.value = '\"poison\"' BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    );
+    blocker.exec(
+      "CREATE TRIGGER full_disk_too BEFORE UPDATE ON entries WHEN NEW.value = '\"poison\"' BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    );
+    blocker.close();
+    const outcomes = await Promise.allSettled([
+      put(store, 'k', 'changed'),
+      put(store, 'new', 'poison'),
+      put(store, 'k', 'poison'),
+      store.delete(1, 'k', null),
+    ]);
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'IO' } });
+    }
+    expect(get(store, 'k')).toBe('before');
+    expect(get(store, 'new')).toBeUndefined();
+    await put(store, 'k', 'after');
+    await store.close();
+    expect(loadStateRows(databasePath)).toMatchObject([{ key: 'k', value: '"after"' }]);
+  });
+
+  it('refuses a file that is not its database, and one of a newer form', () => {
+    writeFileSync(databasePath, 'not a database, but long enough to be looked at as one '.repeat(20));
+    expect(() => open()).toThrow(expect.objectContaining({ code: 'DATA_CORRUPT' }) as Error);
+    rmSync(databasePath);
+    const newer = new DatabaseSync(databasePath);
+    newer.exec('PRAGMA user_version = 99');
+    newer.close();
+    expect(() => open()).toThrow(/newer Clove/);
+    rmSync(databasePath);
+    expect(() => StateStore.open({ databasePath: path.join(folder, 'missing', 'state.db') })).toThrow(
+      expect.objectContaining({ code: 'IO' }) as Error,
+    );
+  });
+
+  it('takes nothing after it was closed', async () => {
+    const store = open();
+    await put(store, 'a', 1);
+    await store.close();
+    await expect(put(store, 'b', 1)).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(get(store, 'b')).toBeUndefined();
+  });
+
+  it('loses no acknowledged write to kill -9', async () => {
+    for (let round = 0; round < 3; round += 1) {
+      const acknowledged = await writeUntilKilled(30 + round * 40);
+      expect(acknowledged.length).toBeGreaterThan(0);
+      const store = open();
+      for (const key of acknowledged) expect(get(store, key)).toBe(key);
+      await store.close();
+    }
+  });
+});
+
+/** Stores in a process of its own; kills it once so many writes are acknowledged. Returns the acknowledged keys. */
+async function writeUntilKilled(enough: number): Promise<string[]> {
+  const module = JSON.stringify(new URL('./state-store.ts', import.meta.url).href);
+  const script = `
+    const { StateStore } = await import(${module});
+    const store = StateStore.open({ databasePath: process.argv[1] });
+    const write = async (lane) => {
+      for (let at = 0; ; at += 1) {
+        const key = process.pid + '/' + lane + '/' + at;
+        await store.store(1, { key, text: JSON.stringify(key), scope: 'global', ttlMs: null });
+        process.stdout.write(key + '\\n');
+      }
+    };
+    await Promise.all([0, 1, 2, 3].map(write));
+  `;
+  const child: ChildProcess = spawn(process.execPath, ['--input-type=module', '-e', script, databasePath], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  const acknowledged: string[] = [];
+  if (child.stdout === null) throw new Error('no pipe');
+  for await (const line of createInterface({ input: child.stdout })) {
+    acknowledged.push(line);
+    if (acknowledged.length === enough) child.kill('SIGKILL');
+  }
+  expect(await exited).toEqual([null, 'SIGKILL']);
+  return acknowledged;
+}
