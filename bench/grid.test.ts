@@ -41,7 +41,7 @@ describe('makeTrials', () => {
     expect(few.map((trial) => trial.id)).toEqual(['exp_001', 'exp_002']);
     const many = makeTrials(
       Array.from({ length: 1000 }, (_, i) => cell({ i })),
-      {},
+      () => ({}),
     );
     expect(many[0]?.id).toBe('exp_0001');
     expect(new Set(many.map((trial) => trial.key)).size).toBe(1000);

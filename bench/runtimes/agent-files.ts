@@ -1,0 +1,95 @@
+/** What an agent of the bench sees of the host: the code it runs, read-only, and nothing else of the installation. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { packageRoot } from '../measure/machine.ts';
+import { workerEnvironment } from './child.ts';
+
+const run = promisify(execFile);
+/** The folder above bench/: the repository, or dist/ in a published package. */
+const CODE_ROOT = dirname(dirname(import.meta.dirname));
+const EXTENSION = extname(import.meta.filename);
+const CODE = ['bench', 'errors', 'kernel/protocol', 'kernel/wire', 'scenarios', 'sdk', 'worlds'];
+const SYSTEM = ['/usr/', '/bin/', '/lib/', '/lib64/'];
+const COMPILE_CACHE = '/opt/compile-cache';
+
+export interface AgentMount {
+  readonly source: string;
+  readonly target: string;
+  readonly readonly: boolean;
+}
+
+export interface AgentProgram {
+  readonly command: readonly string[];
+  readonly mounts: readonly AgentMount[];
+}
+
+/**
+ * Node's compile cache lives in a folder whose name ends in the user's number, and every agent has a user of its own. So the
+ * agent makes a cache folder in its own /tmp that leads to the shared, read-only one.
+ */
+const ENTRY = `
+import { symlinkSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
+const [cacheName, main] = process.argv.slice(1);
+if (cacheName !== '') {
+  symlinkSync('${COMPILE_CACHE}', '/tmp/' + cacheName.replace(/[^-]*$/, String(process.getuid())));
+  enableCompileCache('/tmp');
+}
+await import(main);
+`;
+
+export async function agentProgram(
+  worker: URL,
+  readOnlyPaths: readonly string[],
+  compileCacheDirectory: string,
+): Promise<AgentProgram> {
+  const cache = await warmCompileCache(worker, compileCacheDirectory);
+  const seedrandom = dirname(createRequire(import.meta.url).resolve('seedrandom/package.json'));
+  const code = CODE.map((part) => join(CODE_ROOT, part)).filter((folder) => existsSync(folder));
+  const workerFolder = dirname(fileURLToPath(worker));
+  const paths = [
+    process.execPath,
+    join(packageRoot(), 'package.json'),
+    seedrandom,
+    ...code,
+    workerFolder,
+    ...readOnlyPaths,
+  ];
+  const mounts = outermost(paths)
+    .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
+    .map((path) => ({ source: path, target: path, readonly: true }));
+  if (cache !== null) mounts.push({ source: cache, target: COMPILE_CACHE, readonly: true });
+  const main = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url);
+  return {
+    command: [
+      process.execPath,
+      '--input-type=module',
+      '--eval',
+      ENTRY,
+      cache === null ? '' : cache.slice(dirname(cache).length + 1),
+      main.href,
+    ],
+    mounts,
+  };
+}
+
+/** Without the paths that lie inside another one of them. */
+function outermost(paths: readonly string[]): string[] {
+  const unique = [...new Set(paths)];
+  return unique.filter((path) => !unique.some((other) => other !== path && path.startsWith(`${other}/`)));
+}
+
+/** The filled cache folder; null when Node could not make one: agents then start slower, nothing else changes. */
+async function warmCompileCache(worker: URL, directory: string): Promise<string | null> {
+  const script = fileURLToPath(new URL(`../worker/warm-host${EXTENSION}`, import.meta.url));
+  const { stdout } = await run(process.execPath, [script, worker.href], {
+    env: workerEnvironment(directory),
+    timeout: 30_000,
+  });
+  const folder = stdout.split('\n').at(-1) ?? '';
+  return folder !== '' && existsSync(folder) ? folder : null;
+}

@@ -1,0 +1,171 @@
+/**
+ * Runtime `clove`: every attempt is an agent in a sandbox of its own, under a private kernel or one that runs already. The bench
+ * is an ordinary client: it spawns, waits, and receives what the agent sends to its parent.
+ */
+import { join } from 'node:path';
+import { errorToData, isCloveError } from '../../errors/index.ts';
+import type { RunningKernel } from '../../kernel/index.ts';
+import type { LayerReport } from '../../native/types.ts';
+import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
+import { monotonicMs } from '../worker/execute.ts';
+import type { AttemptOrder, AttemptReport } from '../worker/order.ts';
+import { agentProgram } from './agent-files.ts';
+import { LEAK_BEYOND_LIMIT_BYTES } from './child.ts';
+import { endingOf, infrastructureEnding } from './ending.ts';
+import type { RuntimeChoice } from './index.ts';
+import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
+
+const CPU_PERIOD_US = 100_000;
+
+export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
+  const [kernel, program] = await Promise.all([
+    choice.kernelSocket === null ? bootKernel(context) : null,
+    agentProgram(context.worker, context.readOnlyPaths, context.compileCacheDirectory),
+  ]);
+  const socketPath = kernel?.socketPath ?? (choice.kernelSocket as string);
+  // One client a slot: answers of a connection come in order, so that nobody waits behind another's spawn.
+  const clients = new Map<number, Promise<CloveClient>>();
+  const clientOf = (slot: number) => {
+    let client = clients.get(slot);
+    if (client === undefined) {
+      client = connect({ socketPath, reconnect: false });
+      clients.set(slot, client);
+    }
+    return client;
+  };
+  const observer = connect({ socketPath });
+  const live = new Set<number>();
+  let isolation: readonly LayerReport[] = [];
+
+  function spawnRequest(request: AttemptRequest): SyscallRequest<'SPAWN'> {
+    const { memoryBytes, cpu, maxPids, timeoutMs } = context.limits;
+    const order: AttemptOrder = {
+      worker: context.worker.href,
+      trial: request.trial,
+      attempt: request.attempt,
+      fault: request.fault,
+      leakCapBytes: memoryBytes + LEAK_BEYOND_LIMIT_BYTES,
+    };
+    return {
+      name: `${request.trial.id}.${request.attempt}`,
+      command: [...program.command],
+      stdin: JSON.stringify(order),
+      mounts: [...program.mounts],
+      limits: {
+        memory: memoryBytes,
+        cpu_quota: Math.round(cpu * CPU_PERIOD_US),
+        cpu_period: CPU_PERIOD_US,
+        max_pids: maxPids,
+      },
+      timeout_ms: Math.ceil(timeoutMs),
+      restart_policy: 'never',
+    };
+  }
+
+  async function start(request: AttemptRequest): Promise<AttemptEnding> {
+    const startedAtMs = monotonicMs();
+    const client = await clientOf(request.slot);
+    const spawned = await client.spawn(spawnRequest(request));
+    noteIsolation(spawned.isolation.layers);
+    live.add(spawned.id);
+    let interrupted = false;
+    const onAbort = () => {
+      interrupted = true;
+      // NOT_FOUND: it has ended by itself meanwhile.
+      client.kill(spawned.id, { graceMs: 0 }).catch(() => {});
+    };
+    request.signal.addEventListener('abort', onAbort, { once: true });
+    if (request.signal.aborted) onAbort();
+    try {
+      const exit = await client.wait(spawned.id);
+      const endedAtMs = monotonicMs();
+      const report = await receiveReport(client, spawned.id);
+      return endingOf({
+        startedAtMs,
+        endedAtMs,
+        report,
+        stopped: interrupted ? 'interrupted' : exit.reason === 'timeout' ? 'timeout' : null,
+        oom: exit.reason === 'oom',
+        exitCode: exit.exit_code,
+        signal: exit.signal,
+        logTail: exit.log_tail,
+        observed: {
+          cpuMs: (exit.usage.cpu_user_us + exit.usage.cpu_system_us) / 1000,
+          memoryPeakBytes: exit.usage.memory_peak_bytes,
+          memorySource: memoryIsCounted ? 'cgroup' : 'maxrss',
+        },
+      });
+    } finally {
+      live.delete(spawned.id);
+      request.signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  let memoryIsCounted = false;
+  function noteIsolation(layers: readonly LayerReport[]): void {
+    memoryIsCounted = layers.some((one) => one.layer === 'mem' && one.state === 'on');
+    if (isolation.length === 0) {
+      isolation = layers;
+      return;
+    }
+    const states = (all: readonly LayerReport[]) => all.map((one) => `${one.layer}=${one.state}`).join(' ');
+    if (states(layers) !== states(isolation))
+      context.onNotice(
+        'Not every trial ran under the same protection: the isolation report is that of the first.',
+      );
+  }
+
+  async function memoryBytes(): Promise<number | null> {
+    if (live.size === 0) return 0;
+    try {
+      const agents = await (await observer).list();
+      return agents.filter((agent) => live.has(agent.id)).reduce((sum, agent) => sum + agent.memory, 0);
+    } catch {
+      return null;
+    }
+  }
+
+  return {
+    name: 'clove',
+    get isolation() {
+      return isolation;
+    },
+    start: (request) =>
+      start(request).catch((error) => {
+        if (isCloveError(error) && error.code === 'SANDBOX_UNAVAILABLE') context.onNotice(error.message);
+        return infrastructureEnding(errorToData(error), 0);
+      }),
+    memoryBytes,
+    async close() {
+      for (const client of [observer, ...clients.values()])
+        await client.then(
+          (open) => open.close(),
+          () => {},
+        );
+      await kernel?.close();
+    },
+  };
+}
+
+/** The agent has ended, and its message came before that: what is not there now never comes. */
+async function receiveReport(client: CloveClient, agentId: number): Promise<AttemptReport | null> {
+  for (;;) {
+    const messages = await client.receive({ max: 100 });
+    if (messages.length === 0) return null;
+    // Others could write to this mailbox too; only the agent itself speaks for its trial.
+    const own = messages.find((message) => message.from_id === agentId);
+    if (own !== undefined) return own.message as unknown as AttemptReport;
+  }
+}
+
+async function bootKernel(context: RuntimeContext): Promise<RunningKernel> {
+  const { createKernel } = await import('../../kernel/index.ts');
+  return await createKernel({
+    socketPath: join(context.scratchDirectory, 'k.sock'),
+    dataDirectory: join(context.scratchDirectory, 'data'),
+    logLevel: 'error',
+    drainMs: 0,
+    // Per slot: one connection for its calls and one that waits, and the agent's own.
+    maxConnections: Math.max(1024, context.parallel * 4 + 64),
+  });
+}
