@@ -4,6 +4,7 @@ import { heatmapChart, heatmapOf } from './charts/heatmap.ts';
 import { loadCharts } from './charts/load.ts';
 import { type Chart, type DrawnChart, drawCharts } from './charts/render.ts';
 import { runtimesChart } from './charts/runtimes.ts';
+import { timeAxis } from './charts/time-axis.ts';
 import { timelineChart } from './charts/timeline.ts';
 import { renderDocument } from './page/document.ts';
 import { comparison } from './sections/comparison.ts';
@@ -32,11 +33,12 @@ export async function renderHtml(results: RunResults): Promise<string> {
   const summary = summarise(results);
   const heatmap = heatmapOf(results, summary);
   const durations = durationGroups(results, summary);
+  const axis = timeAxis(results);
   const wanted: (Chart | null)[] = [
     runtimesChart(results),
     heatmap === null ? null : heatmapChart(results, heatmap),
-    timelineChart(results),
-    ...loadCharts(results),
+    axis === null ? null : timelineChart(results, axis),
+    ...(axis === null ? [] : loadCharts(results, axis)),
     durationsChart(durations.label, durations.groups),
   ];
   const charts = await drawCharts(wanted.filter((chart) => chart !== null));
@@ -46,7 +48,7 @@ export async function renderHtml(results: RunResults): Promise<string> {
   const embedded = record.bytes.length <= EMBED_LIMIT_BYTES;
   const sections: (Section | null)[] = [
     comparison(results, summary, chart('runtimes') ?? null),
-    heatmapSection(results, heatmap, chart('heatmap') ?? null),
+    heatmapSection(results, summary, heatmap, chart('heatmap') ?? null),
     leaderboardSection(results, summary),
     timelineSection(chart('timeline')),
     loadSection(charts.filter((drawn) => ['cpu', 'memory', 'machine'].includes(drawn.chart.id))),

@@ -4,7 +4,7 @@ import { MEASURES, runtimeNote } from './sections/comparison.ts';
 import { faultText, gitText } from './sections/environment.ts';
 import { reasonCounts, reasonText } from './sections/failures.ts';
 import { headlineFigures, VERDICT_TEXT } from './sections/headline.ts';
-import { leaderboardTable } from './sections/results.ts';
+import { AVERAGES_SHOWN, leaderboardTable } from './sections/results.ts';
 import { parameterLabel, parameterText, type Summary, summarise } from './summary.ts';
 import { formatBytes, formatCount, formatDuration, formatMetric, formatTime, plural } from './text/format.ts';
 import { codeBlock, table, escapeMarkdown as text } from './text/markdown.ts';
@@ -129,14 +129,14 @@ function bestAndAverages(results: RunResults, summary: Summary): string {
           { title: 'Best', align: 'right' },
         ],
         groups
-          .slice(0, 30)
+          .slice(0, AVERAGES_SHOWN)
           .map((group) => [
             group.value,
             formatCount(group.count),
             formatMetric(group.mean, format),
             formatMetric(group.best, format),
           ]),
-      )}`,
+      )}${groups.length > AVERAGES_SHOWN ? `\n\nFirst ${AVERAGES_SHOWN} of ${formatCount(groups.length)}.` : ''}`,
     );
   }
   return parts.join('\n\n');

@@ -78,6 +78,7 @@ export function durationsChart(label: string, groups: readonly DurationGroup[]):
     title: `Compute time of completed experiments by ${label}`,
     description: boxes.map((box) => `${box.tip.replace('\n', ': ')}.`).join(' '),
     zoom: null,
+    controls: false,
     filter: [],
     fixedWidth: false,
     legend: [

@@ -108,12 +108,22 @@ export function heatmapChart(results: RunResults, heatmap: Heatmap): Chart {
     if (top === null || top.value === null) return cell;
     return higherIsBetter === cell.value > top.value ? cell : top;
   }, null);
+  // Wide enough for the longest name at about 6.2 px a letter; Node measures text too wide, hence the generous limit.
+  const longest = Math.max(...heatmap.columns.map((name) => name.length), 0);
+  const step = Math.min(180, Math.max(84, Math.round(longest * 6.2) + 6));
   const x = {
     field: 'column',
     type: 'nominal',
     scale: { domain: heatmap.columns as string[], padding: 0.03 },
     title: null,
-    axis: { orient: 'top', labelAngle: 0, labelLimit: 96, ticks: false, domain: false, labelFontSize: 12 },
+    axis: {
+      orient: 'top',
+      labelAngle: 0,
+      labelLimit: 1.6 * step,
+      ticks: false,
+      domain: false,
+      labelFontSize: 12,
+    },
   } as const;
   const y = {
     field: 'row',
@@ -131,18 +141,20 @@ export function heatmapChart(results: RunResults, heatmap: Heatmap): Chart {
         ? 'No experiment has a figure.'
         : `Best ${part ?? ''} cell: ${best.row} with ${best.column}, ${best.text}.`,
     zoom: null,
+    controls: false,
     filter: [],
     legend: [],
     fixedWidth: true,
     spec: {
-      width: { step: 100 },
+      width: { step },
       height: { step: 30 },
       data: { values },
-      encoding: { x, y },
       layer: [
         {
           mark: { type: 'rect', cornerRadius: 3 },
           encoding: {
+            x,
+            y,
             fill: {
               field: 'step',
               type: 'ordinal',
@@ -155,9 +167,22 @@ export function heatmapChart(results: RunResults, heatmap: Heatmap): Chart {
             tooltip: TOOLTIP,
           },
         },
+        // A line above each group of rows that share their first parameter.
+        {
+          data: { name: 'breaks', values: heatmap.breaks.map((index) => ({ row: heatmap.rows[index] })) },
+          mark: { type: 'rule', strokeWidth: 5 },
+          encoding: {
+            x: { value: 0 },
+            x2: { value: 'width' },
+            y: { ...y, bandPosition: 0 },
+            stroke: { value: 'var(--paper)' },
+          },
+        },
         {
           mark: { type: 'text', fontSize: 13, tooltip: null },
           encoding: {
+            x,
+            y,
             text: { field: 'text', type: 'nominal' },
             fill: {
               field: 'step',

@@ -3,6 +3,7 @@ import { extent, groupBy, mean } from '../statistics.ts';
 import { formatBytes, formatNumber } from '../text/format.ts';
 import { RUNTIME_COLOUR } from './palette.ts';
 import { type Chart, STATIC_WIDTH } from './render.ts';
+import { LABEL_WIDTH, TIME_SCALE, type TimeAxis, timeParams } from './time-axis.ts';
 
 /** Points per runtime; more samples are drawn together by time bin. */
 const POINTS = 240;
@@ -18,7 +19,7 @@ export interface LoadPoint {
 }
 
 /** Mean CPU and peak memory per bin, at most POINTS bins per runtime. */
-export function loadPoints(load: readonly LoadSample[]): LoadPoint[] {
+export function loadPoints(load: readonly LoadSample[], msPerUnit: number): LoadPoint[] {
   const points: LoadPoint[] = [];
   for (const [runtime, all] of groupBy(load, (sample) => sample.runtime)) {
     const samples = [...all].sort((a, b) => a.atMs - b.atMs);
@@ -33,7 +34,7 @@ export function loadPoints(load: readonly LoadSample[]): LoadPoint[] {
       points.push({
         runtime,
         segment: `${runtime} ${segment}`,
-        at: Math.round(bin[0]!.atMs) / 1000,
+        at: Math.round((bin[0]!.atMs / msPerUnit) * 10_000) / 10_000,
         cpu: Math.round((mean(bin.map((sample) => sample.cpuCores)) ?? 0) * 1000) / 1000,
         machineMiB: toMiB(extent(bin.map((sample) => sample.machineMemoryUsedBytes))?.[1] ?? 0),
         trialsMiB: own.length === 0 ? null : toMiB(extent(own)?.[1] ?? 0),
@@ -48,17 +49,17 @@ function toMiB(bytes: number): number {
 }
 
 /** CPU of the machine, and memory of trials (or of the machine where trials' own is unknown), over time. */
-export function loadCharts(results: RunResults): Chart[] {
-  const points = loadPoints(results.load);
-  const range = extent(points.map((point) => point.at));
-  if (range === null) return [];
+export function loadCharts(results: RunResults, axis: TimeAxis): Chart[] {
+  const points = loadPoints(results.load, axis.msPerUnit);
+  if (points.length === 0) return [];
   const names = [...new Set(points.map((point) => point.runtime))];
   const own = points.filter((point) => point.trialsMiB !== null);
-  const common = { points, names, range };
+  const common = { points, names, time: axis, controls: false };
   const charts = [
     lineChart({
       ...common,
       id: 'cpu',
+      controls: true,
       title: 'Busy CPU cores of the machine',
       description: names
         .map((name) => {
@@ -120,30 +121,28 @@ interface LineOptions {
   readonly description: string;
   readonly points: readonly LoadPoint[];
   readonly names: readonly RuntimeName[];
-  readonly range: readonly [number, number];
+  readonly time: TimeAxis;
+  readonly controls: boolean;
   readonly field: 'cpu' | 'trialsMiB' | 'machineMiB';
   readonly axis: string;
   readonly top: number | null;
 }
 
 function lineChart(options: LineOptions): Chart {
-  const { points, names, range, field } = options;
+  const { points, names, time, field } = options;
   return {
     id: options.id,
     title: options.title,
     description: options.description,
-    zoom: range,
+    zoom: time.range,
+    controls: options.controls,
     filter: names,
     fixedWidth: false,
     legend: names.map((name) => ({ label: name, colour: RUNTIME_COLOUR[name], shape: 'line' })),
     spec: {
       width: STATIC_WIDTH - 110,
       height: 130,
-      params: [
-        { name: 'low', value: range[0] },
-        { name: 'high', value: range[1] },
-        { name: 'runtime', value: '' },
-      ],
+      params: timeParams(time),
       data: {
         name: 'points',
         values: points.map((point) => ({
@@ -159,8 +158,8 @@ function lineChart(options: LineOptions): Chart {
         x: {
           field: 'at',
           type: 'quantitative',
-          title: 'seconds since the start of the run',
-          scale: { domainMin: { expr: 'low' }, domainMax: { expr: 'high' }, nice: false, zero: false },
+          title: time.title,
+          scale: TIME_SCALE,
           axis: { tickCount: 8, grid: false },
         },
         y: {
@@ -168,7 +167,7 @@ function lineChart(options: LineOptions): Chart {
           type: 'quantitative',
           title: options.axis,
           scale: options.top === null ? { zero: true } : { zero: true, domainMax: options.top },
-          axis: { tickCount: 4, domain: false, ticks: false },
+          axis: { tickCount: 4, domain: false, ticks: false, minExtent: LABEL_WIDTH - 18 },
         },
         detail: { field: 'segment', type: 'nominal' },
         stroke: {

@@ -37,6 +37,6 @@ export const RUNTIME_COLOUR: Readonly<Record<RuntimeName, string>> = {
 export const RUNTIME_TEXT: Readonly<Record<RuntimeName, string>> = {
   clove: 'one sandboxed process per experiment, under the Clove kernel',
   process: 'plain child processes, no isolation',
-  thread: 'a pool of worker threads in one process (piscina)',
+  thread: 'a piscina pool of worker threads in one process',
   sequential: 'one after the other in one process',
 };

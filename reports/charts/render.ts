@@ -14,8 +14,10 @@ export interface Chart {
   /** What a reader who cannot see it should know. */
   readonly description: string;
   readonly spec: VegaLite.TopLevelSpec;
-  /** Pan and zoom along x between the signals `low` and `high`; the widest range. null = fixed. */
+  /** Pan and zoom along x, together with all others that do: the widest range of the signals `low` and `high`. null = fixed. */
   readonly zoom: readonly [number, number] | null;
+  /** Shows the buttons that steer all charts over time. */
+  readonly controls: boolean;
   /** Runtimes the reader can narrow it to by the signal `runtime`. */
   readonly filter: readonly string[];
   readonly legend: readonly LegendEntry[];

@@ -28,6 +28,7 @@ export function runtimesChart(results: RunResults): Chart | null {
     text: formatDuration(summary.wallMs),
     tip: `${summary.runtime}\n${formatDuration(summary.wallMs)} wall`,
   }));
+  const longest = Math.max(0.001, ...walls.map((wall) => wall.seconds));
   const y = { field: 'runtime', type: 'nominal', scale: { domain: names }, title: null } as const;
   const width = (STATIC_WIDTH - 150) / 2;
   const height = { step: 34 };
@@ -42,6 +43,7 @@ export function runtimesChart(results: RunResults): Chart | null {
       )
       .join(' '),
     zoom: null,
+    controls: false,
     filter: [],
     fixedWidth: true,
     legend: classes.map((name) => ({
@@ -87,7 +89,8 @@ export function runtimesChart(results: RunResults): Chart | null {
               field: 'seconds',
               type: 'quantitative',
               title: 'wall time (s), shorter is better',
-              scale: { padding: 48, nice: false, zero: true },
+              // Room for the figure at the end of the longest bar.
+              scale: { domainMin: 0, domainMax: longest * 1.3, nice: false },
               axis: { tickCount: 6 },
             },
             tooltip: TOOLTIP,

@@ -1,9 +1,10 @@
 import type { Attempt, RunResults } from '../../bench/types.ts';
-import { extent, groupBy } from '../statistics.ts';
-import { formatDuration, plural } from '../text/format.ts';
+import { groupBy } from '../statistics.ts';
+import { formatCount, formatDuration, plural } from '../text/format.ts';
 import { visibleLine } from '../text/visible.ts';
 import { END_TEXT, OUTCOMES, type OutcomeClass, outcomeClass } from './palette.ts';
 import { type Chart, STATIC_WIDTH, TOOLTIP } from './render.ts';
+import { LABEL_WIDTH, TIME_SCALE, type TimeAxis, timeParams } from './time-axis.ts';
 
 interface Bar {
   readonly lane: string;
@@ -14,44 +15,46 @@ interface Bar {
   readonly tip: string;
 }
 
-/** Beyond this many attempts bars are merged by time bin; a bar each would be finer than a pixel. */
+/** Beyond this many attempts neighbours are merged; a bar each would be finer than a pixel. */
 const BAR_LIMIT = 1200;
-const BINS = 400;
+/** Beyond this many, crosses would cover the lanes; colour alone must do. */
+const CROSS_LIMIT = 150;
+const PIXELS = 1000;
 const CLASSES: readonly OutcomeClass[] = ['passed', 'failed', 'collateral', 'unmeasured'];
 
 /** Which experiment ran where and when, one lane per runtime and slot. null without a single attempt. */
-export function timelineChart(results: RunResults): Chart | null {
+export function timelineChart(results: RunResults, axis: TimeAxis): Chart | null {
   const attempts = results.trials.flatMap((trial) => trial.attempts);
-  const range = extent(
-    attempts.flatMap((a) => [a.startedAtMs / 1000, (a.startedAtMs + a.usage.wallMs) / 1000]),
-  );
-  if (range === null) return null;
+  if (attempts.length === 0) return null;
   const lanes = lanesOf(attempts, results);
   const merged = attempts.length > BAR_LIMIT;
-  const bars = merged ? mergedBars(attempts, range) : attempts.map(bar);
+  const bars = merged ? mergedBars(attempts, axis) : attempts.map((attempt) => bar(attempt, axis));
   const marks = bars.filter((item) => item.outcome !== 'passed');
+  const crosses = marks.length > CROSS_LIMIT ? [] : marks;
   const present = CLASSES.filter((name) => bars.some((item) => item.outcome === name));
   const failures = attempts.filter((attempt) => attempt.end !== 'completed').length;
   return {
     id: 'timeline',
     title: 'Experiments by place and time',
-    description: `${plural(attempts.length, 'attempt')} on ${plural(lanes.length, 'place')} over ${formatDuration((range[1] - range[0]) * 1000)}; ${plural(failures, 'attempt')} did not complete.`,
-    zoom: range,
+    description: `${plural(attempts.length, 'attempt')} on ${plural(lanes.length, 'place')} over ${formatDuration((axis.range[1] - axis.range[0]) * axis.msPerUnit)}; ${plural(failures, 'attempt')} did not complete.`,
+    zoom: axis.range,
+    controls: true,
     filter: results.runtimes.map((summary) => summary.runtime),
     fixedWidth: false,
-    legend: present.map((name) => ({
-      label: OUTCOMES[name].label,
-      colour: OUTCOMES[name].colour,
-      shape: name === 'passed' ? 'box' : 'cross',
-    })),
+    legend: [
+      ...present.map((name) => ({
+        label: OUTCOMES[name].label,
+        colour: OUTCOMES[name].colour,
+        shape: 'box' as const,
+      })),
+      ...(crosses.length > 0
+        ? [{ label: 'did not complete', colour: '--ink', shape: 'cross' as const }]
+        : []),
+    ],
     spec: {
       width: STATIC_WIDTH - 110,
       height: { step: lanes.length > 16 ? 14 : 22 },
-      params: [
-        { name: 'low', value: range[0] },
-        { name: 'high', value: range[1] },
-        { name: 'runtime', value: '' },
-      ],
+      params: timeParams(axis),
       data: { name: 'bars', values: bars },
       transform: [
         { filter: "runtime === '' || datum.runtime === runtime" },
@@ -63,7 +66,7 @@ export function timelineChart(results: RunResults): Chart | null {
           type: 'nominal',
           title: null,
           scale: { domain: lanes, paddingInner: 0.25 },
-          axis: { ticks: false, domain: false, grid: false },
+          axis: { ticks: false, domain: false, grid: false, minExtent: LABEL_WIDTH },
         },
       },
       layer: [
@@ -73,8 +76,8 @@ export function timelineChart(results: RunResults): Chart | null {
             x: {
               field: 'from',
               type: 'quantitative',
-              title: 'seconds since the start of the run',
-              scale: { domainMin: { expr: 'low' }, domainMax: { expr: 'high' }, nice: false, zero: false },
+              title: axis.title,
+              scale: TIME_SCALE,
               axis: { tickCount: 8 },
             },
             x2: { field: 'to' },
@@ -91,7 +94,7 @@ export function timelineChart(results: RunResults): Chart | null {
           },
         },
         {
-          data: { name: 'crosses', values: merged ? thin(marks) : marks },
+          data: { name: 'crosses', values: crosses },
           transform: [
             { filter: "runtime === '' || datum.runtime === runtime" },
             { filter: 'datum.to >= low && datum.to <= high' },
@@ -125,63 +128,44 @@ function laneName(runtime: string, slot: number): string {
   return `${runtime} ${slot + 1}`;
 }
 
-function bar(attempt: Attempt): Bar {
+function bar(attempt: Attempt, { msPerUnit }: TimeAxis): Bar {
   return {
     lane: laneName(attempt.runtime, attempt.slot),
     runtime: attempt.runtime,
-    from: round(attempt.startedAtMs / 1000),
-    to: round((attempt.startedAtMs + attempt.usage.wallMs) / 1000),
+    from: round(attempt.startedAtMs / msPerUnit),
+    to: round((attempt.startedAtMs + attempt.usage.wallMs) / msPerUnit),
     outcome: outcomeClass(attempt.end),
     tip: `${visibleLine(attempt.trialId)}, attempt ${attempt.attempt}\n${laneName(attempt.runtime, attempt.slot)}\n${END_TEXT[attempt.end]}${attempt.fault === null ? '' : ` (injected ${attempt.fault})`}, ${formatDuration(attempt.usage.wallMs)}`,
   };
 }
 
-function round(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
+function round(time: number): number {
+  return Math.round(time * 10_000) / 10_000;
 }
 
-/** Per lane, time is cut into bins; a bin shows the worst thing in it, and equal neighbours become one bar. */
-function mergedBars(attempts: readonly Attempt[], [low, high]: readonly [number, number]): Bar[] {
-  const width = (high - low) / BINS || 1;
+/**
+ * Neighbours of a lane that ended the same way become one bar where the gap between them is finer than a pixel: the
+ * share of each colour stays the share of time.
+ */
+function mergedBars(attempts: readonly Attempt[], axis: TimeAxis): Bar[] {
+  const gap = (axis.range[1] - axis.range[0]) / PIXELS;
   const bars: Bar[] = [];
-  for (const [lane, group] of groupBy(attempts, (a) => laneName(a.runtime, a.slot))) {
-    const worst = new Int8Array(BINS).fill(-1);
-    const counts = new Uint32Array(BINS);
-    for (const attempt of group) {
-      const from = attempt.startedAtMs / 1000;
-      const first = Math.max(0, Math.min(BINS - 1, Math.floor((from - low) / width)));
-      const end = from + attempt.usage.wallMs / 1000;
-      const last = Math.max(first, Math.min(BINS - 1, Math.ceil((end - low) / width) - 1));
-      const outcome = CLASSES.indexOf(outcomeClass(attempt.end));
-      // Failure marks the bin in which it came to light, not the whole time it ran.
-      for (let bin = first; bin <= last; bin++) worst[bin] = Math.max(worst[bin]!, 0);
-      worst[last] = Math.max(worst[last]!, outcome);
-      counts[last]!++;
-    }
-    const runtime = group[0]!.runtime;
-    for (let bin = 0; bin < BINS; ) {
-      const outcome = worst[bin]!;
-      let end = bin + 1;
-      let count = counts[bin]!;
-      while (end < BINS && worst[end] === outcome) count += counts[end++]!;
-      if (outcome >= 0) {
-        const name = CLASSES[outcome] as OutcomeClass;
-        bars.push({
-          lane,
-          runtime,
-          from: round(low + bin * width),
-          to: round(low + end * width),
-          outcome: name,
-          tip: `${lane}\n${plural(count, 'attempt')} ended here\n${name === 'passed' ? 'completed' : `at least one ${OUTCOMES[name].label}`}`,
-        });
+  for (const group of groupBy(attempts, (a) => laneName(a.runtime, a.slot)).values()) {
+    let last: Bar | null = null;
+    let count = 0;
+    for (const attempt of [...group].sort((a, b) => a.startedAtMs - b.startedAtMs)) {
+      const next = bar(attempt, axis);
+      if (last !== null && next.outcome === last.outcome && next.from - last.to <= gap) {
+        count++;
+        const tip = `${last.lane}\n${formatCount(count)} attempts in a row: ${OUTCOMES[last.outcome].label}`;
+        last = { ...last, to: Math.max(last.to, next.to), tip };
+        bars[bars.length - 1] = last;
+      } else {
+        count = 1;
+        last = next;
+        bars.push(next);
       }
-      bin = end;
     }
   }
   return bars;
-}
-
-/** Crosses would cover a crowded lane; where bars are merged their colour must do beyond 150. */
-function thin(bars: readonly Bar[]): readonly Bar[] {
-  return bars.length > 150 ? [] : bars;
 }

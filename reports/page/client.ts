@@ -1,4 +1,4 @@
-import type { ChartData, PageElement, PageGlobals, PageVega, PageView } from './dom.ts';
+import type { ChartData, PageElement, PageGlobals, PageVega, PageView, TimeState } from './dom.ts';
 
 /**
  * What report.html does when scripts run. These functions never run in Node: `clientScript` sends their source to the
@@ -82,27 +82,33 @@ function makeTooltip(): (
   };
 }
 
-function zoomControls(
-  plot: PageElement,
-  range: readonly [number, number],
-  show: (low: number, high: number) => void,
-) {
-  const [first, last] = range;
-  const smallest = Math.max((last - first) / 5000, 1e-6);
-  let low = first;
-  let high = last;
-  const move = (from: number, to: number): void => {
-    const span = Math.min(last - first, Math.max(smallest, to - from));
-    low = Math.max(first, Math.min(from, last - span));
-    high = low + span;
-    show(low, high);
-  };
+/** Redraws every chart over time as the shared state says. */
+function showTime(time: TimeState): void {
+  for (const view of time.views) {
+    void view.signal('low', time.low).signal('high', time.high).signal('runtime', time.runtime).runAsync();
+  }
+  for (const select of time.selects) select.value = time.runtime;
+}
+
+function moveTime(time: TimeState, from: number, to: number): void {
+  const whole = time.last - time.first;
+  const span = Math.min(whole, Math.max(whole / 5000, to - from));
+  time.low = Math.max(time.first, Math.min(from, time.last - span));
+  time.high = time.low + span;
+  showTime(time);
+}
+
+/** Keys, Ctrl with wheel, and dragging on one chart over time; answers the buttons that do the same. */
+function steerTime(plot: PageElement, time: TimeState): PageElement[] {
   const scale = (factor: number, at = 0.5): void => {
-    const centre = low + (high - low) * at;
-    move(centre - (centre - low) * factor, centre + (high - centre) * factor);
+    const centre = time.low + (time.high - time.low) * at;
+    moveTime(time, centre - (centre - time.low) * factor, centre + (time.high - centre) * factor);
   };
-  const shift = (part: number): void => move(low + (high - low) * part, high + (high - low) * part);
-  const reset = (): void => move(first, last);
+  const shift = (part: number): void => {
+    const step = (time.high - time.low) * part;
+    moveTime(time, time.low + step, time.high + step);
+  };
+  const reset = (): void => moveTime(time, time.first, time.last);
   const keys: Record<string, () => void> = {
     '+': () => scale(0.6),
     '=': () => scale(0.6),
@@ -112,7 +118,7 @@ function zoomControls(
     '0': reset,
   };
   plot.addEventListener('keydown', (event) => {
-    const action = keys[event.key];
+    const action = Object.hasOwn(keys, event.key) ? keys[event.key] : undefined;
     if (action === undefined || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     action();
@@ -127,18 +133,19 @@ function zoomControls(
     },
     { passive: false },
   );
-  let from: { x: number; low: number; high: number } | null = null;
+  let grip: { x: number; low: number; high: number } | null = null;
   plot.addEventListener('pointerdown', (event) => {
-    if (high - low < last - first) from = { x: event.clientX, low, high };
+    if (time.high - time.low < time.last - time.first)
+      grip = { x: event.clientX, low: time.low, high: time.high };
   });
   plot.addEventListener('pointermove', (event) => {
-    if (from === null) return;
-    const moved = ((from.x - event.clientX) / plot.clientWidth) * (from.high - from.low);
-    move(from.low + moved, from.high + moved);
+    if (grip === null) return;
+    const moved = ((grip.x - event.clientX) / plot.clientWidth) * (grip.high - grip.low);
+    moveTime(time, grip.low + moved, grip.high + moved);
   });
   for (const end of ['pointerup', 'pointerleave', 'pointercancel']) {
     plot.addEventListener(end, () => {
-      from = null;
+      grip = null;
     });
   }
   return [
@@ -150,12 +157,45 @@ function zoomControls(
   ];
 }
 
+/** Joins a live chart to the others over time. */
+function joinTime(
+  figure: PageElement,
+  plot: PageElement,
+  data: ChartData,
+  view: PageView,
+  time: TimeState,
+): void {
+  time.views.push(view);
+  const buttons = steerTime(plot, time);
+  const tools = figure.querySelector('.tools');
+  if (!data.controls || tools === null) return;
+  if (data.filter.length > 1) {
+    const options = [['', 'all'], ...data.filter.map((name) => [name, name] as const)] as const;
+    const label = choice('Runtime', options, (value) => {
+      time.runtime = value;
+      showTime(time);
+    });
+    const select = label.querySelector('select');
+    if (select !== null) {
+      select.value = time.runtime;
+      time.selects.push(select);
+    }
+    tools.append(label);
+  }
+  tools.append(...buttons);
+  tools.hidden = false;
+}
+
 /** Puts a live view in place of the static drawing; the drawing stays when anything goes wrong. */
-async function enliven(figure: PageElement, data: ChartData, tooltip: unknown): Promise<void> {
+async function enliven(
+  figure: PageElement,
+  data: ChartData,
+  tooltip: unknown,
+  time: TimeState,
+): Promise<void> {
   const page = pageGlobals();
   const plot = figure.querySelector('.plot');
-  const tools = figure.querySelector('.tools');
-  if (plot === null || tools === null) return;
+  if (plot === null) return;
   const vega = await loadVega();
   const place = make('div');
   const spec = data.fixedWidth
@@ -182,29 +222,17 @@ async function enliven(figure: PageElement, data: ChartData, tooltip: unknown): 
       void view.width(drawn).runAsync();
     }).observe(plot);
   }
-  if (data.filter.length > 1) {
-    tools.append(
-      choice('Runtime', [['', 'all'], ...data.filter.map((name) => [name, name] as const)], (value) => {
-        void view.signal('runtime', value).runAsync();
-      }),
-    );
-  }
-  if (data.zoom !== null) {
-    tools.append(
-      ...zoomControls(
-        plot,
-        data.zoom,
-        (low, high) => void view.signal('low', low).signal('high', high).runAsync(),
-      ),
-    );
-  }
-  tools.hidden = tools.children.length === 0;
+  if (data.zoom === null) return;
+  const { low, high, runtime } = time;
+  joinTime(figure, plot, data, view, time);
+  if (low !== time.first || high !== time.last || runtime !== '') showTime(time);
 }
 
 function startCharts(): void {
   const page = pageGlobals();
   let charts: Promise<Record<string, ChartData>> | null = null;
   let tooltip: unknown = null;
+  let time: TimeState | null = null;
   const observer = new page.IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
@@ -215,7 +243,11 @@ function startCharts(): void {
         charts
           .then((all) => {
             const data = all[target.dataset.chart ?? ''];
-            return data === undefined ? undefined : enliven(target, data, tooltip);
+            if (data === undefined) return undefined;
+            const [first, last] = data.zoom ?? [0, 1];
+            if (data.zoom !== null)
+              time ??= { first, last, low: first, high: last, runtime: '', views: [], selects: [] };
+            return enliven(target, data, tooltip, time as TimeState);
           })
           .catch((error: unknown) => {
             // The static drawing is still there and says the same.
@@ -419,12 +451,13 @@ function startContents(): void {
   }
   const observer = new page.IntersectionObserver(
     (entries) => {
-      const entry = entries.find(({ isIntersecting }) => isIntersecting);
-      if (entry === undefined) return;
-      for (const link of links.values()) link.removeAttribute('aria-current');
-      links.get(entry.target.id)?.setAttribute('aria-current', 'true');
+      for (const { isIntersecting, target } of entries) {
+        const link = links.get(target.id);
+        if (isIntersecting) link?.setAttribute('aria-current', 'true');
+        else link?.removeAttribute('aria-current');
+      }
     },
-    { rootMargin: '-15% 0px -80% 0px' },
+    { rootMargin: '-20% 0px -80% 0px' },
   );
   for (const section of page.document.querySelectorAll('main > section')) observer.observe(section);
 }
@@ -447,7 +480,10 @@ const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
   choice,
   loadVega,
   makeTooltip,
-  zoomControls,
+  showTime,
+  moveTime,
+  steerTime,
+  joinTime,
   enliven,
   startCharts,
   openTrial,

@@ -34,7 +34,13 @@ export async function renderDocument(parts: PageParts): Promise<string> {
   const charts = Object.fromEntries(
     parts.charts.map(({ chart, vega }) => [
       chart.id,
-      { vega, zoom: chart.zoom, filter: chart.filter, fixedWidth: chart.fixedWidth },
+      {
+        vega,
+        zoom: chart.zoom,
+        controls: chart.controls,
+        filter: chart.filter,
+        fixedWidth: chart.fixedWidth,
+      },
     ]),
   );
   const policy = [

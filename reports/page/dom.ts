@@ -90,6 +90,18 @@ export interface PageGlobals {
 export interface ChartData {
   readonly vega: { autosize?: unknown };
   readonly zoom: readonly [number, number] | null;
+  readonly controls: boolean;
   readonly filter: readonly string[];
   readonly fixedWidth: boolean;
+}
+
+/** What all charts over time show: they move together. */
+export interface TimeState {
+  readonly first: number;
+  readonly last: number;
+  low: number;
+  high: number;
+  runtime: string;
+  readonly views: PageView[];
+  readonly selects: PageElement[];
 }

@@ -7,6 +7,7 @@ const LIGHT_DARK: Readonly<Record<string, readonly [string, string]>> = {
   'ink-2': ['#4a5462', '#a9b4c1'],
   line: ['#e1e6eb', '#2a333e'],
   'line-strong': ['#808a97', '#7a8694'],
+  shade: ['#14181f26', '#00000090'],
   accent: ['#0a5bb5', '#7ab8ff'],
   'pass-ink': ['#07603a', '#74dfab'],
   'pass-paper': ['#e6f5ed', '#11291f'],
@@ -56,7 +57,7 @@ background:var(--paper);color:var(--ink);-webkit-text-size-adjust:100%;text-size
 :root[data-theme=light]{color-scheme:light}
 :root[data-theme=dark]{color-scheme:dark}
 *{box-sizing:border-box}
-body{margin:0}
+body{margin:0;overflow-wrap:anywhere}
 a{color:var(--accent);text-underline-offset:.18em;text-decoration-thickness:.06em}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px;border-radius:4px}
 h1,h2,h3{line-height:1.2;text-wrap:balance;margin:0}
@@ -69,7 +70,7 @@ code{overflow-wrap:anywhere}
 .skip{position:absolute;left:-999px;top:0;background:var(--paper);padding:.6rem 1rem;z-index:5}
 .skip:focus{left:0}
 .muted{color:var(--ink-2)}
-.wrap{max-width:1140px;margin:0 auto;padding:0 var(--gap)}
+.wrap{max-width:1240px;margin:0 auto;padding:0 var(--gap)}
 header.top{padding:2.2rem 0 1.2rem}
 header.top .kicker{margin:0 0 .3rem;color:var(--ink-2);font-size:.9rem;overflow-wrap:anywhere}
 h1{font-size:clamp(1.6rem,4.2vw,2.4rem);letter-spacing:-.022em;overflow-wrap:anywhere}
@@ -82,7 +83,8 @@ h1{font-size:clamp(1.6rem,4.2vw,2.4rem);letter-spacing:-.022em;overflow-wrap:any
 .banner{margin:.8rem 0 0;padding:.8rem 1.2rem;border-radius:var(--radius);border:2px solid currentColor;max-width:none;overflow-wrap:anywhere}
 .banner strong{text-transform:uppercase;letter-spacing:.05em;margin-right:.5em}
 .banner span{color:var(--ink)}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:.75rem;margin:1.1rem 0 0}
+.verdict{max-width:none}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(175px,1fr));gap:.75rem;margin:1.1rem 0 0}
 .figures>div{background:var(--raised);border-radius:var(--radius);padding:.85rem 1rem;min-width:0}
 .figures dt{font-size:.82rem;color:var(--ink-2)}
 .figures dd{margin:0;overflow-wrap:anywhere}
@@ -90,14 +92,15 @@ h1{font-size:clamp(1.6rem,4.2vw,2.4rem);letter-spacing:-.022em;overflow-wrap:any
 .figures .note{font-size:.84rem;color:var(--ink-2);line-height:1.4}
 nav.contents{position:sticky;top:0;z-index:3;background:var(--paper);border-bottom:1px solid var(--line)}
 nav.contents .wrap{display:flex;align-items:center;gap:.5rem}
-nav.contents ul{display:flex;gap:.1rem;list-style:none;margin:0 0 0 -.6rem;padding:0;overflow-x:auto;scrollbar-width:none;flex:1;min-width:0}
-nav.contents a{display:block;padding:.7rem .6rem;white-space:nowrap;font-size:.9rem;text-decoration:none;color:var(--ink-2);border-bottom:2px solid transparent}
+nav.contents ul{display:flex;gap:.1rem;list-style:none;margin:0 0 0 -.48rem;padding:0;overflow-x:auto;scrollbar-width:none;flex:1;min-width:0;mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent);padding-right:1.5rem}
+nav.contents a{display:block;padding:.7rem .48rem;white-space:nowrap;font-size:.88rem;text-decoration:none;color:var(--ink-2);border-bottom:2px solid transparent}
 nav.contents a:hover,nav.contents a[aria-current]{color:var(--ink);border-color:var(--accent)}
 nav.contents a:focus-visible{outline-offset:-3px}
 main>section{padding:2.1rem 0 .6rem}
 main>section+section{border-top:1px solid var(--line);margin-top:1.6rem}
-.scroll{overflow-x:auto;max-width:100%}
-table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.7rem 0}
+.scroll{overflow-x:auto;max-width:100%;background:linear-gradient(90deg,var(--paper) 30%,transparent) 0 0/2.5rem 100% no-repeat local,linear-gradient(270deg,var(--paper) 30%,transparent) 100% 0/2.5rem 100% no-repeat local,linear-gradient(90deg,var(--shade),transparent) 0 0/.7rem 100% no-repeat scroll,linear-gradient(270deg,var(--shade),transparent) 100% 0/.7rem 100% no-repeat scroll}
+.scroll tbody th:first-child{position:sticky;left:0;background:var(--paper)}
+table{overflow-wrap:normal;border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.7rem 0}
 caption{text-align:left;color:var(--ink-2);font-size:.86rem;padding:0 0 .45rem;caption-side:top}
 th,td{padding:.42rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{padding-left:0}
@@ -110,7 +113,8 @@ tbody tr:hover{background:var(--raised)}
 td.text{overflow-wrap:anywhere;min-width:12ch}
 table.facts th{white-space:nowrap;color:var(--ink-2);width:1%;padding-right:1.5rem}
 table.facts td{overflow-wrap:anywhere}
-.heat td{text-align:center}
+.dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense thead th{white-space:normal}.dense tbody th,.dense td{white-space:nowrap}
+.beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}
 .badge{display:inline-block;padding:.05rem .5rem;border-radius:99px;font-size:.8rem;font-weight:600;white-space:nowrap}
@@ -147,7 +151,7 @@ ul.plain li{margin:.3rem 0;max-width:80ch;overflow-wrap:anywhere}
 footer{padding:2.2rem 0 3rem;color:var(--ink-2);font-size:.86rem;overflow-wrap:anywhere}
 @media (max-width:600px){h2{font-size:1.25rem}.figures{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}.figures>div{padding:.65rem .75rem}.figures .value{font-size:1.3rem}table{font-size:.84rem}th,td{padding:.38rem .5rem}table.facts th{white-space:normal;width:34%}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
-@media print{:root{color-scheme:light;font-size:10.5px}nav.contents,.tools,.skip,.alternative{display:none}header.top{padding-top:0}main>section{break-inside:auto}figure.chart,tr,.figures>div{break-inside:avoid}.scroll{overflow:visible}.plot svg{max-width:100%;height:auto}pre{max-height:none}a{color:inherit;text-decoration:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{:root{color-scheme:light;font-size:10.5px}nav.contents,.tools,.skip,.alternative{display:none}header.top{padding-top:0}main>section{break-inside:auto}figure.chart,tr,.figures>div{break-inside:avoid}.scroll{overflow:visible}.plot svg{max-width:100%;height:auto}pre{max-height:none}a{color:inherit;text-decoration:none}.scroll{background:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;
 
 /** Values for tests that compute contrast: name → [light, dark]. */

@@ -50,9 +50,9 @@ export const MEASURES: readonly Measure[] = [
     value: null,
   },
   {
-    name: 'Faults injected',
+    name: 'Injected crash / hang / leak',
     text: (s) =>
-      `${formatCount(s.faultsInjected.crash)} crash, ${formatCount(s.faultsInjected.hang)} hang, ${formatCount(s.faultsInjected.leak)} leak`,
+      [s.faultsInjected.crash, s.faultsInjected.hang, s.faultsInjected.leak].map(formatCount).join(' / '),
     value: null,
   },
   { name: 'Work lost', text: (s) => formatDuration(s.lostMs), value: null },

@@ -11,7 +11,7 @@ export function timelineSection(chart: DrawnChart | undefined): Section | null {
     id: 'timeline',
     title: 'Timeline',
     short: 'Timeline',
-    body: html`${figure(chart, null)}<p class="muted">A cross marks an attempt that did not complete. The table of experiments below lists every attempt.</p>`,
+    body: html`${figure(chart, null)}<p class="muted">Every attempt is also listed below, under its <a href="#trials">experiment</a>. In large runs, attempts in a row that ended the same way are drawn as one bar.</p>`,
   };
 }
 

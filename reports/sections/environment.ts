@@ -61,7 +61,7 @@ export function preparationsSection(results: RunResults): Section | null {
   return {
     id: 'preparations',
     title: 'Preparations',
-    short: 'Preparations',
+    short: 'Inputs',
     body: html`<p>Computed once and shared by every experiment and runtime; not part of any experiment's time.</p>${dataTable(
       'Inputs prepared before the experiments',
       [
@@ -103,7 +103,7 @@ export function environmentSection(results: RunResults): Section {
   return {
     id: 'environment',
     title: 'Environment and data',
-    short: 'Environment',
+    short: 'Machine',
     body: html`<div class="columns"><div>${factsTable('Machine', [
       ['Processor', `${machine.cpuModel}, ${plural(machine.cores, 'core')}`],
       ['Memory', formatBytes(machine.memoryBytes)],

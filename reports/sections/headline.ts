@@ -27,7 +27,7 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
   if (primary === null) return [];
   const figures: Figure[] = [
     {
-      name: 'Experiments completed',
+      name: 'Completed',
       value: `${formatCount(primary.passed)} / ${formatCount(primary.trials)}`,
       note: [
         `${formatPercent(primary.completion)} under ${primary.runtime}`,
@@ -40,12 +40,12 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
       note: `${plural(primary.parallel, 'place')} in parallel on ${plural(results.machine.cores, 'core')}`,
     },
     {
-      name: 'Throughput',
-      value: `${formatNumber(primary.trialsPerMinute)} / min`,
+      name: 'Per minute',
+      value: formatNumber(primary.trialsPerMinute),
       note:
         primary.cpuUtilisation === null
-          ? 'experiments per minute'
-          : `CPU ${formatPercent(primary.cpuUtilisation)} busy`,
+          ? 'experiments'
+          : `experiments, CPU ${formatPercent(primary.cpuUtilisation)} busy`,
     },
   ];
   if (best !== null) {
@@ -59,7 +59,7 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
   const baseline = baselineOf(summary);
   if (baseline !== null && primary.wallMs > 0) {
     figures.push({
-      name: `Speed-up over ${baseline.runtime}`,
+      name: `Faster than ${baseline.runtime}`,
       value: `${formatNumber(baseline.wallMs / primary.wallMs)}×`,
       note: `${formatDuration(baseline.wallMs)} there, ${formatCount(baseline.passed)} / ${formatCount(baseline.trials)} completed`,
     });

@@ -14,8 +14,9 @@ export function dataTable(
   columns: readonly Column[],
   rows: readonly (readonly HtmlValue[])[],
   name: string,
+  style: '' | 'dense' = '',
 ): Html {
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="${name}"><table><caption>${caption}</caption><thead><tr>${columns.map(
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="${name}"><table class="${style}"><caption>${caption}</caption><thead><tr>${columns.map(
     (column) => html`<th scope="col" class="${classOf(column)}">${column.title}</th>`,
   )}</tr></thead><tbody>${rows.map((row) => tableRow(columns, row))}</tbody></table></div>
 `;

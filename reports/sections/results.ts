@@ -14,9 +14,12 @@ import { type Html, html, identifier } from '../text/html.ts';
 import { type Column, dataTable, type Section } from './parts.ts';
 
 export const LEADERBOARD_LENGTH = 20;
+/** Groups of one parameter listed in a table of averages. */
+export const AVERAGES_SHOWN = 12;
 
 export function heatmapSection(
   results: RunResults,
+  summary: Summary,
   heatmap: Heatmap | null,
   chart: DrawnChart | null,
 ): Section | null {
@@ -25,8 +28,8 @@ export function heatmapSection(
     id: 'heatmap',
     title: `${results.presentation.primaryMetric.label} by cell`,
     short: 'Heat map',
-    body: html`${figure(chart, heatTable(heatmap))}
-${heatScale(results, heatmap)}
+    body: html`<div class="beside"><div>${figure(chart, heatTable(heatmap))}
+${heatScale(results, heatmap)}</div><div>${bestTable(results, summary)}${averageTables(results, summary)}</div></div>
 ${heatmap.omittedRows > 0 ? html`<p class="muted">${plural(heatmap.omittedRows, 'row')} left out of the drawing.</p>` : null}`,
   };
 }
@@ -94,7 +97,7 @@ export function leaderboardTable(results: RunResults, summary: Summary): Leaderb
       { title: 'Experiment', numeric: false },
       ...summary.parameters.map((name) => ({ title: parameterLabel(results, name), numeric: false })),
       ...shown.map(({ label }) => ({ title: label, numeric: true })),
-      ...parts.map((part) => ({ title: `${split?.name ?? ''} ${part}`, numeric: true })),
+      ...parts.map((part) => ({ title: part.charAt(0).toUpperCase() + part.slice(1), numeric: true })),
       ...(hasGap ? [{ title: 'Gap', numeric: true }] : []),
     ],
     rows: top.map(({ trial, value }, index) => {
@@ -136,9 +139,9 @@ export function leaderboardSection(results: RunResults, summary: Summary): Secti
             board.columns,
             rows,
             'Leaderboard',
+            'dense',
           )
-    }
-<div class="columns">${bestTable(results, summary)}${averageTables(results, summary)}</div>`,
+    }`,
   };
 }
 
@@ -174,7 +177,7 @@ function averageTables(results: RunResults, summary: Summary): readonly Html[] {
       `Mean ${results.presentation.primaryMetric.label} over all else`,
       columns(label),
       groups
-        .slice(0, 30)
+        .slice(0, AVERAGES_SHOWN)
         .map((group) => [
           group.value,
           formatCount(group.count),
@@ -182,6 +185,6 @@ function averageTables(results: RunResults, summary: Summary): readonly Html[] {
           formatMetric(group.best, format),
         ]),
       `Average by ${label}`,
-    )}${groups.length > 30 ? html`<p class="muted">First 30 of ${formatCount(groups.length)}.</p>` : null}</div>`;
+    )}${groups.length > AVERAGES_SHOWN ? html`<p class="muted">First ${AVERAGES_SHOWN} of ${formatCount(groups.length)}.</p>` : null}</div>`;
   });
 }

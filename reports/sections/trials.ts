@@ -89,7 +89,7 @@ export function trialsSection(results: RunResults, summary: Summary): TrialsSect
       title: 'Every experiment',
       short: 'Experiments',
       body: html`<div class="tools" id="trial-tools" hidden></div>
-<div class="scroll" role="region" tabindex="0" aria-label="Every experiment"><table id="trial-table" data-packed="${packed ? 'rows' : ''}"><caption id="trial-count">${
+<div class="scroll" role="region" tabindex="0" aria-label="Every experiment"><table class="dense" id="trial-table" data-packed="${packed ? 'rows' : ''}"><caption id="trial-count">${
         packed
           ? `${formatCount(shown.length)} of ${plural(groups.length, 'experiment')}, failures first`
           : plural(groups.length, 'experiment')
@@ -131,7 +131,7 @@ function statusCell(trial: TrialOutcome | undefined): HtmlOrText {
   if (trial.status === 'passed') {
     return retries === 0
       ? statusBadge('passed', '✓')
-      : statusBadge('passed', `✓ after ${plural(retries, 'retry', 'retries')}`);
+      : statusBadge('passed', `✓ ${plural(retries, 'retry', 'retries')}`);
   }
   const what = last === undefined ? 'never ran' : END_TEXT[last.end];
   return statusBadge(trial.status, trial.status === 'failed' ? `✗ ${what}` : `○ ${what}`);

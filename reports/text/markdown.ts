@@ -13,7 +13,7 @@ export function escapeMarkdown(text: string): string {
       // GFM links bare addresses by itself; a broken prefix stays text.
       .replace(/:(?=\/\/)/g, '\\:')
       .replace(/\b(www|mailto|xmpp)([.:])/gi, '$1\\$2')
-      .replace(/@/g, '&#64;')
+      .replace(/@(?=\w)/g, '&#64;')
       .replace(/^(\s*)([-+=#])/, '$1\\$2')
       .replace(/^(\s*\d+)([.)])(?=\s|$)/, '$1\\$2')
   );

@@ -3,17 +3,15 @@
  * (escape sequences, NUL, bidirectional overrides, zero-width joiners). Reports show them instead of obeying them.
  */
 
-const NAMED: Readonly<Record<string, string>> = { '\x7f': '␡', '\n': '␊', '\r': '␍', '\t': '␉' };
+const NAMED: Readonly<Record<string, string>> = { '\n': '↵', '\t': '⇥' };
 
 // Cc: controls. Cf: bidi, zero-width, tags. Zl/Zp: U+2028/9. Cs: unpaired surrogates. Co/Cn stay: they draw as a box.
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
+// Code points in full: fonts rarely have the control pictures of U+2400.
 function picture(character: string): string {
-  const named = NAMED[character];
-  if (named !== undefined) return named;
   const codePoint = character.codePointAt(0) ?? 0xfffd;
-  if (codePoint < 0x20) return String.fromCodePoint(0x2400 + codePoint);
-  return `⟨U+${codePoint.toString(16).toUpperCase().padStart(4, '0')}⟩`;
+  return NAMED[character] ?? `⟨U+${codePoint.toString(16).toUpperCase().padStart(4, '0')}⟩`;
 }
 
 /** One line: every control, format and separator character is drawn as a visible symbol, line breaks included. */
