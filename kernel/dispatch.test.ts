@@ -1,0 +1,192 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { callingAgent, type TestClient, TestKernel } from './fixture.ts';
+import { FIRST_CLIENT_ID } from './identity.ts';
+import { OPCODES, type SyscallName } from './protocol/opcodes.ts';
+import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
+
+let kernel: TestKernel;
+let client: TestClient;
+
+beforeAll(async () => {
+  kernel = await TestKernel.boot();
+  client = await kernel.connect();
+});
+afterAll(() => kernel.close());
+
+/** EXIT and NOOP answer with bytes; LIST with a bare array. */
+const RAW: readonly number[] = [OPCODES.NOOP, OPCODES.EXIT];
+
+describe('every opcode', () => {
+  it('answers every odd payload with one typed answer, and the connection lives on', async () => {
+    const payloads: (string | Uint8Array)[] = [
+      '',
+      '{}',
+      '[]',
+      'null',
+      '0',
+      '"x"',
+      '-1e999',
+      '{"id":"1","name":5,"key":[],"max":"ten","command":7,"script":{},"event_types":{},"message":{}}',
+      '{"id":9007199254740993}',
+      '{"id":1.5}',
+      `{"key":"${'k'.repeat(100_000)}"}`,
+      Buffer.from([0x22, 0xff, 0xfe, 0x22]),
+      `${'['.repeat(5000)}`,
+      '{"__proto__":{"x":1}}',
+      '{"a":1,"a":2}',
+      '\0',
+    ];
+    for (let opcode = 0; opcode < 256; opcode += 1) {
+      for (const payload of payloads) {
+        const text = await client.callText(opcode, payload);
+        if (RAW.includes(opcode)) continue;
+        const answer = JSON.parse(text);
+        if (Array.isArray(answer)) continue;
+        expect(answer).toHaveProperty('success');
+        if (answer.success === false && opcode !== OPCODES.EXEC) {
+          expect(answer.error, `opcode ${opcode}`).toBeTypeOf('string');
+          expect(answer.code).toMatch(/^[A-Z_]+$/);
+          expect(answer.code).not.toBe('INTERNAL');
+        }
+        if (!SYSCALL_BY_OPCODE.has(opcode)) expect(answer.code).toBe('UNKNOWN_SYSCALL');
+      }
+    }
+    expect(await client.callText(OPCODES.NOOP, 'alive')).toBe('alive');
+  });
+
+  it('survives generated JSON of every shape', async () => {
+    // Not SPAWN and EXEC with valid requests: those would start things.
+    const names = Object.keys(OPCODES).filter((name) => name !== 'NOOP' && name !== 'EXIT') as SyscallName[];
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...names), fc.jsonValue({ maxDepth: 3 }), async (name, value) => {
+        const answer = await client.call(name, value);
+        expect(Array.isArray(answer) || 'success' in answer).toBe(true);
+        if (!Array.isArray(answer)) expect(answer.code).not.toBe('INTERNAL');
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it('is answered under the caller’s own id, whatever the header claims', async () => {
+    const frame = await client.raw.call({ opcode: OPCODES.NOOP, agentId: 42, payload: 'x' });
+    expect(frame.agentId).toBeGreaterThanOrEqual(FIRST_CLIENT_ID);
+    const other = await kernel.connect();
+    const theirs = await other.raw.call({ opcode: OPCODES.HELLO });
+    expect(theirs.agentId).not.toBe(frame.agentId);
+  });
+});
+
+describe('the form of answers', () => {
+  it('is compact JSON with ascending keys', async () => {
+    for (const opcode of [OPCODES.HELLO, OPCODES.KILL, 0x51]) {
+      const text = await client.callText(opcode, '{}');
+      const keys = Object.keys(JSON.parse(text));
+      expect(keys).toEqual(keys.toSorted());
+      expect(text).not.toMatch(/[:,]\s/);
+    }
+  });
+
+  it('of errors has success, error and code, and what clients read besides', async () => {
+    expect(await client.call('KILL', { name: 'nobody' })).toMatchObject({
+      success: false,
+      killed: false,
+      agent_id: 0,
+      code: 'NOT_FOUND',
+    });
+    expect(await client.call('READ', {})).toEqual({
+      success: false,
+      error: 'path required',
+      code: 'BAD_REQUEST',
+      content: '',
+      size: 0,
+    });
+    expect((await client.call('KILL', { id: 'one' })).error).toMatch(/^invalid request: id: /);
+  });
+});
+
+describe('requests of one connection', () => {
+  it('are answered in their order, and file effects happen in it', async () => {
+    const file = `${kernel.folder}/order.txt`;
+    for (let n = 0; n < 50; n += 1)
+      client.send('WRITE', { path: file, content: `${n},`, mode: n === 0 ? 'write' : 'append' });
+    client.send('READ', { path: file });
+    for (let n = 0; n < 50; n += 1) expect(await client.next()).toMatchObject({ success: true });
+    expect((await client.next()).content).toBe(Array.from({ length: 50 }, (_, n) => `${n},`).join(''));
+  });
+
+  it('do not wait for one that waits', async () => {
+    const { id } = await client.spawn({ command: ['/bin/sleep', '30'] });
+    client.send('WAIT', { id });
+    client.send('KILL', { id, grace_ms: 0 });
+    expect(await client.next()).toMatchObject({ reason: 'killed', agent_id: id });
+    expect(await client.next()).toMatchObject({ killed: true });
+  });
+
+  it('end with it: a wait on a closed connection leaves nothing behind', async () => {
+    const { id } = await client.spawn({ command: ['/bin/sleep', '30'] });
+    const leaving = await kernel.connect();
+    leaving.send('WAIT', { id });
+    leaving.send('RECV', { wait: true });
+    await leaving.callText(OPCODES.HELLO, '').catch(() => {});
+    await leaving.close();
+    expect(await client.call('KILL', { id, grace_ms: 0 })).toMatchObject({ killed: true });
+  });
+});
+
+describe('an agent', () => {
+  it('is known by its socket, holds its own things only, and every refusal is an event', async () => {
+    await client.call('SUBSCRIBE', { event_types: ['SYSCALL_BLOCKED'] });
+    const forbidden: SyscallName[] = [
+      'SPAWN',
+      'KILL',
+      'LIST',
+      'PAUSE',
+      'RESUME',
+      'WAIT',
+      'LOGS',
+      'METRICS_SYSTEM',
+      'METRICS_ALL_AGENTS',
+    ];
+    const calls = forbidden.map((name) => [name, { id: 1, command: ['/bin/true'] }] as const);
+    const exit = await client.run({
+      name: 'limited',
+      ...callingAgent([['HELLO', {}, 99], ...calls, ['NOOP', 'ping', 77], ['STORE', { key: 'a', value: 1 }]]),
+    });
+    expect(exit.stderr).toBe('');
+    const answers = JSON.parse(exit.stdout);
+    const [hello, ...rest] = answers;
+    expect(hello.answer).toMatchObject({ agent_id: exit.agent_id, agent_name: 'limited', pid: 0 });
+    expect(hello.answer.capabilities).toContain('exec');
+    expect(hello.answer.capabilities).not.toContain('agents.spawn');
+    for (const { id } of answers) expect(id).toBe(exit.agent_id);
+    for (const [index, name] of forbidden.entries()) {
+      expect(rest[index].answer, name).toMatchObject({ success: false, code: 'FORBIDDEN' });
+    }
+    expect(rest.at(-2).answer).toBe('ping');
+    expect(rest.at(-1).answer).toMatchObject({ success: true });
+    const { events } = await client.call('POLL_EVENTS', {});
+    expect(events.map((event: { data: { syscall: string } }) => event.data.syscall)).toEqual(forbidden);
+    expect(events[0].data).toMatchObject({
+      agent_id: exit.agent_id,
+      name: 'limited',
+      permission: 'agents.spawn',
+    });
+  });
+
+  it('learns nothing of the host from an error', async () => {
+    const exit = await client.run(
+      callingAgent([
+        ['READ', { path: '/etc/shadow' }],
+        ['READ', { path: '/work/none' }],
+        ['WRITE', { path: '/usr/x', content: '' }],
+        ['EXEC', { argv: ['/none'] }],
+      ]),
+    );
+    expect(exit.stdout).not.toContain(kernel.folder);
+    for (const { answer } of JSON.parse(exit.stdout)) {
+      expect(answer.success).toBe(false);
+      expect(answer).not.toHaveProperty('details');
+    }
+  });
+});

@@ -1,0 +1,216 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Answer, TestClient, TestKernel, until } from './fixture.ts';
+import { createKernel } from './kernel.ts';
+import { RawClient } from './wire/testing.ts';
+
+const kernels: TestKernel[] = [];
+async function boot(options?: Parameters<typeof TestKernel.boot>[0]): Promise<TestKernel> {
+  const kernel = await TestKernel.boot(options);
+  kernels.push(kernel);
+  return kernel;
+}
+afterEach(async () => {
+  for (const kernel of kernels.splice(0)) await kernel.close();
+});
+
+const isGone = (pid: number) => !existsSync(`/proc/${pid}`) || /^State:\t[ZX]/m.test(statusOf(pid));
+const statusOf = (pid: number) => {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    return 'State:\tX';
+  }
+};
+const cgroupsOf = (bootId: string) => globSync(`/sys/fs/cgroup/**/clove/${bootId}`, { withFileTypes: false });
+
+describe('a kernel', () => {
+  it('leaves nothing of its boot behind: processes, socket, folders, cgroups', async () => {
+    const kernel = await boot();
+    const client = await kernel.connect();
+    const pids: number[] = [];
+    for (const command of [
+      ['/bin/sleep', '60'],
+      ['/bin/sh', '-c', 'trap "" TERM; while :; do sleep 1; done'],
+    ]) {
+      pids.push((await client.spawn({ command, restart_policy: 'always' })).pid);
+    }
+    const paused = await client.spawn({ command: ['/bin/sleep', '60'] });
+    await client.call('PAUSE', { id: paused.id });
+    pids.push(paused.pid);
+    expect(cgroupsOf(kernel.running.bootId).length).toBeGreaterThan(0);
+    await kernel.running.close();
+    for (const pid of pids) expect(isGone(pid)).toBe(true);
+    expect(existsSync(kernel.running.socketPath)).toBe(false);
+    expect(readdirSync(path.join(kernel.folder, 'run'))).toEqual([]);
+    expect(cgroupsOf(kernel.running.bootId)).toEqual([]);
+    await kernel.running.close();
+  });
+
+  it('is the only one of its data directory and of its socket', async () => {
+    const { folder, running } = await boot();
+    const other = { runDirectory: path.join(folder, 'run'), logLevel: 'silent' as const };
+    await expect(
+      createKernel({
+        ...other,
+        socketPath: path.join(folder, 'two.sock'),
+        dataDirectory: path.join(folder, 'data'),
+      }),
+    ).rejects.toMatchObject({ code: 'ALREADY_RUNNING' });
+    await expect(
+      createKernel({ ...other, socketPath: running.socketPath, dataDirectory: path.join(folder, 'data2') }),
+    ).rejects.toMatchObject({ code: 'ALREADY_RUNNING' });
+    // The one that was refused has taken nothing from the one that serves.
+    expect(existsSync(running.socketPath)).toBe(true);
+    expect(readdirSync(path.join(folder, 'run')).filter((name) => name.endsWith('.lock'))).toHaveLength(1);
+  });
+
+  it('takes over a socket file that nobody answers at', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'clove-stale-'));
+    const socketPath = path.join(folder, 'clove.sock');
+    try {
+      const { default: net } = await import('node:net');
+      const server = net.createServer().listen(socketPath);
+      await once(server, 'listening');
+      // Closed without unlinking, as after kill -9.
+      const child = spawn(process.execPath, [
+        '-e',
+        `require('node:net').createServer().listen(${JSON.stringify(`${socketPath}.dead`)}, () => process.kill(process.pid, 'SIGKILL'))`,
+      ]);
+      await once(child, 'exit');
+      server.close();
+      const kernel = await boot({ socketPath: `${socketPath}.dead` });
+      expect(await (await kernel.connect()).callText(0, 'x')).toBe('x');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('refuses options that make no sense, with the reason', async () => {
+    await expect(createKernel({ socketPath: `/tmp/${'x'.repeat(120)}` })).rejects.toMatchObject({
+      code: 'CONFIG',
+    });
+    await expect(createKernel({ maxAgents: 0 })).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringContaining('maxAgents'),
+    });
+  });
+
+  it('without sandbox says so to every client and in every report', async () => {
+    const kernel = await boot({ sandbox: 'off' });
+    const client = await kernel.connect();
+    expect((await client.call('HELLO')).features.sandbox).toBe(false);
+    const { isolation, id } = await client.spawn({
+      command: ['/bin/sh', '-c', 'echo $CLOVE_SOCKET; test -S $CLOVE_SOCKET && echo there'],
+    });
+    expect(isolation.fully_isolated).toBe(false);
+    expect(isolation.off).toContain('mntns');
+    await client.call('WAIT', { id });
+    expect((await client.call('LOGS', { id })).stdout).toMatch(/a\d+\.sock\nthere\n$/);
+    expect(await client.call('EXEC', { command: 'echo hi' })).toMatchObject({
+      stdout: 'hi\n',
+      success: true,
+    });
+  });
+});
+
+describe('the daemon', () => {
+  interface Daemon {
+    readonly pid: number;
+    readonly ready: Answer;
+    readonly exited: Promise<unknown[]>;
+    readonly folder: string;
+    readonly socketPath: string;
+  }
+  const folders: string[] = [];
+  const started: Daemon[] = [];
+  afterEach(async () => {
+    for (const daemon of started.splice(0)) {
+      if (!isGone(daemon.pid)) process.kill(daemon.pid, 'SIGKILL');
+      await daemon.exited;
+    }
+    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function start(folder = mkdtempSync(path.join(tmpdir(), 'clove-daemon-'))): Promise<Daemon> {
+    folders.push(folder);
+    const socketPath = path.join(folder, 'clove.sock');
+    const options = {
+      socketPath,
+      dataDirectory: path.join(folder, 'data'),
+      runDirectory: path.join(folder, 'run'),
+      logLevel: 'silent',
+      drainMs: 100,
+      readyFd: 3,
+    };
+    const source = `import { runDaemon } from ${JSON.stringify(path.join(import.meta.dirname, 'daemon.ts'))};
+      process.exitCode = await runDaemon(${JSON.stringify(options)});`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    });
+    const exited = once(child, 'exit');
+    const [line] = await once(child.stdio[3] as NodeJS.ReadableStream, 'data');
+    const daemon = { pid: child.pid ?? 0, ready: JSON.parse(String(line)), exited, folder, socketPath };
+    started.push(daemon);
+    return daemon;
+  }
+
+  it('says when it is ready, and stops on SIGTERM with nothing left', async () => {
+    const daemon = await start();
+    expect(daemon.ready).toMatchObject({ ready: true, socket: daemon.socketPath, pid: daemon.pid });
+    const client = new TestClient(await RawClient.connect(daemon.socketPath));
+    const { pid } = await client.spawn({ command: ['/bin/sleep', '60'] });
+    process.kill(daemon.pid, 'SIGTERM');
+    expect((await daemon.exited)[0]).toBe(0);
+    expect(isGone(pid)).toBe(true);
+    expect(readdirSync(path.join(daemon.folder, 'run'))).toEqual([]);
+    await client.close();
+  });
+
+  it('says why it cannot start', async () => {
+    const first = await start();
+    const second = await start(first.folder);
+    expect(second.ready).toMatchObject({ ready: false, error: { code: 'ALREADY_RUNNING' } });
+    expect((await second.exited)[0]).toBe(1);
+  });
+
+  it('takes its agents along when it is killed with -9, and the next one clears up', async () => {
+    const daemon = await start();
+    const client = new TestClient(await RawClient.connect(daemon.socketPath));
+    const pids: number[] = [];
+    for (let n = 0; n < 5; n += 1) {
+      const answer = await client.spawn({
+        command: ['/bin/sh', '-c', "trap '' TERM HUP; setsid sleep 60 & sleep 60"],
+        restart_policy: 'always',
+      });
+      pids.push(answer.pid);
+    }
+    process.kill(daemon.pid, 'SIGKILL');
+    await daemon.exited;
+    await until(() => pids.every(isGone));
+    expect(cgroupsOf(daemon.ready.boot).length).toBeGreaterThan(0);
+    const next = await start(daemon.folder);
+    expect(next.ready).toMatchObject({ ready: true });
+    expect(cgroupsOf(daemon.ready.boot)).toEqual([]);
+    expect(
+      readdirSync(path.join(daemon.folder, 'run')).some((name) => name.includes(daemon.ready.boot)),
+    ).toBe(false);
+    await client.close();
+  });
+});
+
+describe('the log', () => {
+  it('has no line of an agent’s own making', async () => {
+    const kernel = await boot();
+    const client = await kernel.connect();
+    const file = path.join(kernel.folder, 'name');
+    writeFileSync(file, '');
+    expect(await client.call('SPAWN', { command: ['/bin/true'], name: 'a\n{"level":60}' })).toMatchObject({
+      code: 'BAD_REQUEST',
+    });
+  });
+});
