@@ -231,5 +231,5 @@ class CgroupDirectory {
 /** The process's own cgroup as seen through one mount, which may show only a part of the hierarchy. */
 function join(mountPoint: string, mountRoot: string, own = '/'): string {
   const inside = mountRoot !== '/' && own.startsWith(mountRoot) ? own.slice(mountRoot.length) : own;
-  return path.join(mountPoint, inside);
+  return path.resolve(mountPoint, `./${inside}`);
 }
