@@ -1,0 +1,135 @@
+// Plans and commands as position-independent blobs.
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "sandbox_request.h"
+#include "sandbox_seccomp.h"
+
+namespace clove {
+namespace {
+
+struct StepRow {
+  const char* name;
+  int layer;
+  const char* call;
+};
+constexpr int L_NONE_ = L_NONE;
+const StepRow kSteps[] = {
+#define NONE NONE_
+#define STEP(name, layer, call) {#name, L_##layer, call},
+#include "../init/steps.def"
+#undef STEP
+#undef NONE
+};
+const char* const kLayers[] = {
+#define LAYER(name) #name,
+#include "../init/layers.def"
+#undef LAYER
+};
+
+class Blob {
+ public:
+  explicit Blob(size_t head) : bytes_(head, '\0') {}
+  uint32_t Text(const std::string& text) {
+    const auto at = static_cast<uint32_t>(bytes_.size());
+    bytes_.append(text.c_str(), text.size() + 1);
+    return at;
+  }
+  uint32_t Raw(const void* data, size_t size) {
+    bytes_.resize((bytes_.size() + 7) / 8 * 8);
+    const auto at = static_cast<uint32_t>(bytes_.size());
+    bytes_.append(static_cast<const char*>(data), size);
+    return at;
+  }
+  uint32_t Table(const std::vector<std::string>& texts) {
+    std::vector<uint64_t> offsets;
+    for (const std::string& text : texts) offsets.push_back(Text(text));
+    offsets.push_back(0);
+    return Raw(offsets.data(), offsets.size() * sizeof(uint64_t));
+  }
+  Command Program(const ProgramRequest& program) {
+    Command command{};
+    command.argc = static_cast<uint32_t>(program.argv.size());
+    command.envc = static_cast<uint32_t>(program.env.size());
+    command.argv = Table(program.argv);
+    command.env = Table(program.env);
+    command.cwd = Text(program.cwd);
+    command.searchPath = program.searchPath.empty() ? 0 : Text(program.searchPath);
+    return command;
+  }
+  std::string bytes_;
+};
+
+}  // namespace
+
+const char* StepName(Step step) { return step < STEP_COUNT ? kSteps[step].name : "?"; }
+const char* StepCall(Step step) { return step < STEP_COUNT ? kSteps[step].call : "?"; }
+int StepLayer(Step step) { return step < STEP_COUNT ? kSteps[step].layer : L_NONE; }
+const char* LayerName(int layer) { return layer >= 0 && layer < LAYER_COUNT ? kLayers[layer] : ""; }
+
+const char* ErrnoName(int error) {
+  const char* name = strerrorname_np(error);
+  return name != nullptr ? name : "EIO";
+}
+
+uint64_t NowUs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory) {
+  Blob blob(sizeof(Plan));
+  Plan plan{};
+  plan.magic = PLAN_MAGIC;
+  plan.disable = request.disable;
+  plan.require = request.require;
+  plan.uid = request.uid;
+  plan.gid = request.gid;
+  plan.profile = request.profile;
+  plan.hostNetwork = request.hostNetwork ? 1 : 0;
+  plan.faultStep = request.faultStep;
+  plan.faultErrno = request.faultErrno;
+  plan.hostname = blob.Text(request.hostname);
+  plan.passwd = blob.Text(request.passwd);
+  plan.group = blob.Text(request.group);
+  plan.hosts = blob.Text(request.hosts);
+  plan.resolv = blob.Text(request.resolv);
+  plan.nsswitch = blob.Text(request.nsswitch);
+  plan.localtime = request.localtime.empty() ? 0 : blob.Text(request.localtime);
+  plan.tmpfsBytes = request.tmpfsBytes;
+  plan.tmpfsInodes = request.tmpfsInodes;
+  plan.fileSizeBytes = request.fileSizeBytes;
+  plan.maxOpenFiles = request.maxOpenFiles;
+  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids);
+  std::vector<PlanMount> mounts;
+  for (size_t i = 0; i < request.mounts.size(); i++) {
+    const MountRequest& mount = request.mounts[i];
+    mounts.push_back({blob.Text(mount.target), 0, static_cast<uint8_t>(mount.readonly), static_cast<uint8_t>(mountIsDirectory[i])});
+  }
+  plan.mounts = blob.Raw(mounts.data(), mounts.size() * sizeof(PlanMount));
+  plan.mountCount = static_cast<uint32_t>(mounts.size());
+  const auto& filter = SeccompProgram(request.profile == PROFILE_DEBUG);
+  plan.bpf = blob.Raw(filter.data(), filter.size() * sizeof(sock_filter));
+  plan.bpfCount = static_cast<uint32_t>(filter.size());
+  plan.command = blob.Program(request.program);
+  plan.size = static_cast<uint32_t>(blob.bytes_.size());
+  memcpy(blob.bytes_.data(), &plan, sizeof plan);
+  return std::move(blob.bytes_);
+}
+
+std::string BuildCommand(const ProgramRequest& program) {
+  Blob blob(sizeof(Command));
+  const Command command = blob.Program(program);
+  memcpy(blob.bytes_.data(), &command, sizeof command);
+  return std::move(blob.bytes_);
+}
+
+Fd MemoryFile(const char* name, const std::string& content) {
+  Fd fd(memfd_create(name, MFD_CLOEXEC));
+  if (fd.valid() && write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) fd.reset();
+  return fd;
+}
+
+}  // namespace clove

@@ -1,0 +1,18 @@
+#pragma once
+#include <linux/filter.h>
+
+#include <string>
+#include <vector>
+
+namespace clove {
+
+/** The filter program of a profile. Built once per profile; valid for the life of the process. */
+const std::vector<sock_filter>& SeccompProgram(bool debugProfile);
+
+/** The policy as JSON: {"arch", "calls": [{"name","nr","action"}]}, in order of numbers. */
+std::string SeccompListing(bool debugProfile);
+
+/** FNV-1a over the program: names the policy in reports. */
+uint64_t SeccompHash(bool debugProfile);
+
+}  // namespace clove

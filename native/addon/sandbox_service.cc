@@ -1,0 +1,476 @@
+#include "sandbox_service.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <thread>
+
+#include "../init/sys.h"
+
+namespace clove {
+namespace {
+
+constexpr uint64_t kMs = 1000;
+
+std::unique_ptr<Event> MakeEvent(Event::Kind kind, uint32_t op) {
+  auto event = std::make_unique<Event>();
+  event->kind = kind;
+  event->op = op;
+  return event;
+}
+
+std::unique_ptr<Event> MakeError(uint32_t op, const char* code, const std::string& message, int error = 0) {
+  auto event = MakeEvent(Event::Failed, op);
+  event->code = code;
+  event->message = message;
+  event->error = error;
+  return event;
+}
+
+}  // namespace
+
+Service& Service::Get() {
+  static Service* const service = new Service();  // never destroyed: its thread has no end of its own
+  return *service;
+}
+
+Service::Service() {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  Watch(wake_, EPOLLIN, Command, 0);
+  std::thread([this] {
+    pthread_setname_np(pthread_self(), "clove-spawn");
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    Loop();
+  }).detach();
+}
+
+void Service::Watch(int fd, uint32_t events, Source source, uint32_t id) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = (static_cast<uint64_t>(id) << 8) | source;
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
+}
+
+void Service::Post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(taskMutex_);
+    tasks_.push_back(std::move(task));
+  }
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof one);
+}
+
+void Service::After(uint64_t delayUs, std::function<void()> task) { timers_.emplace(NowUs() + delayUs, std::move(task)); }
+
+std::shared_ptr<Sandbox> Service::Find(uint32_t id) {
+  const std::lock_guard lock(tableMutex_);
+  const auto found = table_.find(id);
+  return found == table_.end() ? nullptr : found->second;
+}
+
+void Service::Loop() {
+  epoll_event events[64];
+  for (;;) {
+    int timeoutMs = -1;
+    if (!timers_.empty()) {
+      const uint64_t now = NowUs(), due = timers_.begin()->first;
+      timeoutMs = due <= now ? 0 : static_cast<int>((due - now + kMs - 1) / kMs);
+    }
+    const int count = epoll_wait(epoll_, events, 64, timeoutMs);
+    for (int i = 0; i < count; i++) {
+      const auto source = static_cast<Source>(events[i].data.u64 & 0xff);
+      const auto id = static_cast<uint32_t>(events[i].data.u64 >> 8);
+      if (source == Command) {
+        uint64_t ignored;
+        while (read(wake_, &ignored, sizeof ignored) > 0) continue;
+        continue;
+      }
+      const std::shared_ptr<Sandbox> sandbox = Find(id);
+      if (sandbox == nullptr) continue;
+      if (source == Control) ReadControl(*sandbox);
+      else if (source == Init) HandleInitExit(*sandbox);
+      else if (source == Oom) CheckOom(*sandbox, 50);
+    }
+    for (;;) {
+      std::function<void()> task;
+      {
+        const std::lock_guard lock(taskMutex_);
+        if (tasks_.empty()) break;
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+      task();
+    }
+    while (!timers_.empty() && timers_.begin()->first <= NowUs()) {
+      const auto task = std::move(timers_.begin()->second);
+      timers_.erase(timers_.begin());
+      task();
+    }
+  }
+}
+
+void Service::SetInitImage(const std::string& path) {
+  Post([this, path] {
+    if (!initImage_.valid()) initImage_ = SealedImage(path);
+  });
+}
+
+void Service::Deliver(const std::shared_ptr<Client>& client, std::unique_ptr<Event> event) {
+  if (client->deliver) client->deliver(std::move(event));
+}
+
+std::shared_ptr<CgroupParent> Service::Parent(const std::string& path, Failure& failure) {
+  std::shared_ptr<CgroupParent>& parent = parents_[path];
+  if (parent == nullptr) parent = CgroupParent::Open(path, failure);
+  return parent;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- launch
+
+uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchRequest> request, uint32_t launchOp, uint32_t exitOp) {
+  auto sandbox = std::make_shared<Sandbox>();
+  sandbox->id = nextId_++;
+  sandbox->client = std::move(client);
+  sandbox->request = std::move(*request);
+  sandbox->launchOp = launchOp;
+  sandbox->exitOp = exitOp;
+  {
+    const std::lock_guard lock(tableMutex_);
+    table_[sandbox->id] = sandbox;
+  }
+  Post([this, sandbox] { Start(sandbox); });
+  return sandbox->id;
+}
+
+void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
+  Failure failure;
+  {
+    const std::lock_guard lock(sandbox->mutex);
+    // A hierarchy without a parent group only matters to limits that need it, and those say so themselves.
+    Failure parentFailure;
+    const auto parent = Parent(sandbox->request.cgroupParent, parentFailure);
+    if (!initImage_.valid()) failure = {S_clone, ENOENT, "clove-init is not loaded"};
+    else failure = Spawn(*sandbox, parent, initImage_.get());
+  }
+  if (sandbox->initPid > 0) Watch(sandbox->initPidfd.get(), EPOLLIN, Init, sandbox->id);
+  if (failure) return Refuse(*sandbox, std::move(failure));
+  sandbox->runningSinceUs = NowUs();
+  Watch(sandbox->control.get(), EPOLLIN, Control, sandbox->id);
+  const uint32_t id = sandbox->id;
+  After(sandbox->request.setupTimeoutMs * kMs, [this, id] {
+    const auto waiting = Find(id);
+    if (waiting != nullptr && waiting->phase == Sandbox::Setup) Refuse(*waiting, {S_timeout, ETIMEDOUT, "setup took too long"});
+  });
+}
+
+/** Ends a setup. The answer follows when nothing of it is left. */
+void Service::Refuse(Sandbox& sandbox, Failure failure) {
+  if (!sandbox.failure) sandbox.failure = std::move(failure);
+  if (sandbox.initPid > 0) {
+    KillTree(sandbox);
+    PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);
+    return;  // its pidfd wakes us
+  }
+  Finish(sandbox.id);
+}
+
+void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
+  if (sandbox.phase != Sandbox::Setup || sandbox.agentPid != 0) return;
+  sandbox.setupUs.push_back({"init", NowUs() - sandbox.runningSinceUs});
+  for (int layer = 0; layer < LAYER_COUNT; layer++)
+    if (ready.layers[layer].how[0] != 0) sandbox.layers[layer] = ready.layers[layer];
+  sandbox.agentPid = agent;
+  // The agent waits at gate 2 and its parent waits for it: the number cannot have been given to anybody else.
+  sandbox.agentPidfd = Fd(PidfdOpen(agent));
+  if (!sandbox.agentPidfd.valid()) return Refuse(sandbox, {S_verify, errno, "pidfd of the agent"});
+  const uint64_t before = NowUs();
+  if (Failure failure = Verify(sandbox)) return Refuse(sandbox, std::move(failure));
+  sandbox.cgroup.CpuTimes(sandbox.baseUserUs, sandbox.baseSystemUs);
+  sandbox.runningSinceUs = NowUs();
+  sandbox.setupUs.push_back({"verify", sandbox.runningSinceUs - before});
+  if (sandbox.request.faultStep == S_gate2) return Refuse(sandbox, {S_gate2, sandbox.request.faultErrno, "fault injection"});
+  Message gate{};
+  gate.kind = M_GATE2;
+  if (!SendTo(sandbox, gate, nullptr, 0)) Refuse(sandbox, {S_gate2, errno, ""});
+}
+
+// --------------------------------------------------------------------------------------------------------------- control
+
+bool Service::SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount) {
+  iovec part{&message, MESSAGE_HEAD + (message.text[0] != 0 ? strlen(message.text) + 1 : 0)};
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (fdCount > 0) {
+    header.msg_control = control;
+    header.msg_controllen = CMSG_SPACE(static_cast<size_t>(fdCount) * sizeof(int));
+    cmsghdr* entry = CMSG_FIRSTHDR(&header);
+    entry->cmsg_level = SOL_SOCKET;
+    entry->cmsg_type = SCM_RIGHTS;
+    entry->cmsg_len = CMSG_LEN(static_cast<size_t>(fdCount) * sizeof(int));
+    memcpy(CMSG_DATA(entry), fds, static_cast<size_t>(fdCount) * sizeof(int));
+  }
+  // Never wait for a sandbox: one that does not read (frozen) gets EAGAIN.
+  return sendmsg(sandbox.control.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+}
+
+void Service::ReadControl(Sandbox& sandbox) {
+  static union {
+    Message message;
+    Ready ready;
+    char bytes[sizeof(Message) + sizeof(Ready)];
+  } buffer;
+  for (;;) {
+    if (!sandbox.control.valid()) return;
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
+    iovec part{&buffer, sizeof buffer - 1};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    const ssize_t size = recvmsg(sandbox.control.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return;
+    if (size == 0) {  // PID 1 is gone or going; its pidfd tells
+      epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.control.get(), nullptr);
+      return;
+    }
+    buffer.bytes[size] = 0;
+    Fd descriptor;
+    pid_t sender = 0;
+    for (cmsghdr* entry = CMSG_FIRSTHDR(&header); entry != nullptr; entry = CMSG_NXTHDR(&header, entry)) {
+      if (entry->cmsg_level != SOL_SOCKET) continue;
+      if (entry->cmsg_type == SCM_CREDENTIALS) sender = reinterpret_cast<ucred*>(CMSG_DATA(entry))->pid;
+      if (entry->cmsg_type == SCM_RIGHTS) descriptor.reset(*reinterpret_cast<int*>(CMSG_DATA(entry)));
+    }
+    if (size == sizeof(Ready) && buffer.ready.kind == M_READY) HandleReady(sandbox, buffer.ready, sender);
+    else if (size >= static_cast<ssize_t>(MESSAGE_HEAD)) HandleMessage(sandbox, buffer.message, std::move(descriptor));
+  }
+}
+
+void Service::HandleMessage(Sandbox& sandbox, const Message& message, Fd descriptor) {
+  switch (message.kind) {
+    case M_FAILED:
+      return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
+    case M_EXEC_FAILED:
+      sandbox.execFailed = true;
+      return Refuse(sandbox, {S_exec, message.error, sandbox.request.program.argv[0]});
+    case M_STARTED: {
+      if (sandbox.phase != Sandbox::Setup || sandbox.failure) return;
+      sandbox.phase = Sandbox::Running;
+      const uint64_t now = NowUs();
+      sandbox.setupUs.push_back({"exec", now - sandbox.runningSinceUs});
+      sandbox.setupUs.push_back({"total", now - sandbox.request.calledAtUs});
+      sandbox.runningSinceUs = now;
+      auto event = MakeEvent(Event::Launched, sandbox.launchOp);
+      event->pid = sandbox.agentPid;
+      event->initPid = sandbox.initPid;
+      for (int i = 0; i < 3; i++) event->fds[i] = sandbox.stdioOurs[i].release();
+      event->layers.assign(sandbox.layers, sandbox.layers + LAYER_COUNT);
+      event->setupUs = sandbox.setupUs;
+      Deliver(sandbox.client, std::move(event));
+      return WatchOom(sandbox);
+    }
+    case M_MAIN_EXITED:
+      sandbox.mainExited = true;
+      sandbox.mainStatus = message.status;
+      sandbox.wallUs = message.wallUs;
+      if ((sandbox.request.disable & bit(L_pidns)) != 0) KillTree(sandbox);  // no namespace that takes the rest along
+      return;
+    case M_EXEC_STARTED:
+      return HandleExecStarted(sandbox, message, std::move(descriptor));
+    case M_EXEC_EXITED: {
+      const auto found = sandbox.ops.find(message.op);
+      if (found == sandbox.ops.end()) return;
+      auto event = MakeEvent(Event::ExecExited, found->second.exitOp);
+      event->status = message.status;
+      event->hasStatus = true;
+      event->timedOut = found->second.timedOut;
+      event->wallUs = message.wallUs;
+      sandbox.ops.erase(found);
+      return Deliver(sandbox.client, std::move(event));
+    }
+    case M_OPENED:
+      return HandleOpened(sandbox, message, std::move(descriptor));
+    default:
+      return;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------------- end
+
+void Service::WatchOom(Sandbox& sandbox) {
+  if (!sandbox.cgroup.memoryIsV1() || sandbox.cgroup.memory() < 0 || sandbox.request.limits.memoryBytes < 0) return;
+  // v1 kills one task and lets the others live on; v2 ends the whole group itself (memory.oom.group).
+  const Fd oomControl(openat(sandbox.cgroup.memory(), "memory.oom_control", O_RDONLY | O_CLOEXEC));
+  Fd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!oomControl.valid() || !event.valid()) return;
+  const std::string line = std::to_string(event.get()) + " " + std::to_string(oomControl.get());
+  if (!WriteFileAt(sandbox.cgroup.memory(), "cgroup.event_control", line)) return;
+  sandbox.oomEvent = std::move(event);
+  Watch(sandbox.oomEvent.get(), EPOLLIN, Oom, sandbox.id);
+  if (sandbox.cgroup.OomKills() > 0) KillTree(sandbox);
+}
+
+void Service::CheckOom(Sandbox& sandbox, int attemptsLeft) {
+  uint64_t ignored;
+  while (read(sandbox.oomEvent.get(), &ignored, sizeof ignored) > 0) continue;
+  if (sandbox.phase == Sandbox::Ended) return;
+  if (sandbox.cgroup.OomKills() > 0) return KillTree(sandbox);
+  if (attemptsLeft == 0) return;
+  // The notice comes just before the kill; reclaim may still avoid it.
+  const uint32_t id = sandbox.id;
+  After(2 * kMs, [this, id, attemptsLeft] {
+    if (const auto found = Find(id)) CheckOom(*found, attemptsLeft - 1);
+  });
+}
+
+void Service::KillTree(Sandbox& sandbox) {
+  const bool grouped = sandbox.cgroup.Kill();
+  const bool pidNamespace = (sandbox.request.disable & bit(L_pidns)) == 0;
+  if (!grouped && pidNamespace) PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);
+  if (!grouped && !pidNamespace) {
+    for (int pid : sandbox.cgroup.Processes()) kill(pid, SIGKILL);
+    if (sandbox.agentPidfd.valid()) PidfdSendSignal(sandbox.agentPidfd.get(), SIGKILL);
+  }
+  if (sandbox.cgroup.unified() < 0) sandbox.cgroup.SetFrozen(false);  // v1: SIGKILL stays pending until thawed
+}
+
+void Service::HandleInitExit(Sandbox& sandbox) {
+  if (sandbox.initReaped) return;
+  ReadControl(sandbox);  // what PID 1 said last
+  siginfo_t info{};
+  rusage usage{};
+  // P_PIDFD and __WALL: only this child, whatever its exit signal; Node's own children are not touched.
+  const long waited = syscall(SYS_waitid, 3, sandbox.initPidfd.get(), &info, WEXITED | WNOHANG | __WALL, &usage);
+  if (waited != 0 || info.si_pid == 0) return;
+  sandbox.initReaped = true;
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
+  sandbox.treeUserUs = static_cast<uint64_t>(usage.ru_utime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_utime.tv_usec);
+  sandbox.treeSystemUs = static_cast<uint64_t>(usage.ru_stime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_stime.tv_usec);
+  sandbox.maxRssBytes = static_cast<uint64_t>(usage.ru_maxrss) << 10;
+  if (sandbox.phase == Sandbox::Setup && !sandbox.failure) {
+    sandbox.failure = {S_attest, sandbox.cgroup.OomKills() > 0 ? ENOMEM : ECHILD,
+                       "clove-init ended during the setup" + std::string(sandbox.cgroup.OomKills() > 0 ? ": memory limit too small" : "")};
+  }
+  Finish(sandbox.id);
+}
+
+/** Waits until the groups are empty, reads them, removes them, answers. */
+void Service::Finish(uint32_t id) {
+  const std::shared_ptr<Sandbox> sandbox = Find(id);
+  if (sandbox == nullptr || sandbox->phase == Sandbox::Ended) return;
+  const bool pidNamespace = (sandbox->request.disable & bit(L_pidns)) == 0;
+  auto event = std::make_unique<Event>();
+  {
+    const std::lock_guard lock(sandbox->mutex);
+    const bool populated = !pidNamespace && sandbox->cgroup.Populated();
+    if (!populated && sandbox->removeAttempts++ == 0) sandbox->finalUsage = sandbox->cgroup.Usage();
+    if ((populated || sandbox->cgroup.Remove() == EBUSY) && sandbox->removeAttempts < 5000) {
+      KillTree(*sandbox);
+      After(1 * kMs, [this, id] { Finish(id); });
+      return;
+    }
+    event->usage = sandbox->finalUsage;
+  }
+  sandbox->phase = Sandbox::Ended;
+  if (sandbox->failure) {
+    const Failure& failure = sandbox->failure;
+    event->kind = Event::Failed;
+    event->op = sandbox->launchOp;
+    event->code = sandbox->execFailed ? "EXEC_FAILED" : "SANDBOX_UNAVAILABLE";
+    event->stage = StepName(failure.step);
+    event->syscall = StepCall(failure.step);
+    event->layer = LayerName(StepLayer(failure.step));
+    event->error = failure.error;
+    event->detail = failure.detail;
+  } else {
+    event->kind = Event::Exited;
+    event->op = sandbox->exitOp;
+    const bool killed = !sandbox->mainExited || (WIFSIGNALED(sandbox->mainStatus) && WTERMSIG(sandbox->mainStatus) == SIGKILL);
+    event->hasStatus = sandbox->mainExited;
+    event->status = sandbox->mainExited ? sandbox->mainStatus : SIGKILL;
+    event->reason = event->usage.oomKills > 0                                ? "oom"
+                    : killed && sandbox->killReason != nullptr               ? sandbox->killReason
+                    : sandbox->mainExited && WIFEXITED(sandbox->mainStatus) ? "exited"
+                                                                             : "signal";
+    event->wallUs = sandbox->mainExited ? sandbox->wallUs : NowUs() - sandbox->runningSinceUs;
+    event->maxRssBytes = sandbox->maxRssBytes;
+    // The group counted every process, the killed ones too; wait(2) only those that were reaped one by one.
+    const bool counted = event->usage.cpuUsageUs > 0;
+    event->cpuUserUs = counted ? event->usage.cpuUserUs - std::min(event->usage.cpuUserUs, sandbox->baseUserUs) : sandbox->treeUserUs;
+    event->cpuSystemUs =
+        counted ? event->usage.cpuSystemUs - std::min(event->usage.cpuSystemUs, sandbox->baseSystemUs) : sandbox->treeSystemUs;
+  }
+  EndOps(*sandbox);
+  {
+    const std::lock_guard lock(tableMutex_);
+    table_.erase(id);
+  }
+  const std::shared_ptr<Client> client = sandbox->client;
+  Deliver(client, std::move(event));
+}
+
+void Service::EndOps(Sandbox& sandbox) {
+  for (auto& [op, pending] : sandbox.ops) {
+    if (pending.kind == PendingOp::Exec && pending.started) {
+      auto event = MakeEvent(Event::ExecExited, pending.exitOp);
+      event->status = SIGKILL;
+      event->timedOut = pending.timedOut;
+      event->wallUs = NowUs() - pending.startedUs;
+      Deliver(sandbox.client, std::move(event));
+    } else {
+      Deliver(sandbox.client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
+    }
+  }
+  sandbox.ops.clear();
+}
+
+void Service::CloseClient(const std::shared_ptr<Client>& client) {
+  std::mutex mutex;
+  std::condition_variable done;
+  bool closed = false;
+  std::function<void(int)> wait = [&](int attemptsLeft) {
+    std::vector<std::shared_ptr<Sandbox>> live;
+    {
+      const std::lock_guard lock(tableMutex_);
+      for (auto& [id, sandbox] : table_)
+        if (sandbox->client == client) live.push_back(sandbox);
+    }
+    if (!live.empty() && attemptsLeft > 0) {
+      for (const auto& sandbox : live) KillTree(*sandbox);
+      After(2 * kMs, [&wait, attemptsLeft] { wait(attemptsLeft - 1); });
+      return;
+    }
+    bool others;
+    {
+      const std::lock_guard lock(tableMutex_);
+      others = !table_.empty();
+    }
+    if (!others) parents_.clear();
+    const std::lock_guard lock(mutex);
+    closed = true;
+    done.notify_one();
+  };
+  Post([&] {
+    client->deliver = nullptr;
+    wait(1000);
+  });
+  std::unique_lock lock(mutex);
+  done.wait(lock, [&] { return closed; });
+}
+
+}  // namespace clove

@@ -1,0 +1,119 @@
+// The service thread: it alone clones, watches and reaps sandboxes, and it lives as long as the process, because the
+// death signal of a child fires when the thread that made it ends.
+#pragma once
+#include <sys/types.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <unordered_map>
+
+#include "sandbox_request.h"
+
+namespace clove {
+
+struct PendingOp {
+  enum Kind { Exec, Open } kind = Open;
+  uint32_t exitOp = 0;
+  Fd ends[3];           // our ends of an exec's pipes, until it has started
+  uint64_t timeoutMs = 0;
+  uint64_t startedUs = 0;
+  bool started = false, timedOut = false;
+  bool forWriting = false, truncate = false;  // of Open
+};
+
+struct Sandbox {
+  uint32_t id = 0, launchOp = 0, exitOp = 0;
+  std::shared_ptr<Client> client;
+  LaunchRequest request;
+  LayerResult layers[LAYER_COUNT] = {};
+  std::vector<std::pair<const char*, uint64_t>> setupUs;
+
+  std::mutex mutex;  // guards cgroup against stats() from the JavaScript thread
+  Cgroup cgroup;
+  std::vector<Fd> mountTrees;
+  std::vector<bool> mountIsDirectory;
+  Fd control, childControl, plan, initPidfd, agentPidfd, oomEvent;
+  Fd stdioChild[3], stdioOurs[3];
+  pid_t initPid = 0, agentPid = 0;
+
+  enum Phase { Setup, Running, Ended };
+  std::atomic<Phase> phase{Setup};
+  Failure failure;      // why the setup was refused
+  bool execFailed = false;
+  bool mainExited = false, initReaped = false;
+  int mainStatus = 0;
+  uint64_t wallUs = 0, runningSinceUs = 0, baseUserUs = 0, baseSystemUs = 0;
+  uint64_t treeUserUs = 0, treeSystemUs = 0, maxRssBytes = 0;
+  const char* killReason = nullptr;
+  int removeAttempts = 0;
+  CgroupUsage finalUsage;
+  std::map<uint32_t, PendingOp> ops;
+};
+
+// sandbox_spawn.cc
+/** Everything of the parent before gate 1, and the clone. On failure nothing of the agent ran; cgroups may remain. */
+Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int initImage);
+/** The sealed copy of clove-init that every sandbox starts from. */
+Fd SealedImage(const std::string& path);
+// sandbox_verify.cc
+/** Looks at the waiting agent from outside; a layer reported on that is not so refuses the spawn. */
+Failure Verify(Sandbox& sandbox);
+
+class Service {
+ public:
+  static Service& Get();
+  /** Runs on the service thread, in order. */
+  void Post(std::function<void()> task);
+  void SetInitImage(const std::string& path);
+
+  uint32_t Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchRequest> request, uint32_t launchOp, uint32_t exitOp);
+  void Signal(uint32_t id, int signal);
+  void Kill(uint32_t id, bool timeout);
+  void Freeze(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client);
+  void Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<ExecRequest> request, std::shared_ptr<Client> client);
+  void ExecKill(uint32_t id, uint32_t op, int signal);
+  void Open(uint32_t id, uint32_t op, std::string path, int flags, uint32_t mode, bool truncate, std::shared_ptr<Client> client);
+  void Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> client);
+  bool Stats(uint32_t id, CgroupUsage& usage, std::vector<int>& processes);
+  /** Kills what the client has and waits until it is gone (at its environment's end). */
+  void CloseClient(const std::shared_ptr<Client>& client);
+
+ private:
+  enum Source : uint32_t { Command, Control, Init, Oom };
+  Service();
+  void Loop();
+  void Watch(int fd, uint32_t events, Source source, uint32_t id);
+  void After(uint64_t delayUs, std::function<void()> task);
+  std::shared_ptr<Sandbox> Find(uint32_t id);
+  std::shared_ptr<CgroupParent> Parent(const std::string& path, Failure& failure);
+
+  void Start(const std::shared_ptr<Sandbox>& sandbox);
+  void Refuse(Sandbox& sandbox, Failure failure);
+  void ReadControl(Sandbox& sandbox);
+  void HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent);
+  void HandleMessage(Sandbox& sandbox, const Message& message, Fd descriptor);
+  void HandleOpened(Sandbox& sandbox, const Message& message, Fd descriptor);
+  void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
+  void WatchOom(Sandbox& sandbox);
+  void CheckOom(Sandbox& sandbox, int attemptsLeft);
+  void KillTree(Sandbox& sandbox);
+  void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);
+  void HandleInitExit(Sandbox& sandbox);
+  void Finish(uint32_t id);
+  void EndOps(Sandbox& sandbox);
+  void Deliver(const std::shared_ptr<Client>& client, std::unique_ptr<Event> event);
+  bool SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount);
+
+  int epoll_ = -1, wake_ = -1;
+  Fd initImage_;
+  std::mutex taskMutex_;
+  std::deque<std::function<void()>> tasks_;
+  std::multimap<uint64_t, std::function<void()>> timers_;
+  std::mutex tableMutex_;
+  std::unordered_map<uint32_t, std::shared_ptr<Sandbox>> table_;
+  std::map<std::string, std::shared_ptr<CgroupParent>> parents_;
+  std::atomic<uint32_t> nextId_{1};
+};
+
+}  // namespace clove

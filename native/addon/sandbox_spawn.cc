@@ -1,0 +1,251 @@
+// The parent's half of a spawn, up to gate 1: groups, mounts, channels, plan, clone.
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "../init/sys.h"
+#include "sandbox_service.h"
+
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+namespace clove {
+namespace {
+
+struct CloneArguments {
+  uint64_t flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup;
+};
+
+/** clone3 whose child runs `entry` on its own stack; glibc has no such call. Returns the pid or -errno. */
+__attribute__((noinline)) long Clone3(CloneArguments* arguments, void (*entry)(void*), void* argument) {
+#if defined(__x86_64__)
+  register long result asm("rax") = SYS_clone3;
+  register CloneArguments* first asm("rdi") = arguments;
+  register size_t second asm("rsi") = sizeof *arguments;
+  register void (*function)(void*) asm("r12") = entry;
+  register void* value asm("r13") = argument;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"
+      "mov %%r13, %%rdi\n\t"
+      "call *%%r12\n\t"
+      "hlt\n"
+      "1:"
+      : "+r"(result)
+      : "r"(first), "r"(second), "r"(function), "r"(value)
+      : "rcx", "r11", "memory", "cc");
+  return result;
+#elif defined(__aarch64__)
+  register long number asm("x8") = SYS_clone3;
+  register long result asm("x0") = reinterpret_cast<long>(arguments);
+  register size_t second asm("x1") = sizeof *arguments;
+  register void (*function)(void*) asm("x19") = entry;
+  register void* value asm("x20") = argument;
+  asm volatile(
+      "svc #0\n\t"
+      "cbnz x0, 1f\n\t"
+      "mov x29, xzr\n\t"
+      "mov x0, x20\n\t"
+      "blr x19\n\t"
+      "brk #1\n"
+      "1:"
+      : "+r"(result)
+      : "r"(number), "r"(second), "r"(function), "r"(value)
+      : "memory", "cc");
+  return result;
+#else
+#error "clone3 is not written for this architecture"
+#endif
+}
+
+struct Child {
+  std::vector<std::pair<int, int>> moves;  // from our number to the child's
+  bool collide;                            // a number we read from is one we write to
+  int image;
+  volatile int error;
+};
+
+/** Runs in the child, in our memory, while our thread sleeps: system calls only. */
+__attribute__((no_sanitize("address"))) void ChildEntry(void* argument) {
+  Child& child = *static_cast<Child*>(argument);
+  int image = child.image;
+  if (child.collide) {
+    for (auto& move : child.moves) {
+      move.first = fcntl(move.first, F_DUPFD_CLOEXEC, 256);
+      if (move.first < 0) goto failed;
+    }
+    image = fcntl(image, F_DUPFD_CLOEXEC, 256);
+  }
+  for (const auto& move : child.moves)
+    if (dup3(move.first, move.second, 0) < 0) goto failed;
+  {
+    static char name[] = "clove-init";
+    static char* const argv[] = {name, nullptr};
+    static char* const env[] = {nullptr};
+    syscall(SYS_execveat, image, "", argv, env, AT_EMPTY_PATH);
+  }
+failed:
+  child.error = errno;
+  for (;;) syscall(SYS_exit, 127);
+}
+
+uint64_t NamespaceFlags(const LaunchRequest& request) {
+  const struct {
+    Layer layer;
+    uint64_t flag;
+  } rows[] = {{L_mntns, CLONE_NEWNS}, {L_pidns, CLONE_NEWPID}, {L_netns, CLONE_NEWNET}, {L_ipcns, CLONE_NEWIPC}, {L_utsns, CLONE_NEWUTS}};
+  uint64_t flags = 0;
+  for (const auto& row : rows)
+    if ((request.disable & bit(row.layer)) == 0 && !(row.layer == L_netns && request.hostNetwork)) flags |= row.flag;
+  return flags;
+}
+
+Failure OpenMounts(Sandbox& sandbox) {
+  if ((sandbox.request.disable & bit(L_mntns)) != 0) sandbox.request.mounts.clear();  // the agent sees the host's paths
+  for (const MountRequest& mount : sandbox.request.mounts) {
+    if (sandbox.request.faultStep == S_open_mounts) return {S_open_mounts, sandbox.request.faultErrno, mount.source};
+    const Fd source(OpenAt2(AT_FDCWD, mount.source.c_str(), O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+    if (!source.valid()) return {S_open_mounts, errno, mount.source};
+    struct stat info {};
+    if (fstat(source.get(), &info) != 0) return {S_open_mounts, errno, mount.source};
+    Fd tree(OpenTree(source.get(), "", kOpenTreeClone | kOpenTreeCloexec | kAtEmptyPath | kAtRecursive));
+    const uint64_t attributes = kAttrNosuid | kAttrNodev | (mount.readonly ? kAttrReadonly : 0);
+    if (!tree.valid() || MountSetattr(tree.get(), "", kAtEmptyPath | kAtRecursive, attributes, MS_PRIVATE) != 0)
+      return {S_open_mounts, errno, mount.source};
+    sandbox.mountIsDirectory.push_back(S_ISDIR(info.st_mode));
+    sandbox.mountTrees.push_back(std::move(tree));
+  }
+  if (sandbox.request.faultStep == S_open_mounts) return {S_open_mounts, sandbox.request.faultErrno, "fault injection"};
+  return {};
+}
+
+Failure OpenChannels(Sandbox& sandbox) {
+  const auto fail = [](const char* what) { return Failure{S_channels, errno, what}; };
+  if (sandbox.request.faultStep == S_channels) {
+    errno = sandbox.request.faultErrno;
+    return fail("fault injection");
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail("control");
+  sandbox.control = Fd(pair[0]);
+  sandbox.childControl = Fd(pair[1]);
+  const int on = 1;
+  if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return fail("SO_PASSCRED");
+  for (int i = 0; i < 3; i++) {
+    StdioRequest& stdio = sandbox.request.stdio[i];
+    if (stdio.pipe) {
+      int ends[2];
+      if (pipe2(ends, O_CLOEXEC) != 0) return fail("stdio");
+      sandbox.stdioChild[i] = Fd(ends[i == 0 ? 0 : 1]);
+      sandbox.stdioOurs[i] = Fd(ends[i == 0 ? 1 : 0]);
+    } else if (stdio.fd.valid()) {
+      sandbox.stdioChild[i] = std::move(stdio.fd);
+    } else {
+      sandbox.stdioChild[i] = Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!sandbox.stdioChild[i].valid()) return fail("/dev/null");
+    }
+  }
+  return {};
+}
+
+Failure CloneInit(Sandbox& sandbox, int initImage) {
+  if (sandbox.request.faultStep == S_clone) return {S_clone, sandbox.request.faultErrno, "fault injection"};
+  Child child{};
+  child.image = initImage;
+  for (int i = 0; i < 3; i++) child.moves.push_back({sandbox.stdioChild[i].get(), i});
+  child.moves.push_back({sandbox.childControl.get(), FD_CONTROL});
+  child.moves.push_back({sandbox.plan.get(), FD_PLAN});
+  for (size_t i = 0; i < sandbox.mountTrees.size(); i++) child.moves.push_back({sandbox.mountTrees[i].get(), FD_MOUNTS + static_cast<int>(i)});
+  const int last = FD_MOUNTS + static_cast<int>(sandbox.mountTrees.size());
+  child.collide = initImage < last || std::any_of(child.moves.begin(), child.moves.end(), [&](const auto& move) { return move.first < last; });
+
+  static char* const stack = static_cast<char*>(mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
+  int pidfd = -1;
+  CloneArguments arguments{};
+  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | NamespaceFlags(sandbox.request);
+  arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  arguments.stack = reinterpret_cast<uint64_t>(stack);
+  arguments.stackSize = 64 << 10;
+  if (sandbox.cgroup.unified() >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<uint64_t>(sandbox.cgroup.unified());
+  }
+  const long pid = Clone3(&arguments, ChildEntry, &child);
+  if (pid < 0) return {S_clone, static_cast<int>(-pid), "namespaces or placement into the cgroup"};
+  sandbox.initPid = static_cast<pid_t>(pid);
+  sandbox.initPidfd = Fd(pidfd);
+  if (child.error != 0) return {S_clone, child.error, "start of clove-init"};
+  return {};
+}
+
+}  // namespace
+
+Fd SealedImage(const std::string& path) {
+  std::string content;
+  if (!ReadFileAt(AT_FDCWD, path.c_str(), content)) return Fd();
+  // MFD_EXEC (0x10) is asked for by newer kernels and unknown to older ones.
+  Fd image(memfd_create("clove-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | 0x10));
+  if (!image.valid() && errno == EINVAL) image = Fd(memfd_create("clove-init", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!image.valid()) return image;
+  for (size_t at = 0; at < content.size();) {
+    const ssize_t written = write(image.get(), content.data() + at, content.size() - at);
+    if (written <= 0) return Fd();
+    at += static_cast<size_t>(written);
+  }
+  // Sealed, so that nobody who reaches the running image (CVE-2019-5736) can change what the next sandbox starts from.
+  if (fchmod(image.get(), 0500) != 0 || fcntl(image.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) return Fd();
+  return image;
+}
+
+Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int initImage) {
+  const LaunchRequest& request = sandbox.request;
+  uint64_t last = request.calledAtUs;
+  const auto stage = [&](const char* name) {
+    const uint64_t now = NowUs();
+    sandbox.setupUs.push_back({name, now - last});
+    last = now;
+  };
+  stage("queue");
+  if (Failure f = OpenMounts(sandbox)) return f;
+  stage("mounts");
+  if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.disable, request.require, request.faultStep,
+                                        request.faultErrno, sandbox.layers))
+    return f;
+  stage("cgroups");
+  if (Failure f = OpenChannels(sandbox)) return f;
+  if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
+  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, sandbox.mountIsDirectory));
+  if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
+  stage("plan");
+  const Failure cloned = CloneInit(sandbox, initImage);
+  for (Fd& fd : sandbox.stdioChild) fd.reset();
+  sandbox.childControl.reset();
+  sandbox.plan.reset();
+  sandbox.mountTrees.clear();
+  if (cloned) return cloned;
+  stage("clone");
+  // The child waits at gate 1 and has no children: nobody can slip past these groups.
+  if (Failure f = sandbox.cgroup.Attach(sandbox.initPid, request.faultStep, request.faultErrno)) return f;
+  const std::string process = "/proc/" + std::to_string(sandbox.initPid) + "/oom_score_adj";
+  WriteFileAt(AT_FDCWD, process.c_str(), "500");  // when the machine runs out, agents go before the kernel
+  stage("attach");
+  if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
+  Message gate{};
+  gate.kind = M_GATE1;
+  if (send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
+  return {};
+}
+
+}  // namespace clove

@@ -1,0 +1,75 @@
+// The second opinion: what /proc says about the agent, read by the kernel before the agent may run.
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "sandbox_service.h"
+
+namespace clove {
+namespace {
+
+const struct {
+  Layer layer;
+  const char* file;
+} kNamespaces[] = {{L_mntns, "ns/mnt"}, {L_pidns, "ns/pid"}, {L_netns, "ns/net"}, {L_ipcns, "ns/ipc"}, {L_utsns, "ns/uts"}, {L_cgroupns, "ns/cgroup"}};
+
+std::string LinkAt(int directory, const char* name) {
+  char target[64];
+  const ssize_t length = readlinkat(directory, name, target, sizeof target);
+  return length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string();
+}
+
+/** The rest of the line "Name:\t…". */
+std::string Field(const std::string& status, const char* name) {
+  const std::string key = std::string("\n") + name + ":\t";
+  const size_t at = status.find(key);
+  if (at == std::string::npos) return "?";
+  const size_t from = at + key.size(), end = status.find('\n', from);
+  return status.substr(from, end - from);
+}
+
+bool IsZeroHex(const std::string& text) { return !text.empty() && text.find_first_not_of('0') == std::string::npos; }
+
+}  // namespace
+
+Failure Verify(Sandbox& sandbox) {
+  if (sandbox.request.faultStep == S_verify) return {S_verify, sandbox.request.faultErrno, "fault injection"};
+  const auto wrong = [](const std::string& what) { return Failure{S_verify, EPERM, what}; };
+  const Fd process(open(("/proc/" + std::to_string(sandbox.agentPid)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::string status, groups, problem;
+  if (!process.valid() || !ReadFileAt(process.get(), "status", status) || !ReadFileAt(process.get(), "cgroup", groups))
+    return {S_verify, errno, "/proc/<agent> cannot be read"};
+  const auto on = [&](Layer layer) { return sandbox.layers[layer].state == STATE_ON; };
+
+  if (on(L_uid)) {
+    const std::string uid = std::to_string(sandbox.request.uid), gid = std::to_string(sandbox.request.gid);
+    const auto four = [](const std::string& id) { return id + "\t" + id + "\t" + id + "\t" + id; };
+    if (Field(status, "Uid") != four(uid) || Field(status, "Gid") != four(gid)) return wrong("uid or gid from outside differ");
+    if (Field(status, "Groups").find_first_of("0123456789") != std::string::npos) return wrong("supplementary groups remain");
+  }
+  if (on(L_caps))
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+      if (!IsZeroHex(Field(status, set))) return wrong(std::string(set) + " is not empty");
+  if (on(L_nnp) && Field(status, "NoNewPrivs") != "1") return wrong("NoNewPrivs is not 1");
+  if (on(L_seccomp) && Field(status, "Seccomp") != "2") return wrong("Seccomp is not 2");
+
+  static const Fd self(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  static std::string ours[sizeof kNamespaces / sizeof kNamespaces[0]];
+  size_t index = 0;
+  for (const auto& row : kNamespaces) {
+    std::string& own = ours[index++];
+    if (own.empty()) own = LinkAt(self.get(), row.file);
+    if (!on(row.layer)) continue;
+    const std::string theirs = LinkAt(process.get(), row.file);
+    if (theirs.empty() || theirs == own) return wrong(std::string(row.file) + " is the host's");
+  }
+  if (!sandbox.cgroup.Contains(groups, problem)) return wrong("not in cgroup " + problem);
+  for (Layer layer : {L_uid, L_caps, L_nnp, L_seccomp, L_mntns, L_pidns, L_netns, L_ipcns, L_utsns, L_cgroupns}) {
+    if (!on(layer)) continue;
+    char* how = sandbox.layers[layer].how;
+    const size_t length = strlen(how);
+    snprintf(how + length, sizeof sandbox.layers[layer].how - length, "; seen from outside");
+  }
+  return {};
+}
+
+}  // namespace clove

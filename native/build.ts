@@ -1,0 +1,224 @@
+// Compiles the native part: one compiler call for the addon, one for clove-init. Runs as a program too:
+//   node native/build.ts [--sanitize]
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { CloveError } from '../errors/index.ts';
+
+export interface NativeFiles {
+  /** The addon, to be loaded into this process. */
+  readonly addon: string;
+  /** The static program that becomes PID 1 of a sandbox. */
+  readonly init: string;
+}
+
+export interface BuildOptions {
+  /** AddressSanitizer and UBSan; for CI. Loaded when CLOVE_NATIVE_VARIANT=asan. */
+  readonly sanitize?: boolean;
+  readonly onProgress?: (line: string) => void;
+}
+
+interface Target {
+  readonly file: string;
+  readonly sources: readonly string[];
+  readonly flags: readonly string[];
+}
+
+/** The folder of the package, from source (native/) as from the published form (dist/native/). */
+export function packageRoot(): string {
+  for (let folder = import.meta.dirname; ; folder = path.dirname(folder)) {
+    const manifest = path.join(folder, 'package.json');
+    if (
+      existsSync(manifest) &&
+      (JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }).name === 'clove'
+    )
+      return folder;
+    if (folder === path.dirname(folder))
+      throw new CloveError('SETUP_FAILED', 'the folder of the clove package cannot be found', {
+        hint: 'Install clove again: its package.json is missing.',
+      });
+  }
+}
+
+function outputFolder(root: string): string {
+  const own = path.join(root, 'build');
+  try {
+    mkdirSync(own, { recursive: true });
+    accessSync(own, constants.W_OK);
+    return own;
+  } catch {
+    const cache = path.join(
+      process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'),
+      'clove',
+      'native',
+    );
+    mkdirSync(cache, { recursive: true, mode: 0o700 });
+    return cache;
+  }
+}
+
+function compiler(): string {
+  for (const candidate of [process.env['CXX'], 'g++', 'clang++']) {
+    if (candidate && spawnSync(candidate, ['--version'], { stdio: 'ignore' }).status === 0) return candidate;
+  }
+  throw new CloveError('SETUP_FAILED', 'no C++ compiler was found', {
+    hint: 'Install one (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++ glibc-static), or set CXX.',
+  });
+}
+
+function filesBelow(folder: string, pattern: RegExp): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => pattern.test(name))
+    .map((name) => path.join(folder, name))
+    .sort();
+}
+
+/** Flags and sources decide the name, so a changed file is never mistaken for a built one. */
+function hashOf(flags: readonly string[], files: readonly string[]): string {
+  const hash = createHash('sha256').update(flags.join('\0'));
+  for (const file of files) hash.update(path.basename(file)).update(readFileSync(file));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function targets(root: string, output: string, sanitize: boolean): { addon: Target; init: Target } {
+  const require = createRequire(import.meta.url);
+  const native = path.join(root, 'native');
+  const sources = /\.(cc|h|def)$/;
+  const common = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-fno-exceptions'];
+  const optimise = sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer'] : ['-O2'];
+  const addonFlags = [
+    ...common,
+    ...optimise,
+    ...(sanitize ? ['-fsanitize=address,undefined'] : []),
+    ...[
+      '-fPIC',
+      '-shared',
+      '-fvisibility=hidden',
+      '-pthread',
+      '-DNAPI_VERSION=9',
+      '-DNAPI_DISABLE_CPP_EXCEPTIONS',
+    ],
+  ];
+  // A static program has no runtime to report with: a detected fault traps.
+  const initFlags = [
+    ...common,
+    ...optimise,
+    ...(sanitize ? ['-fsanitize=undefined', '-fsanitize-undefined-trap-on-error'] : []),
+    ...['-fno-rtti', '-static'],
+  ];
+  const initFiles = filesBelow(path.join(native, 'init'), sources);
+  const addonFiles = filesBelow(path.join(native, 'addon'), sources);
+  const variant = sanitize ? '-asan' : '';
+  const addonHash = hashOf(addonFlags, [...addonFiles, ...initFiles.filter((file) => !file.endsWith('.cc'))]);
+  const includes = [
+    path.dirname(require.resolve('node-addon-api/package.json')),
+    path.join(path.dirname(require.resolve('node-api-headers/package.json')), 'include'),
+  ];
+  return {
+    addon: {
+      file: path.join(output, `clove-${process.platform}-${process.arch}-${addonHash}${variant}.node`),
+      sources: addonFiles.filter((file) => file.endsWith('.cc')),
+      flags: [...addonFlags, ...includes.flatMap((folder) => ['-isystem', folder])],
+    },
+    init: {
+      file: path.join(output, `clove-init-${hashOf(initFlags, initFiles)}${variant}`),
+      sources: initFiles.filter((file) => file.endsWith('.cc')),
+      flags: initFlags,
+    },
+  };
+}
+
+function sleepMs(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+const BUILD_TIMEOUT_MS = 180_000;
+
+/** Runs `build` in one process at a time; the others wait for its result. */
+function once(file: string, build: () => void): void {
+  const lock = `${file}.lock`;
+  while (!existsSync(file)) {
+    try {
+      closeSync(openSync(lock, 'wx'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+      if (age > BUILD_TIMEOUT_MS) rmSync(lock, { force: true });
+      sleepMs(50);
+      continue;
+    }
+    try {
+      if (!existsSync(file)) build();
+    } finally {
+      rmSync(lock, { force: true });
+    }
+  }
+}
+
+function compile(target: Target, onProgress: (line: string) => void): void {
+  const command = compiler();
+  const unfinished = `${target.file}.${process.pid}.tmp`;
+  onProgress(`compiling ${path.basename(target.file)} with ${command}`);
+  try {
+    execFileSync(command, [...target.flags, ...target.sources, '-o', unfinished], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: BUILD_TIMEOUT_MS,
+    });
+    renameSync(unfinished, target.file);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    const stderr = String((error as { stderr?: unknown }).stderr ?? '');
+    throw new CloveError('SETUP_FAILED', `the native part cannot be compiled: ${firstError(stderr)}`, {
+      cause: error,
+      hint: 'clove needs a C++20 compiler and the static C library (Debian: g++, libc6-dev; Fedora: gcc-c++, glibc-static).',
+      details: { compiler: command, stderr: stderr.slice(0, 4000) },
+    });
+  }
+}
+
+function firstError(stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => line !== '');
+  return lines.find((line) => / error: |cannot find/.test(line)) ?? lines[0] ?? 'the compiler gave no reason';
+}
+
+/**
+ * Paths of the compiled files; compiles what is missing. Safe when several processes call it at once.
+ * @throws SETUP_FAILED with a hint when there is no compiler or it fails.
+ */
+export function ensureNative({ sanitize = false, onProgress = () => {} }: BuildOptions = {}): NativeFiles {
+  const root = packageRoot();
+  const { addon, init } = targets(root, outputFolder(root), sanitize);
+  for (const target of [init, addon]) once(target.file, () => compile(target, onProgress));
+  return { addon: addon.file, init: init.file };
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const started = performance.now();
+  try {
+    const files = ensureNative({
+      sanitize: process.argv.includes('--sanitize'),
+      onProgress: (line) => process.stderr.write(`${line}\n`),
+    });
+    process.stdout.write(`${files.addon}\n${files.init}\n`);
+    process.stderr.write(`ready in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
+  } catch (error) {
+    const { message, hint, details } = error as CloveError;
+    process.stderr.write(`${message}\n${hint ?? ''}\n${String(details?.['stderr'] ?? '')}\n`);
+    process.exitCode = 1;
+  }
+}

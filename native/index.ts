@@ -1,0 +1,51 @@
+/** The typed face of the native part. Nobody imports the addon otherwise. */
+import type { CloveError } from '../errors/index.ts';
+import { begin, sandboxFace } from './sandbox-native.ts';
+import type { HostCapabilities } from './types.ts';
+
+export { ensureNative } from './build.ts';
+export { launch } from './sandbox.ts';
+export { setupSteps } from './sandbox-spec.ts';
+export * from './types.ts';
+export { createWireServer, type WireServerOptions } from './wire.ts';
+
+/** What this machine can do, measured now. */
+export function hostCapabilities(): HostCapabilities {
+  const facts = sandboxFace().host();
+  return {
+    kernelRelease: facts.kernelRelease,
+    euid: process.geteuid?.() ?? -1,
+    cgroup: facts.cgroup as HostCapabilities['cgroup'],
+    cgroupControllers: facts.cgroupControllers === '' ? [] : facts.cgroupControllers.split(','),
+    cgroup2Path: facts.cgroup2Path === '' ? null : facts.cgroup2Path,
+    landlockAbi: facts.landlockAbi,
+    seccomp: facts.seccomp,
+    userNamespaces: facts.userNamespaces,
+  };
+}
+
+/** One call of the system call policy: its name, number and what the filter does with it. */
+export interface PolicyCall {
+  readonly name: string;
+  readonly nr: number;
+  readonly action: string;
+}
+
+/** The system call policy of a profile; everything it does not list is ENOSYS. */
+export function seccompPolicy(profile: 'strict' | 'default' | 'debug'): {
+  arch: string;
+  calls: PolicyCall[];
+} {
+  return JSON.parse(sandboxFace().policy(profile === 'debug')) as { arch: string; calls: PolicyCall[] };
+}
+
+/**
+ * Kills whatever lives in the groups of a kernel that is gone, and removes them from every hierarchy.
+ * `cgroupParent` as in SandboxSpec ("clove/<boot>").
+ * @throws CONFLICT when a living process still holds these groups: a {@link CloveError}.
+ */
+export async function reconcile(cgroupParent: string): Promise<void> {
+  const { op, done } = begin<string>();
+  sandboxFace().reconcile(op, cgroupParent);
+  await done;
+}

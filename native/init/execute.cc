@@ -1,0 +1,124 @@
+// From PID 1 to a program: one clone that shares memory, a new session, its descriptors, execve.
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "init.h"
+
+namespace clove {
+namespace {
+
+alignas(16) char stack[64 << 10];
+
+void ResetSignals() {
+  // Ignored signals survive execve: Node ignores SIGPIPE, and an agent must not inherit that.
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < 65; signal++)
+    if (signal != SIGKILL && signal != SIGSTOP) sigaction(signal, &standard, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+/** Tries argv[0] as it is, or in every directory of the search path. Returns the errno to report. */
+int ExecuteArgv(char* base, const Command& command) {
+  char* const* argv = reinterpret_cast<char* const*>(base + command.argv);
+  char* const* env = reinterpret_cast<char* const*>(base + command.env);
+  const char* name = argv[0];
+  if (strchr(name, '/') != nullptr) {
+    execve(name, argv, env);
+    return errno;
+  }
+  int error = ENOENT;
+  const size_t nameLength = strlen(name);
+  char path[MAX_PATH];
+  const char* rest = command.searchPath != 0 ? base + command.searchPath : "/usr/local/bin:/usr/bin:/bin";
+  while (nameLength > 0) {
+    const char* end = strchr(rest, ':');
+    const size_t length = end != nullptr ? static_cast<size_t>(end - rest) : strlen(rest);
+    if (length > 0 && length + nameLength + 2 <= sizeof path) {
+      memcpy(path, rest, length);
+      path[length] = '/';
+      memcpy(path + length + 1, name, nameLength + 1);
+      execve(path, argv, env);
+      if (errno == EACCES) error = EACCES;
+      else if (errno != ENOENT && errno != ENOTDIR) return errno;
+    }
+    if (end == nullptr) break;
+    rest = end + 1;
+  }
+  return error;
+}
+
+int EnterDirectory(const char* path) {
+  const int directory = OpenAt2(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS);
+  if (directory < 0) return -1;
+  return fchdir(directory);
+}
+
+/** The agent says that everything is done and waits for the parent, who has a look from outside. */
+bool PassGate2() {
+  ready.kind = M_READY;
+  if (!Send(&ready, sizeof ready)) return false;
+  Message message;
+  const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
+  return size >= static_cast<ssize_t>(MESSAGE_HEAD) && message.kind == M_GATE2;
+}
+
+int Child(void* argument) {
+  Launch& launch = *static_cast<Launch*>(argument);
+  const auto fail = [&](Step step, int error) {
+    launch.step = step;
+    launch.error = error;
+    _exit(127);
+    return 0;
+  };
+  ResetSignals();
+  if (Wanted(L_pdeath)) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (Wanted(L_session)) setsid();
+  for (int fd = 0; fd < 3; fd++)
+    if (launch.stdio[fd] >= 0 && dup2(launch.stdio[fd], fd) < 0) return fail(S_close_fds, errno);
+  // Everything from 3 up belongs to PID 1; the next exec is the last time it could travel.
+  if (CloseRange(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0) return fail(S_close_fds, errno);
+  if (launch.agent) {
+    if (!PassGate2()) _exit(125);
+    if (Faulted(S_exec)) return fail(S_exec, errno);
+  }
+  if (EnterDirectory(launch.base + launch.command->cwd) != 0) return fail(S_working_directory, errno);
+  return fail(S_exec, ExecuteArgv(launch.base, *launch.command));
+}
+
+}  // namespace
+
+uint64_t NowUs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+bool Relocate(char* base, uint64_t size, const Command& command) {
+  const auto table = [&](uint32_t offset, uint32_t count) {
+    if (offset % 8 != 0 || offset + (static_cast<uint64_t>(count) + 1) * 8 > size) return false;
+    auto* entries = reinterpret_cast<uint64_t*>(base + offset);
+    for (uint32_t i = 0; i < count; i++) {
+      if (entries[i] == 0 || entries[i] >= size) return false;
+      entries[i] += reinterpret_cast<uint64_t>(base);
+    }
+    return entries[count] == 0;
+  };
+  return command.argc > 0 && command.cwd != 0 && command.cwd < size && command.searchPath < size && table(command.argv, command.argc) &&
+         table(command.env, command.envc);
+}
+
+int StartProgram(Launch& launch, int* pidfd) {
+  launch.error = 0;
+  launch.step = S_NONE;
+  // The flags are visible to the filter (clone3's are not); the child may use the caller's memory because the caller sleeps.
+  return clone(Child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD | (pidfd != nullptr ? CLONE_PIDFD : 0), &launch, pidfd);
+}
+
+}  // namespace clove

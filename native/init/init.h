@@ -1,0 +1,65 @@
+// The parts of clove-init. No heap, no locale, no exceptions: everything lives in static storage and the plan's mapping.
+#pragma once
+#include "plan.h"
+#include "sys.h"
+
+namespace clove {
+
+extern Plan* plan;         // writable private mapping of the plan; its offsets are relative to itself
+extern Ready ready;        // filled while the layers are made
+extern int landlockAbi;    // 0 = none
+
+template <typename T>
+T* At(uint32_t offset) {
+  return offset == 0 ? nullptr : reinterpret_cast<T*>(reinterpret_cast<char*>(plan) + offset);
+}
+
+// --- report.cc
+bool Wanted(Layer layer);
+/** Evidence that a layer is on. */
+void LayerOn(Layer layer, const char* how, ...) __attribute__((format(printf, 2, 3)));
+void LayerSet(Layer layer, LayerState state, int error, const char* how);
+/** Tells the parent and ends; nothing of the agent ran. */
+[[noreturn]] void Fail(Step step, int error, const char* detail);
+/** True when fault injection asks this step to fail; errno is set then. */
+bool Faulted(Step step);
+/**
+ * Takes the result of the step's call. Failure of a step whose layer is required (or that has none) ends the setup;
+ * of another one turns the layer off and is reported with its errno. Returns whether it succeeded.
+ */
+bool Check(Step step, long result, const char* detail = "");
+bool Send(const void* data, size_t size, int descriptor = -1);
+void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor = -1);
+const char* StepName(Step step);
+
+// --- root.cc
+void BuildRoot();
+// --- drop.cc
+void DropPrivileges();
+void ApplySeccomp();
+void Attest();
+// --- landlock.cc
+void ApplyLandlock();
+// --- execute.cc
+/** What a cloned child is to become. Lives in the memory both share; `error` is the child's answer when it never execs. */
+struct Launch {
+  char* base;
+  const Command* command;
+  int stdio[3];  // -1 = keep
+  bool agent;    // the agent itself: reports readiness and passes gate 2
+  Step step;
+  volatile int error;
+};
+/** Makes pointer tables out of the offset tables of a blob. False when an offset leaves the blob. */
+bool Relocate(char* base, uint64_t size, const Command& command);
+uint64_t NowUs();
+/** Clones a child that shares memory until it execs or exits, while the caller waits. Returns its pid, -1 with errno. */
+int StartProgram(Launch& launch, int* pidfd);
+// --- serve.cc
+/** PID 1's life: reaps, answers EXEC and OPEN, ends with the agent or with the kernel. */
+[[noreturn]] void Serve(int agentPid, uint64_t startedUs);
+
+/** Step wrapper: `STEP_CALL(S_uid, setresuid(...))`. */
+#define STEP_CALL(step, call) Check(step, Faulted(step) ? -1 : static_cast<long>((call)))
+
+}  // namespace clove

@@ -1,0 +1,132 @@
+// clove-init: started by the kernel process as PID 1 of a new sandbox, before anything in it exists. It builds the
+// sandbox around itself, gives up every right, starts the agent and then serves as its init.
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "init.h"
+
+namespace clove {
+
+Plan* plan;
+Ready ready;
+int landlockAbi;
+
+namespace {
+
+/** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
+bool AwaitGate(MessageKind kind) {
+  Message message;
+  const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
+  return size >= static_cast<ssize_t>(MESSAGE_HEAD) && message.kind == kind;
+}
+
+void ReadPlan() {
+  struct stat info {};
+  if (fstat(FD_PLAN, &info) != 0 || static_cast<uint64_t>(info.st_size) < sizeof(Plan)) _exit(125);
+  const auto size = static_cast<uint64_t>(info.st_size);
+  void* mapping = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, FD_PLAN, 0);
+  if (mapping == MAP_FAILED) _exit(125);
+  close(FD_PLAN);
+  plan = static_cast<Plan*>(mapping);
+  if (plan->magic != PLAN_MAGIC || plan->size != size) _exit(125);
+  if (Faulted(S_plan_read)) Fail(S_plan_read, errno, "");
+  if (!Relocate(static_cast<char*>(mapping), size, plan->command)) Fail(S_plan_read, EBADMSG, "argv or env");
+}
+
+void CloseInherited() {
+  if (!Wanted(L_fds)) {
+    fcntl(FD_CONTROL, F_SETFD, FD_CLOEXEC);
+    return LayerSet(L_fds, STATE_OFF, 0, "left out by request");
+  }
+  const unsigned first = FD_MOUNTS + plan->mountCount;
+  if (STEP_CALL(S_close_fds, CloseRange(first, ~0u, 0))) LayerOn(L_fds, "close_range(3, ~0): only 0, 1, 2 reach the agent");
+}
+
+long LoopbackUp() {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  ifreq request{};
+  memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  const long result = ioctl(fd, SIOCSIFFLAGS, &request);
+  close(fd);
+  return result;
+}
+
+void Namespaces() {
+  const struct {
+    Layer layer;
+    const char* what;
+  } names[] = {{L_pidns, "pid 1 of an own pid namespace"}, {L_ipcns, "own ipc namespace"}};
+  for (const auto& entry : names) {
+    if (Wanted(entry.layer)) LayerOn(entry.layer, "%s", entry.what);
+    else LayerSet(entry.layer, STATE_OFF, 0, "left out by request");
+  }
+  if (!Wanted(L_pidns)) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  if (!Wanted(L_cgroupns)) LayerSet(L_cgroupns, STATE_OFF, 0, "left out by request");
+  else if (STEP_CALL(S_cgroupns, unshare(CLONE_NEWCGROUP))) LayerOn(L_cgroupns, "own cgroup namespace, made after the attach");
+  LayerSet(L_timens, STATE_NA, 0, "not asked for");
+  LayerSet(L_overlay, STATE_NA, 0, "not asked for");
+  if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, "the kernel is root: the agent has a host uid of its own");
+}
+
+void NetworkAndName() {
+  if (!Wanted(L_netns)) LayerSet(L_netns, STATE_OFF, 0, "left out by request");
+  else if (plan->hostNetwork != 0) LayerSet(L_netns, STATE_OFF, 0, "network: host");
+  else if (STEP_CALL(S_loopback, LoopbackUp())) LayerOn(L_netns, "own network namespace, only lo");
+  const char* name = At<char>(plan->hostname);
+  if (!Wanted(L_utsns)) LayerSet(L_utsns, STATE_OFF, 0, "left out by request");
+  else if (STEP_CALL(S_hostname, sethostname(name, strlen(name)))) LayerOn(L_utsns, "hostname %s", name);
+}
+
+/** Starts the agent and answers for it until it runs; afterwards serves. */
+[[noreturn]] void RunAgent() {
+  static Launch launch;
+  launch = {reinterpret_cast<char*>(plan), &plan->command, {-1, -1, -1}, true, S_NONE, 0};
+  const int pid = Faulted(S_fork_agent) ? -1 : StartProgram(launch, nullptr);
+  if (pid < 0) Fail(S_fork_agent, errno, "");
+  const uint64_t startedUs = NowUs();
+  if (launch.error != 0) {
+    if (launch.step != S_exec) Fail(launch.step, launch.error, "");
+    SendSimple(M_EXEC_FAILED, 0, launch.error, 0, 0);
+    _exit(launch.error == EACCES ? 126 : 127);
+  }
+  SendSimple(M_STARTED, 0, 0, 0, 0);
+  Serve(pid, startedUs);
+}
+
+[[noreturn]] void Run() {
+  // Whoever could trace this process now would own the sandbox's making.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (!AwaitGate(M_GATE1)) _exit(125);
+  ReadPlan();
+  CloseInherited();
+  if (!Wanted(L_session)) LayerSet(L_session, STATE_OFF, 0, "left out by request");
+  else if (STEP_CALL(S_session, setsid())) LayerOn(L_session, "own session, no controlling terminal");
+  Namespaces();
+  BuildRoot();
+  NetworkAndName();
+  umask(022);
+  DropPrivileges();
+  ApplyLandlock();
+  ApplySeccomp();
+  Attest();
+  RunAgent();
+}
+
+}  // namespace
+}  // namespace clove
+
+int main() { clove::Run(); }

@@ -1,0 +1,125 @@
+// What the kernel process and clove-init say to each other: one plan (a memfd), then messages on one SEQPACKET socket.
+#pragma once
+#include <stdint.h>
+
+namespace clove {
+
+enum Layer : uint8_t {
+#define LAYER(name) L_##name,
+#include "layers.def"
+#undef LAYER
+  LAYER_COUNT,
+  L_NONE = 255,
+};
+
+enum Step : uint8_t {
+#define STEP(name, layer, call) S_##name,
+#include "steps.def"
+#undef STEP
+  STEP_COUNT,
+  S_NONE = 255,
+};
+
+constexpr uint64_t bit(Layer layer) { return layer == L_NONE ? 0 : 1ull << layer; }
+
+enum LayerState : uint8_t { STATE_OFF = 0, STATE_ON = 1, STATE_DEGRADED = 2, STATE_NA = 3 };
+
+struct LayerResult {
+  uint8_t state;
+  int32_t error;
+  char how[112];
+};
+
+// Numbers of the descriptors that clove-init starts with; 0, 1, 2 are the agent's.
+constexpr int FD_CONTROL = 3;
+constexpr int FD_PLAN = 4;
+constexpr int FD_MOUNTS = 5;
+
+constexpr uint32_t MAX_MOUNTS = 64;
+constexpr uint32_t MAX_PATH = 4096;
+constexpr uint32_t MAX_EXECS = 64;
+
+// Offsets count from the start of the blob that holds the structure; 0 = absent.
+struct Command {
+  uint32_t argv;  // table of argc + 1 u64 offsets, the last 0; becomes the pointer array in place
+  uint32_t argc;
+  uint32_t env;
+  uint32_t envc;
+  uint32_t cwd;
+  uint32_t searchPath;
+};
+
+struct PlanMount {
+  uint32_t target;  // path inside, without the leading slash
+  uint32_t source;  // only where clove-init opens it itself (no privilege in the parent)
+  uint8_t readonly;
+  uint8_t directory;
+};
+
+enum PlanProfile : uint8_t { PROFILE_STRICT = 0, PROFILE_DEFAULT = 1, PROFILE_DEBUG = 2 };
+
+struct Plan {
+  uint32_t magic;
+  uint32_t size;
+  uint64_t disable;  // bits of layers
+  uint64_t require;
+  uint64_t namespaces;  // CLONE_NEW* that clove-init itself must make (user namespace mode), else 0
+  uint32_t uid, gid;
+  uint8_t profile;
+  uint8_t hostNetwork;
+  uint8_t userns;
+  uint8_t faultStep;
+  int32_t faultErrno;
+  uint32_t hostname;
+  uint32_t passwd, group, hosts, resolv, nsswitch;  // contents of these files
+  uint32_t localtime;                               // target of the link, absent = none
+  uint64_t tmpfsBytes, tmpfsInodes;
+  uint64_t fileSizeBytes;  // ~0 = no limit
+  uint64_t maxOpenFiles;
+  uint64_t maxProcesses;  // RLIMIT_NPROC, ~0 = leave
+  uint32_t bpf, bpfCount;
+  uint32_t mounts, mountCount;
+  Command command;
+};
+constexpr uint32_t PLAN_MAGIC = 0x434c5650;
+
+enum MessageKind : uint32_t {
+  // parent → clove-init
+  M_GATE1 = 1,
+  M_GATE_MAPS,
+  M_GATE2,
+  M_EXEC,
+  M_EXEC_KILL,
+  M_OPEN,
+  // clove-init → parent
+  M_NEED_MAPS,
+  M_FAILED,
+  M_READY,
+  M_STARTED,
+  M_EXEC_FAILED,
+  M_MAIN_EXITED,
+  M_EXEC_STARTED,
+  M_EXEC_EXITED,
+  M_OPENED,
+};
+
+struct Message {
+  uint32_t kind;
+  uint32_t op;       // of M_EXEC*, M_OPEN*
+  int32_t error;     // errno, else 0
+  int32_t status;    // wait status; signal of M_EXEC_KILL; open flags of M_OPEN
+  uint32_t step;     // of M_FAILED; mode of M_OPEN
+  uint64_t wallUs;
+  char text[MAX_PATH];  // path of M_OPEN, detail of M_FAILED; only as much as needed is sent
+};
+constexpr uint32_t MESSAGE_HEAD = __builtin_offsetof(Message, text);
+
+// M_READY: what clove-init read back about itself, after everything was dropped.
+struct Ready {
+  uint32_t kind;
+  int32_t landlockAbi;
+  uint64_t onMask;
+  LayerResult layers[LAYER_COUNT];
+};
+
+}  // namespace clove

@@ -1,0 +1,104 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "init.h"
+
+namespace clove {
+namespace {
+
+struct StepInfo {
+  const char* name;
+  uint8_t layer;
+  const char* call;
+};
+constexpr uint8_t L_NONE_ = L_NONE;
+const StepInfo kSteps[] = {
+#define NONE NONE_
+#define STEP(name, layer, call) {#name, L_##layer, call},
+#include "steps.def"
+#undef STEP
+#undef NONE
+};
+
+}  // namespace
+
+const char* StepName(Step step) { return step < STEP_COUNT ? kSteps[step].name : "?"; }
+
+bool Wanted(Layer layer) { return (plan->disable & bit(layer)) == 0; }
+
+void LayerOn(Layer layer, const char* how, ...) {
+  LayerResult& result = ready.layers[layer];
+  if (result.error != 0) return;  // an earlier step of the same layer failed
+  result.state = STATE_ON;
+  va_list arguments;
+  va_start(arguments, how);
+  vsnprintf(result.how, sizeof result.how, how, arguments);
+  va_end(arguments);
+}
+
+void LayerSet(Layer layer, LayerState state, int error, const char* how) {
+  LayerResult& result = ready.layers[layer];
+  result.state = state;
+  result.error = error;
+  snprintf(result.how, sizeof result.how, "%s", how);
+}
+
+bool Send(const void* data, size_t size, int descriptor) {
+  iovec part{const_cast<void*>(data), size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (descriptor >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  }
+  return RetryOnEintr([&] { return sendmsg(FD_CONTROL, &message, MSG_NOSIGNAL); }) >= 0;
+}
+
+void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor) {
+  static Message message;
+  message.kind = kind;
+  message.op = op;
+  message.error = error;
+  message.status = status;
+  message.step = S_NONE;
+  message.wallUs = wallUs;
+  Send(&message, MESSAGE_HEAD, descriptor);
+}
+
+void Fail(Step step, int error, const char* detail) {
+  static Message message;
+  message.kind = M_FAILED;
+  message.error = error;
+  message.step = step;
+  snprintf(message.text, sizeof message.text, "%s", detail);
+  Send(&message, MESSAGE_HEAD + strlen(message.text) + 1);
+  _exit(125);
+}
+
+bool Faulted(Step step) {
+  if (plan->faultStep != step) return false;
+  errno = plan->faultErrno;
+  return true;
+}
+
+bool Check(Step step, long result, const char* detail) {
+  if (result >= 0) return true;
+  const int error = errno;
+  const Layer layer = static_cast<Layer>(kSteps[step].layer);
+  if (layer == L_NONE || (plan->require & bit(layer)) != 0) Fail(step, error, detail);
+  char how[112];
+  snprintf(how, sizeof how, "%s failed in step %s", kSteps[step].call, kSteps[step].name);
+  if (ready.layers[layer].error == 0) LayerSet(layer, STATE_OFF, error, how);
+  return false;
+}
+
+}  // namespace clove

@@ -1,0 +1,50 @@
+// What a user can do about a layer that cannot be had: one sentence each.
+import type { Layer } from './types.ts';
+
+const NEEDS_ROOT = 'Start the kernel as root, or leave the sandbox out with --no-sandbox.';
+
+const BY_STAGE: Readonly<Record<string, string>> = {
+  clone: NEEDS_ROOT,
+  cgroup_create: 'Start the kernel as root, or under systemd with Delegate=yes.',
+  cgroup_attach: 'Start the kernel as root, or under systemd with Delegate=yes.',
+  open_mounts: 'Give existing, real paths: no component of a mounted path may be a symbolic link.',
+  mounts:
+    'The target of a mount must exist in, or be creatable in, what is mounted above it, without symbolic links.',
+  working_directory: 'The working directory must exist inside the sandbox and be open to the agent.',
+  timeout: 'The machine is overloaded, or setupTimeoutMs is too small.',
+  attest: 'The memory limit may be too small for the sandbox itself.',
+};
+
+const BY_LAYER: Partial<Record<Layer, string>> = {
+  mem: 'The memory controller of cgroups is needed, and a limit of some MiB at least.',
+  swap: 'Swap accounting is off in this kernel (boot with swapaccount=1), or the limit is too small.',
+  cpu: 'The cpu controller of cgroups is needed.',
+  pids: 'The pids controller of cgroups is needed.',
+  cpuset: 'The cpuset controller of cgroups is needed, and CPUs that exist.',
+  landlock: 'A kernel with CONFIG_SECURITY_LANDLOCK and "landlock" in its lsm= list is needed.',
+  seccomp: 'A kernel with CONFIG_SECCOMP_FILTER is needed; without no_new_privs it also needs CAP_SYS_ADMIN.',
+  nofile: 'The hard limit of open files of the kernel process is lower: raise it (ulimit -Hn).',
+  freeze: 'A mounted cgroup v2 hierarchy or the v1 freezer is needed.',
+  kill: 'A mounted cgroup v2 hierarchy or a pid namespace is needed.',
+};
+
+/** `{ hint }` for a failed step or a layer that is off, or nothing. */
+export function hintFor(
+  stage: string,
+  errno: string,
+  layer: string,
+): { hint: string } | Record<string, never> {
+  if (stage === 'exec') {
+    if (errno === 'ENOENT')
+      return {
+        hint: 'The program, or the interpreter its first line names, is not inside the sandbox: add a mount.',
+      };
+    if (errno === 'EACCES')
+      return {
+        hint: 'The file must be executable for the agent’s user; scratch directories allow it, /proc does not.',
+      };
+    return {};
+  }
+  const hint = BY_STAGE[stage] ?? BY_LAYER[layer as Layer] ?? (errno === 'EPERM' ? NEEDS_ROOT : undefined);
+  return hint === undefined ? {} : { hint };
+}
