@@ -1,8 +1,9 @@
 /** What an agent of the bench sees of the host: the code it runs, read-only, and nothing else of the installation. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { chmod, cp, readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { packageRoot } from '../measure/machine.ts';
@@ -39,15 +40,15 @@ if (cacheName !== '') {
   symlinkSync('${COMPILE_CACHE}', '/tmp/' + cacheName.replace(/[^-]*$/, String(process.getuid())));
   enableCompileCache('/tmp');
 }
-await import(main);
+await (await import(main)).main();
 `;
 
 export async function agentProgram(
   worker: URL,
   readOnlyPaths: readonly string[],
-  compileCacheDirectory: string,
+  directories: { readonly compileCache: string; readonly scratch: string },
 ): Promise<AgentProgram> {
-  const cache = await warmCompileCache(worker, compileCacheDirectory);
+  const cache = await warmCompileCache(worker, directories.compileCache, directories.scratch);
   const seedrandom = dirname(createRequire(import.meta.url).resolve('seedrandom/package.json'));
   const code = CODE.map((part) => join(CODE_ROOT, part)).filter((folder) => existsSync(folder));
   const workerFolder = dirname(fileURLToPath(worker));
@@ -70,7 +71,7 @@ export async function agentProgram(
       '--input-type=module',
       '--eval',
       ENTRY,
-      cache === null ? '' : cache.slice(dirname(cache).length + 1),
+      cache === null ? '' : basename(cache),
       main.href,
     ],
     mounts,
@@ -83,13 +84,21 @@ function outermost(paths: readonly string[]): string[] {
   return unique.filter((path) => !unique.some((other) => other !== path && path.startsWith(`${other}/`)));
 }
 
-/** The filled cache folder; null when Node could not make one: agents then start slower, nothing else changes. */
-async function warmCompileCache(worker: URL, directory: string): Promise<string | null> {
+/**
+ * A copy of the filled cache that every user may read (Node's own files are for their owner alone); null when Node could not make
+ * one: agents then start slower, nothing else changes.
+ */
+async function warmCompileCache(worker: URL, directory: string, scratch: string): Promise<string | null> {
   const script = fileURLToPath(new URL(`../worker/warm-host${EXTENSION}`, import.meta.url));
   const { stdout } = await run(process.execPath, [script, worker.href], {
     env: workerEnvironment(directory),
     timeout: 30_000,
   });
   const folder = stdout.split('\n').at(-1) ?? '';
-  return folder !== '' && existsSync(folder) ? folder : null;
+  if (folder === '' || !existsSync(folder)) return null;
+  const copy = join(scratch, basename(folder));
+  await cp(folder, copy, { recursive: true });
+  await chmod(copy, 0o755);
+  for (const entry of await readdir(copy)) await chmod(join(copy, entry), 0o644);
+  return copy;
 }

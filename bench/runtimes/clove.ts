@@ -20,7 +20,10 @@ const CPU_PERIOD_US = 100_000;
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
   const [kernel, program] = await Promise.all([
     choice.kernelSocket === null ? bootKernel(context) : null,
-    agentProgram(context.worker, context.readOnlyPaths, context.compileCacheDirectory),
+    agentProgram(context.worker, context.readOnlyPaths, {
+      compileCache: context.compileCacheDirectory,
+      scratch: context.scratchDirectory,
+    }),
   ]);
   const socketPath = kernel?.socketPath ?? (choice.kernelSocket as string);
   // One client a slot: answers of a connection come in order, so that nobody waits behind another's spawn.
