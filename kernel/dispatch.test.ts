@@ -83,7 +83,7 @@ describe('the form of answers', () => {
       const text = await client.callText(opcode, '{}');
       const keys = Object.keys(JSON.parse(text));
       expect(keys).toEqual(keys.toSorted());
-      expect(text).not.toMatch(/[:,]\s/);
+      expect(text).toBe(JSON.stringify(JSON.parse(text)));
     }
   });
 
@@ -128,7 +128,7 @@ describe('requests of one connection', () => {
     const leaving = await kernel.connect();
     leaving.send('WAIT', { id });
     leaving.send('RECV', { wait: true });
-    await leaving.callText(OPCODES.HELLO, '').catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 20));
     await leaving.close();
     expect(await client.call('KILL', { id, grace_ms: 0 })).toMatchObject({ killed: true });
   });

@@ -158,21 +158,22 @@ export class Dispatcher {
 
   #parse(definition: SyscallDefinition, request: WireRequest): unknown {
     if (definition.raw === true) return request.payload;
-    if (request.refused !== null) throw new CloveError('BAD_REQUEST', `invalid request: ${request.refused}`);
     const parsed = definition.request.safeParse(this.#parseJson(request));
     if (parsed.success) return parsed.data;
     throw new CloveError('BAD_REQUEST', `invalid request: ${describeIssues(parsed.error.issues)}`);
   }
 
-  #parseJson(request: WireRequest): unknown {
-    if (request.payload === '' && this.#needNothing[request.opcode] === true) return undefined;
-    try {
-      return JSON.parse(request.payload);
-    } catch (error) {
-      if (this.#needNothing[request.opcode] === true) return undefined;
-      const reason = request.payload === '' ? 'the payload is empty' : (error as Error).message;
-      throw new CloveError('BAD_REQUEST', `invalid request: ${reason}`);
+  #parseJson({ opcode, payload, refused }: WireRequest): unknown {
+    let reason = refused ?? (payload === '' ? 'the payload is empty' : null);
+    if (reason === null) {
+      try {
+        return JSON.parse(payload);
+      } catch (error) {
+        reason = (error as Error).message;
+      }
     }
+    if (this.#needNothing[opcode] === true) return undefined;
+    throw new CloveError('BAD_REQUEST', `invalid request: ${reason}`);
   }
 
   /** Effects on files must not overtake each other, though each of them is asynchronous. */

@@ -1,3 +1,4 @@
+import { CloveError } from '../../errors/index.ts';
 import type { Layer, LayerReport, NetworkMode, SandboxLimits } from '../../native/types.ts';
 import type { IsolationRequest } from './spawn-request.ts';
 
@@ -50,6 +51,15 @@ const ISOLATING_LAYERS: readonly Layer[] = [
   'inodes',
 ];
 
+/** Why a layer cannot be required here: the sandbox would call it not applicable, and that is not what was asked for. */
+function whyUnavailable(layer: Layer, limits: SandboxLimits): string | null {
+  if (layer === 'overlay' || layer === 'timens') return 'sandboxes have none yet';
+  if (layer === 'userns' && process.geteuid?.() === 0)
+    return 'a root kernel gives agents host users of their own';
+  if (layer === 'cpuset' && limits.cpus === null) return 'the request has no limits.cpus';
+  return null;
+}
+
 export interface Isolation {
   readonly profile: 'strict' | 'default' | 'debug';
   readonly require: readonly Layer[];
@@ -69,7 +79,7 @@ function layersOfLimits(limits: SandboxLimits): Layer[] {
   return layers;
 }
 
-/** Which layers must hold, which are left out. Nothing is dropped from `require` but by the request's own words. */
+/** Which layers must hold, which are left out. Nothing is dropped from `require` but by the request's own words. @throws SANDBOX_UNAVAILABLE */
 export function resolveIsolation(
   request: IsolationRequest | null | undefined,
   limits: SandboxLimits,
@@ -81,6 +91,13 @@ export function resolveIsolation(
   if (!sandboxed) for (const layer of ISOLATING_LAYERS) disable.add(layer);
   const named = request?.require ?? [...PROFILE_LAYERS, ...layersOfLimits(limits)];
   const require = new Set<Layer>(named);
+  for (const layer of require) {
+    const reason = whyUnavailable(layer, limits);
+    if (reason === null) continue;
+    throw new CloveError('SANDBOX_UNAVAILABLE', `layer ${layer} cannot be had: ${reason}`, {
+      details: { stage: 'request', layer, syscall: null, errno: null },
+    });
+  }
   // Asking for the host's network, or for a layer to be left out, is asking for less in words.
   if (network === 'host' && request?.require == null) require.delete('netns');
   for (const layer of [...disable, ...(request?.allow_degraded ?? [])]) require.delete(layer);
@@ -99,6 +116,13 @@ export interface IsolationSummary {
 }
 
 export function summariseIsolation(layers: readonly LayerReport[]): IsolationSummary {
+  return summaries.getOrInsertComputed(layers, summarise);
+}
+
+/** A report never changes once it is there, and LIST asks for it again and again. */
+const summaries = new WeakMap<readonly LayerReport[], IsolationSummary>();
+
+function summarise(layers: readonly LayerReport[]): IsolationSummary {
   const states = new Map(layers.map(({ layer, state }) => [layer, state]));
   const on = (layer: Layer) => states.get(layer) === 'on';
   const off = layers.filter(({ state }) => state === 'off').map(({ layer }) => layer);

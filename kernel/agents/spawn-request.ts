@@ -39,7 +39,7 @@ export const limitsSchema = z.strictObject({
     .nullish()
     .describe('MiB; memory wins'),
   swap: bytes(0).describe('bytes on top of memory; default 0'),
-  max_pids: z.int().min(1).max(4_194_304).nullish(),
+  max_pids: z.int().min(2).max(4_194_304).nullish(),
   cpu_quota: z
     .int()
     .min(1000)

@@ -84,13 +84,15 @@ describe('SPAWN', () => {
   it('refuses when a required layer cannot be had, and nothing runs', async () => {
     const marker = path.join(kernel.folder, 'marker');
     mkdirSync(marker, { recursive: true, mode: 0o777 });
-    const answer = await client.call('SPAWN', {
-      ...shell('touch /m/ran'),
-      mounts: [{ source: marker, target: '/m', readonly: false }],
-      isolation: { require: ['overlay'] },
-    });
-    expect(answer).toMatchObject({ success: false, code: 'SANDBOX_UNAVAILABLE' });
-    expect(answer.details).toMatchObject({ layer: 'overlay' });
+    const request = { ...shell('touch /m/ran'), mounts: [{ source: marker, target: '/m', readonly: false }] };
+    for (const [fields, layer] of [
+      [{ isolation: { require: ['overlay'] } }, 'overlay'],
+      [{ limits: { cpus: '4000' } }, 'cpuset'],
+    ] as const) {
+      const answer = await client.call('SPAWN', { ...request, ...fields });
+      expect(answer).toMatchObject({ success: false, code: 'SANDBOX_UNAVAILABLE', details: { layer } });
+      expect(answer.error).toMatch(/^failed to spawn agent: /);
+    }
     expect(existsSync(path.join(marker, 'ran'))).toBe(false);
   });
 
@@ -224,7 +226,7 @@ describe('the end of an agent', () => {
       trap '' TERM
       (trap '' TERM HUP; setsid sh -c 'trap "" TERM; sleep 61' &) &
       (sleep 61 &) &
-      kill -STOP $(sh -c 'sleep 61 & echo $!') 2>/dev/null
+      kill -STOP $(sh -c 'sleep 61 >/dev/null 2>&1 & echo $!') 2>/dev/null
       echo ready; while :; do sleep 61; done`;
     const { id } = await client.spawn(shell(script, { name: 'stubborn' }));
     await until(async () => (await client.call('LOGS', { id })).stdout.includes('ready'));
