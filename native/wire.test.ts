@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -202,6 +202,12 @@ describe('requests', () => {
       expect(Buffer.from(answer.payload).equals(large)).toBe(true);
     }
     expect((await client.call({ opcode: STORE, payload: '3' })).payload.length).toBe(0);
+  });
+
+  it('get valid UTF-8 whatever the text of the answer is', async () => {
+    const { socketPath } = serve(() => 'a\ud800b');
+    const client = await connect(socketPath);
+    expect(textOf(await client.call({ opcode: STORE, payload: '1' }))).toBe('a\ufffdb');
   });
 
   it('are answered in their order, NOOPs included, however late the first answer is', async () => {
@@ -647,6 +653,36 @@ describe('the process', () => {
       `),
     );
     await expect(child).rejects.toMatchObject({ code: 7, signal: null });
+  });
+
+  it('may end a worker thread that has an open server', async () => {
+    const worker = path.join(folder, 'worker.ts');
+    writeFileSync(
+      worker,
+      `import { parentPort } from 'node:worker_threads';
+       import { createWireServer } from ${JSON.stringify(path.join(import.meta.dirname, 'wire.ts'))};
+       createWireServer({ ${quiet} }).listen(${JSON.stringify(path.join(folder, 'child.sock'))}, ${JSON.stringify(OPTIONS)});
+       parentPort?.postMessage('listening');`,
+    );
+    const { stdout } = await run(
+      process.execPath,
+      source(`
+        import { once } from 'node:events';
+        import { Worker } from 'node:worker_threads';
+        for (let i = 0; i < 5; i += 1) {
+          const worker = new Worker(${JSON.stringify(worker)}, { execArgv: [] });
+          await once(worker, 'message');
+          const client = net.connect(socketPath);
+          await once(client, 'connect');
+          client.on('error', () => {}); // reset instead of closed, when it was not accepted yet
+          const ended = new Promise((resolve) => client.once('close', resolve));
+          await worker.terminate();
+          await ended;
+        }
+        console.log('done');
+      `),
+    );
+    expect(stdout).toBe('done\n');
   });
 
   it('sees what a handler throws as an uncaught exception', async () => {

@@ -245,12 +245,16 @@ bool JsonGuard::String(const char** text, uint32_t* size, bool decode) {
   return true;
 }
 
+/// All sequences that follow each other: text in most scripts is little else.
 bool JsonGuard::Multibyte(bool decode) {
-  const size_t bytes = Utf8SequenceBytes(p_, end_);
-  if (bytes == 0) return Syntax("invalid byte");
-  if (decode) decoded_.append(p_, bytes);
+  const char* start = p_;
+  do {
+    const size_t bytes = Utf8SequenceBytes(p_, end_);
+    if (bytes == 0) return Syntax("invalid byte");
+    p_ += bytes;
+  } while (p_ < end_ && static_cast<uint8_t>(*p_) >= 0x80);
+  if (decode) decoded_.append(start, static_cast<size_t>(p_ - start));
   ascii_ = false;
-  p_ += bytes;
   return true;
 }
 

@@ -263,7 +263,9 @@ void WireLoop::Destroy(Connection* connection) {
 /// What epoll may have told about in this turn can go now.
 void WireLoop::Sweep() {
   graveyard_.clear();
+  if (!retired_.load(std::memory_order_relaxed)) return;
   std::lock_guard lock(state_);
+  retired_.store(false);
   for (auto& listener : retiredListeners_) paused_.erase(listener.get());
   retiredListeners_.clear();
 }
@@ -307,6 +309,7 @@ void WireLoop::CloseListener(uint32_t id) {
       RequestAttention(connection.get());
     }
     retiredListeners_.push_back(std::move(found->second));
+    retired_.store(true);
     listeners_.erase(found);
   }
   Wake();

@@ -74,6 +74,7 @@ class WireLoop {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> woken_{false};
   std::atomic<bool> roomMade_{false};
+  std::atomic<bool> retired_{false};
   Handoff handoff_;
   Source wakeSource_{Source::Kind::kWake};
 
