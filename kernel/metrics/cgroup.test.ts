@@ -21,7 +21,7 @@ function writeFiles(directory: string, files: Readonly<Record<string, string>>):
 }
 
 describe('cgroup figures', () => {
-  it('finds every hierarchy below the own cgroup of this process', () => {
+  it('finds the top of every hierarchy and the own cgroup of this process in it', () => {
     const roots = findCgroupRoots(
       [
         '32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct',
@@ -33,11 +33,11 @@ describe('cgroup figures', () => {
       '4:memory:/api/x\n3:pids:/docker/abc/inner\n2:cpu,cpuacct:/\n0::/user.slice\n',
     );
     expect([...roots].toSorted()).toEqual([
-      ['cpu', '/sys/fs/cgroup/cpu,cpuacct'],
-      ['cpuacct', '/sys/fs/cgroup/cpu,cpuacct'],
-      ['memory', '/sys/fs/cgroup/memory/api/x'],
-      ['pids', '/sys/fs/cgroup/pids/inner'],
-      ['unified', '/sys/fs/cgroup/unified/user.slice'],
+      ['cpu', ['/sys/fs/cgroup/cpu,cpuacct']],
+      ['cpuacct', ['/sys/fs/cgroup/cpu,cpuacct']],
+      ['memory', ['/sys/fs/cgroup/memory', '/sys/fs/cgroup/memory/api/x']],
+      ['pids', ['/sys/fs/cgroup/pids', '/sys/fs/cgroup/pids/inner']],
+      ['unified', ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/unified/user.slice']],
     ]);
   });
 
@@ -60,10 +60,11 @@ describe('cgroup figures', () => {
       'io.stat':
         '8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n8:16 rbytes=5 wbytes=0 rios=1 wios=0',
     });
-    const roots = new Map([['unified', path.join(folder, 'v2')]]);
+    const roots = new Map([['unified', [path.join(folder, 'nothing'), path.join(folder, 'v2')]]]);
     expect(readCgroup(roots, 'clove/a')).toMatchObject({
       cgroup_path: 'clove/a',
       valid: true,
+      controllers: ['cpu', 'cpuacct', 'memory', 'pids', 'io'],
       cpu: {
         usage_usec: 100,
         user_usec: 60,
@@ -113,8 +114,8 @@ describe('cgroup figures', () => {
       'blkio.throttle.io_serviced': '8:0 Read 1\n8:0 Write 2\nTotal 3',
     });
     const roots = new Map(
-      ['cpu', 'memory', 'pids', 'blkio'].map((name) => [name, path.join(folder, name)] as const),
-    ).set('cpuacct', path.join(folder, 'cpu'));
+      ['cpu', 'memory', 'pids', 'blkio'].map((name) => [name, [path.join(folder, name)]] as const),
+    ).set('cpuacct', [path.join(folder, 'cpu')]);
     expect(readCgroup(roots, 'c')).toMatchObject({
       cpu: {
         usage_usec: 100,
@@ -138,8 +139,29 @@ describe('cgroup figures', () => {
     });
   });
 
+  it('tells what is not accounted, and takes the time used from version 2 where version 1 does not count it', () => {
+    writeFiles('cpu/c', {
+      'cpu.cfs_quota_us': '20000',
+      'cpu.cfs_period_us': '100000',
+      'cpu.stat': 'nr_periods 3',
+    });
+    writeFiles('v2/c', { 'cpu.stat': 'usage_usec 100\nuser_usec 60\nsystem_usec 40' });
+    const roots = new Map([
+      ['cpu', [path.join(folder, 'cpu')]],
+      ['cpuacct', [path.join(folder, 'cpuacct')]],
+      ['memory', [path.join(folder, 'memory')]],
+      ['blkio', [path.join(folder, 'blkio')]],
+      ['unified', [path.join(folder, 'v2')]],
+    ]);
+    expect(readCgroup(roots, 'c')).toMatchObject({
+      controllers: ['cpu', 'cpuacct'],
+      cpu: { usage_usec: 100, user_usec: 60, system_usec: 40, quota_usec: 20_000, nr_periods: 3 },
+      memory: { current: 0, max: -1 },
+    });
+  });
+
   it('says that there is none instead of reporting zeros', () => {
-    expect(readCgroup(new Map([['unified', folder]]), 'clove/none')).toBeNull();
+    expect(readCgroup(new Map([['unified', [folder]]]), 'clove/none')).toBeNull();
     expect(readCgroup(new Map(), 'clove/none')).toBeNull();
   });
 
@@ -159,6 +181,6 @@ describe('cgroup figures', () => {
   ])('takes %j for no path of a cgroup', (cgroupPath) => {
     expect(isCgroupPath(cgroupPath)).toBe(false);
     mkdirSync(path.join(folder, 'inner'));
-    expect(readCgroup(new Map([['unified', path.join(folder, 'inner')]]), cgroupPath)).toBeNull();
+    expect(readCgroup(new Map([['unified', [path.join(folder, 'inner')]]]), cgroupPath)).toBeNull();
   });
 });

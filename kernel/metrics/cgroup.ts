@@ -8,6 +8,8 @@ export interface CgroupMetrics {
   timestamp: number;
   cgroup_path: string;
   valid: true;
+  /** What is accounted for this cgroup here; the figures of the rest are 0. */
+  controllers: CgroupController[];
   cpu: {
     usage_usec: number;
     user_usec: number;
@@ -33,13 +35,18 @@ export interface CgroupMetrics {
   io: { read_bytes: number; write_bytes: number; read_ops: number; write_ops: number };
 }
 
-/** Where each controller's hierarchy starts for this process: controller name, or `unified` for version 2. */
-export type CgroupRoots = ReadonlyMap<string, string>;
+export type CgroupController = 'cpu' | 'cpuacct' | 'memory' | 'pids' | 'io';
+
+/**
+ * Where each hierarchy may hold the cgroups of this kernel, by controller name or `unified` for version 2: at its top,
+ * or below the own cgroup of this process where it could not write at the top.
+ */
+export type CgroupRoots = ReadonlyMap<string, readonly string[]>;
 
 /** Version 1 says "no limit" with the largest multiple of the page size. */
 const V1_UNLIMITED = 2 ** 62;
 
-/** From /proc/self/mountinfo and /proc/self/cgroup. Paths of cgroups are below the process's own cgroup. */
+/** From /proc/self/mountinfo and /proc/self/cgroup. */
 export function findCgroupRoots(mountinfo: string, ownCgroups: string): CgroupRoots {
   const own = new Map<string, string>();
   for (const line of ownCgroups.trim().split('\n')) {
@@ -47,15 +54,15 @@ export function findCgroupRoots(mountinfo: string, ownCgroups: string): CgroupRo
     for (const controller of controllers === '' ? ['unified'] : controllers.split(','))
       own.set(controller, at);
   }
-  const roots = new Map<string, string>();
+  const roots = new Map<string, readonly string[]>();
   for (const line of mountinfo.trim().split('\n')) {
     const [before = '', after = ''] = line.split(' - ');
     const [, , , mountRoot = '/', mountPoint = ''] = before.split(' ');
     const [type, , options = ''] = after.split(' ');
-    if (type === 'cgroup2') roots.set('unified', join(mountPoint, mountRoot, own.get('unified')));
+    if (type === 'cgroup2') roots.set('unified', bases(mountPoint, mountRoot, own.get('unified')));
     if (type !== 'cgroup') continue;
     for (const option of options.split(',')) {
-      if (own.has(option)) roots.set(option, join(mountPoint, mountRoot, own.get(option)));
+      if (own.has(option)) roots.set(option, bases(mountPoint, mountRoot, own.get(option)));
     }
   }
   return roots;
@@ -73,54 +80,87 @@ export function isCgroupPath(cgroupPath: string): boolean {
 /** null when no hierarchy has such a cgroup. */
 export function readCgroup(roots: CgroupRoots, cgroupPath: string): CgroupMetrics | null {
   if (!isCgroupPath(cgroupPath)) return null;
-  const directory = (controller: string): CgroupDirectory | null => {
+  const unified = findDirectory(roots.get('unified') ?? [], cgroupPath, true);
+  // A hierarchy of version 1 has only the controllers it was mounted with, that of version 2 what the others leave.
+  const of = (controller: string): CgroupDirectory | null => {
     const legacy = roots.get(controller);
-    const root = legacy ?? roots.get('unified');
-    if (root === undefined) return null;
-    const at = path.join(root, cgroupPath);
-    return existsSync(at) ? new CgroupDirectory(at, legacy === undefined) : null;
+    return legacy === undefined ? unified : findDirectory(legacy, cgroupPath, false);
   };
-  const cpu = directory('cpu');
-  const memory = directory('memory');
-  const pids = directory('pids');
-  if (cpu === null && memory === null && pids === null) return null;
+  const cpu = of('cpu');
+  // The time used is known to version 2 even where the cpu controller is not its own.
+  const used = roots.has('cpuacct') ? (of('cpuacct') ?? unified) : unified;
+  const [memory, pids, io] = [of('memory'), of('pids'), of('blkio')];
+  const accounted = {
+    cpu: cpu?.has(cpu.unified ? 'cpu.max' : 'cpu.cfs_quota_us'),
+    cpuacct: used?.has(used.unified ? 'cpu.stat' : 'cpuacct.usage'),
+    memory: memory?.has(memory.unified ? 'memory.current' : 'memory.usage_in_bytes'),
+    pids: pids?.has('pids.current'),
+    io: io?.has(io.unified ? 'io.stat' : 'blkio.throttle.io_service_bytes'),
+  };
+  const controllers = (Object.keys(accounted) as CgroupController[]).filter(
+    (name) => accounted[name] === true,
+  );
+  if (controllers.length === 0) return null;
   return {
     timestamp: Date.now(),
     cgroup_path: cgroupPath,
     valid: true,
-    cpu: readCpu(cpu, directory('cpuacct')),
+    controllers,
+    cpu: readCpu(cpu, used),
     memory: readMemory(memory),
     pids: { current: pids?.number('pids.current') ?? 0, max: pids?.limit('pids.max') ?? -1 },
-    io: readIo(directory('blkio')),
+    io: readIo(io),
   };
 }
 
-function readCpu(cpu: CgroupDirectory | null, accounting: CgroupDirectory | null): CgroupMetrics['cpu'] {
-  const stat = cpu?.counters('cpu.stat') ?? new Map<string, number>();
-  const of = (name: string): number => stat.get(name) ?? 0;
+function findDirectory(
+  roots: readonly string[],
+  cgroupPath: string,
+  unified: boolean,
+): CgroupDirectory | null {
+  const found = roots.map((root) => path.join(root, cgroupPath)).find((directory) => existsSync(directory));
+  return found === undefined ? null : new CgroupDirectory(found, unified);
+}
+
+function readCpu(cpu: CgroupDirectory | null, used: CgroupDirectory | null): CgroupMetrics['cpu'] {
+  const throttling = cpu?.counters('cpu.stat') ?? new Map<string, number>();
+  const time = readCpuTime(used);
+  const periods = {
+    nr_periods: throttling.get('nr_periods') ?? 0,
+    nr_throttled: throttling.get('nr_throttled') ?? 0,
+  };
   if (cpu?.unified === true) {
     const [quota = 'max', period = '100000'] = cpu.text('cpu.max').trim().split(' ');
     return {
-      usage_usec: of('usage_usec'),
-      user_usec: of('user_usec'),
-      system_usec: of('system_usec'),
-      throttled_usec: of('throttled_usec'),
-      nr_periods: of('nr_periods'),
-      nr_throttled: of('nr_throttled'),
+      ...time,
+      ...periods,
+      throttled_usec: throttling.get('throttled_usec') ?? 0,
       quota_usec: quota === 'max' || quota === '' ? -1 : Number(quota),
       period_usec: Number(period),
     };
   }
-  const usec = (file: string): number => Math.floor((accounting?.number(file) ?? 0) / 1000);
+  return {
+    ...time,
+    ...periods,
+    throttled_usec: Math.floor((throttling.get('throttled_time') ?? 0) / 1000),
+    quota_usec: cpu?.limit('cpu.cfs_quota_us') ?? -1,
+    period_usec: cpu?.number('cpu.cfs_period_us') ?? 100_000,
+  };
+}
+
+function readCpuTime(
+  used: CgroupDirectory | null,
+): Pick<CgroupMetrics['cpu'], 'usage_usec' | 'user_usec' | 'system_usec'> {
+  if (used?.unified === true) {
+    const stat = used.counters('cpu.stat');
+    const of = (name: string): number => stat.get(name) ?? 0;
+    return { usage_usec: of('usage_usec'), user_usec: of('user_usec'), system_usec: of('system_usec') };
+  }
+  const usec = (file: string): number => Math.floor((used?.number(file) ?? 0) / 1000);
   return {
     usage_usec: usec('cpuacct.usage'),
     user_usec: usec('cpuacct.usage_user'),
     system_usec: usec('cpuacct.usage_sys'),
-    throttled_usec: Math.floor(of('throttled_time') / 1000),
-    nr_periods: of('nr_periods'),
-    nr_throttled: of('nr_throttled'),
-    quota_usec: cpu?.limit('cpu.cfs_quota_us') ?? -1,
-    period_usec: cpu?.number('cpu.cfs_period_us') ?? 100_000,
   };
 }
 
@@ -212,6 +252,10 @@ class CgroupDirectory {
     }
   }
 
+  has(file: string): boolean {
+    return existsSync(path.join(this.#path, file));
+  }
+
   number(file: string): number {
     const value = Number.parseInt(this.text(file), 10);
     return Number.isNaN(value) ? 0 : value;
@@ -228,8 +272,8 @@ class CgroupDirectory {
   }
 }
 
-/** The process's own cgroup as seen through one mount, which may show only a part of the hierarchy. */
-function join(mountPoint: string, mountRoot: string, own = '/'): string {
+/** The top of a mount, and the process's own cgroup as seen through it, which may show only a part of the hierarchy. */
+function bases(mountPoint: string, mountRoot: string, own = '/'): string[] {
   const inside = mountRoot !== '/' && own.startsWith(mountRoot) ? own.slice(mountRoot.length) : own;
-  return path.resolve(mountPoint, `./${inside}`);
+  return [...new Set([mountPoint, path.resolve(mountPoint, `./${inside}`)])];
 }

@@ -66,6 +66,9 @@ const cgroup = z.object({
   timestamp: z.int(),
   cgroup_path: z.string(),
   valid: z.literal(true),
+  controllers: z
+    .array(z.enum(['cpu', 'cpuacct', 'memory', 'pids', 'io']))
+    .describe('What is accounted for this cgroup on this machine; the figures of the rest are 0.'),
   cpu: z.object({
     usage_usec: count,
     user_usec: count,
@@ -270,10 +273,15 @@ function flat(metrics: AgentMetrics): {
     agent_id: metrics.agent_id,
     name: metrics.name,
     cpu_percent: metrics.process?.cpu.percent ?? 0,
-    memory_bytes: metrics.cgroup?.memory.current ?? metrics.process?.memory.rss ?? 0,
+    memory_bytes: memoryBytesOf(metrics),
     memory_percent: metrics.process?.memory.percent ?? 0,
     syscalls_count: metrics.kernel_stats.syscall_count,
     uptime_seconds: metrics.uptime_ms / 1000,
     state: metrics.status,
   };
+}
+
+/** The cgroup counts shared pages once; without one the processes' own figures are what there is. */
+function memoryBytesOf({ cgroup, process }: AgentMetrics): number {
+  return cgroup?.controllers.includes('memory') === true ? cgroup.memory.current : (process?.memory.rss ?? 0);
 }
