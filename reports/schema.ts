@@ -168,8 +168,8 @@ export const resultsSchema = z
       )
       .describe('Data the results rest on.'),
     status: z.enum(['complete', 'interrupted', 'running']),
-    startedAt: z.iso.datetime(),
-    finishedAt: z.iso.datetime().nullable(),
+    startedAt: z.iso.datetime({ offset: true }),
+    finishedAt: z.iso.datetime({ offset: true }).nullable(),
     wallMs: ms,
     seed: z.number(),
     options: facts,
