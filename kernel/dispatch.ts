@@ -6,6 +6,8 @@ import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
 
+const BLOCKED_LOG_INTERVAL_MS = 1000;
+
 /** One connection: who it is, and what its requests are given. */
 class Connection implements SyscallContext {
   readonly kernel: Kernel;
@@ -15,6 +17,8 @@ class Connection implements SyscallContext {
   /** End of the last ordered request, while there is one. */
   tail: Promise<void> | null = null;
   closed = false;
+  blockedLoggedAtMs = Number.NEGATIVE_INFINITY;
+  blockedUnlogged = 0;
   #abort: AbortController | null = null;
 
   constructor(kernel: Kernel, caller: Caller, agent: Agent | null) {
@@ -77,6 +81,11 @@ export class Dispatcher {
   }
 
   open(connection: number, principal: number, peer: WirePeer): void {
+    if (principal !== 0 && this.#kernel.agents.get(principal) === undefined) {
+      // Accepted just before its agent was gone.
+      this.#kernel.wire.closeConnection(connection);
+      return;
+    }
     const kind = principal === 0 ? 'operator' : 'agent';
     const caller: Caller = { id: principal === 0 ? connection : principal, kind, connection, peer };
     const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
@@ -100,7 +109,14 @@ export class Dispatcher {
   serve(requests: readonly WireRequest[]): void {
     for (const request of requests) {
       const connection = this.#connections.get(request.connection);
-      if (connection !== undefined) this.#serveOne(connection, request);
+      if (connection === undefined) continue;
+      try {
+        this.#serveOne(connection, request);
+      } catch (error) {
+        // Not even the error could be answered. Whatever it was, it must not take the kernel along.
+        this.#kernel.log.error({ err: error, opcode: request.opcode }, 'fault in dispatch');
+        this.#kernel.wire.closeConnection(request.connection);
+      }
     }
   }
 
@@ -121,6 +137,9 @@ export class Dispatcher {
     try {
       if (definition === undefined) {
         throw new CloveError('UNKNOWN_SYSCALL', `unknown opcode 0x${hexByte(request.opcode)}`);
+      }
+      if (connection.agent?.state === 'stopped' || connection.agent?.state === 'failed') {
+        throw new CloveError('CANCELLED', 'the agent has ended');
       }
       this.#authorise(connection, definition);
       // Figures of agents include what the wire server answered by itself.
@@ -152,8 +171,20 @@ export class Dispatcher {
       error,
     };
     this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id);
-    this.#kernel.log.warn(data, 'syscall blocked');
+    this.#logBlocked(connection, data);
     throw new CloveError('FORBIDDEN', error);
+  }
+
+  /** An agent that tries for ever must not fill the operator's disk: at most one line in a while, with a count. */
+  #logBlocked(connection: Connection, data: Readonly<Record<string, unknown>>): void {
+    const now = performance.now();
+    if (now - connection.blockedLoggedAtMs < BLOCKED_LOG_INTERVAL_MS) {
+      connection.blockedUnlogged += 1;
+      return;
+    }
+    this.#kernel.log.warn({ ...data, unlogged: connection.blockedUnlogged }, 'syscall blocked');
+    connection.blockedLoggedAtMs = now;
+    connection.blockedUnlogged = 0;
   }
 
   #parse(definition: SyscallDefinition, request: WireRequest): unknown {

@@ -1,6 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -98,6 +109,26 @@ describe('a kernel', () => {
       code: 'CONFIG',
       message: expect.stringContaining('maxAgents'),
     });
+  });
+
+  it('neither shares a folder that is open to others nor closes one that is in use', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'clove-open-'));
+    const socketPath = path.join(folder, 'clove.sock');
+    const shared = path.join(folder, 'shared');
+    try {
+      mkdirSync(shared);
+      chmodSync(shared, 0o777);
+      writeFileSync(path.join(shared, 'theirs'), '');
+      await expect(createKernel({ socketPath, dataDirectory: shared })).rejects.toMatchObject({
+        code: 'CONFIG',
+      });
+      expect(statSync(shared).mode & 0o777).toBe(0o777);
+      rmSync(path.join(shared, 'theirs'));
+      await boot({ dataDirectory: shared });
+      expect(statSync(shared).mode & 0o777).toBe(0o700);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('without sandbox says so to every client and in every report', async () => {

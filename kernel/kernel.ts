@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { launch } from '../native/index.ts';
@@ -24,8 +23,12 @@ import {
   type UserKernelOptions,
 } from './options.ts';
 import { Permissions } from './permissions/permissions.ts';
+import { claimPrivateFolder } from './private-folder.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
+
+/** After SIGKILL a tree is gone within milliseconds, unless something is stuck in the operating system. */
+const UNKILLABLE_MS = 10_000;
 
 /** What a syscall handler sees of the kernel: its parts, by name. */
 export interface Kernel {
@@ -83,8 +86,8 @@ export async function createKernel(userOptions: UserKernelOptions = {}): Promise
 
 async function start(options: KernelOptions, undo: (() => void | Promise<void>)[]): Promise<RunningKernel> {
   const log = createLog(options.logLevel);
-  makePrivateFolder(options.dataDirectory);
-  makePrivateFolder(options.runDirectory);
+  claimPrivateFolder(options.dataDirectory);
+  claimPrivateFolder(options.runDirectory);
   const dataLock = lockDataDirectory(options.dataDirectory);
   undo.push(() => dataLock.release());
   const uidBlock = lockUidBlock(path.join(DEFAULT_RUN_DIRECTORY, 'uids'));
@@ -162,7 +165,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   });
   log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
   return new Running(kernel, [
-    () => supervisor.close(options.drainMs),
+    () => endAgents(supervisor, options.drainMs, log),
     () => dispatcher.closeAll(),
     () => wire.close(),
     () => output.close(),
@@ -171,6 +174,16 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => uidBlock.release(),
     () => dataLock.release(),
   ]);
+}
+
+/** A process that even SIGKILL does not end (in a system call that hangs) must not keep the kernel from stopping. */
+async function endAgents(supervisor: Supervisor, drainMs: number, log: Logger): Promise<void> {
+  const cut = Promise.withResolvers<'late'>();
+  const timer = setTimeout(() => cut.resolve('late'), drainMs + UNKILLABLE_MS);
+  const ended = await Promise.race([supervisor.close(drainMs), cut.promise]);
+  clearTimeout(timer);
+  if (ended === 'late')
+    log.error({ agents: supervisor.liveIds() }, 'agents that cannot be killed are left behind');
 }
 
 class Running implements RunningKernel {
@@ -197,9 +210,4 @@ class Running implements RunningKernel {
     for (const step of this.#steps) await step();
     this.kernel.log.info('kernel has stopped');
   }
-}
-
-function makePrivateFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  chmodSync(folder, 0o700);
 }

@@ -6,8 +6,8 @@ import { feedStdin, type OutputReader } from './output.ts';
 import { stageSdk } from './sdk-stage.ts';
 import type { UidPool } from './uid-pool.ts';
 
-/** Connections one agent may hold. */
-const AGENT_CONNECTIONS = 64;
+/** Connections one agent may hold; each can hold back some 20 MB of answers in the kernel by not reading them. */
+const AGENT_CONNECTIONS = 16;
 
 export interface LauncherOptions {
   readonly bootId: string;

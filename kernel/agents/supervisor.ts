@@ -178,6 +178,10 @@ export class Supervisor {
     await Promise.all([...this.#lives.values()].map(({ agent }) => this.kill(agent, graceMs, 0)));
   }
 
+  liveIds(): number[] {
+    return [...this.#lives.keys()];
+  }
+
   #admit(agent: Agent): Life {
     const life: Life = {
       agent,

@@ -7,7 +7,7 @@ const readFd = promisify(fs.read);
 const writeFd = promisify(fs.write);
 const closeFd = promisify(fs.close);
 
-/** Largest file READ answers with: as text in JSON it may grow sixfold, and still fits one answer. */
+/** Largest file READ answers with; in JSON it may double. */
 export const MAX_READ_BYTES = 8 * 2 ** 20;
 const FIRST_CHUNK_BYTES = 64 * 1024;
 
@@ -60,9 +60,12 @@ function tooLarge(): CloveError {
   });
 }
 
-/** Text where the bytes are valid UTF-8, else base64. */
+const SMALL_BYTES = 64 * 1024;
+
+/** Text where the bytes are valid UTF-8, else base64; base64 too for text that JSON would blow up by its escapes. */
 export function contentFields(bytes: Buffer): { content: string; encoding?: 'base64' } {
   const text = bytes.toString('utf8');
-  if (!text.includes('\uFFFD') || Buffer.from(text).equals(bytes)) return { content: text };
-  return { content: bytes.toString('base64'), encoding: 'base64' };
+  const isText = !text.includes('\uFFFD') || Buffer.from(text).equals(bytes);
+  const isCompact = bytes.length <= SMALL_BYTES || JSON.stringify(text).length <= 2 * bytes.length;
+  return isText && isCompact ? { content: text } : { content: bytes.toString('base64'), encoding: 'base64' };
 }

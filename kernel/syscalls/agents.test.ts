@@ -130,6 +130,14 @@ describe('SPAWN', () => {
     expect((await client.run(shell('cat | wc -c'))).stdout).toBe('0\n');
   });
 
+  it('starts nowhere but inside, whatever the working directory says', async () => {
+    for (const cwd of ['/proc/self/fd/7', '/proc/1/cwd', '/root', '/none']) {
+      const answer = await client.call('SPAWN', shell('pwd', { cwd }));
+      expect(answer, cwd).toMatchObject({ success: false });
+      expect(answer.error).toMatch(/^failed to spawn agent/);
+    }
+  });
+
   it('runs without walls only when told so, and the report says it', async () => {
     const answer = await client.spawn(sleeper({ sandboxed: false }));
     expect(answer.isolation.fully_isolated).toBe(false);
@@ -335,6 +343,22 @@ describe('LIST', () => {
 });
 
 describe('output', () => {
+  it('of one agent at full speed leaves others their kernel', async () => {
+    const { id } = await client.spawn(shell('while :; do head -c 100000000 /dev/zero; done'));
+    const log = kernel.running.kernel.agents.get(id)?.stdout;
+    await until(() => (log?.totalBytes ?? 0) > 20_000_000);
+    const before = process.memoryUsage().rss;
+    const from = log?.totalBytes ?? 0;
+    let calls = 0;
+    while ((log?.totalBytes ?? 0) - from < 100_000_000) {
+      expect((await client.call('HELLO')).success).toBe(true);
+      calls += 1;
+    }
+    expect(calls).toBeGreaterThan(100);
+    expect(process.memoryUsage().rss - before).toBeLessThan(64 * 2 ** 20);
+    expect(log?.keptBytes).toBe(64 * 1024);
+  });
+
   it('of a flood is bounded and counted, and does not end the agent', async () => {
     const exit = await client.run(
       shell('head -c 50000000 /dev/zero | tr "\\0" x; echo end', { log_bytes: 1000 }),

@@ -118,6 +118,29 @@ describe('EXEC of an operator', () => {
 });
 
 describe('EXEC of an agent', () => {
+  it('takes no working directory outside of its root, and no more commands than its share', async () => {
+    const cwds = ['/proc/self/fd/7', '/proc/1/root/root', '/root', '/none'];
+    const answers = await asAgent(...cwds.map((cwd) => ['EXEC', { command: 'pwd', cwd }] as const));
+    for (const answer of answers) expect(answer).toMatchObject({ success: false, stdout: '', exit_code: -1 });
+    const source = `
+      const net = require('node:net');
+      const body = Buffer.from(JSON.stringify({ command: 'sleep 0.3; echo done' }));
+      const frame = Buffer.alloc(17); frame.writeUInt32LE(0x41474e54, 0); frame[8] = 2; frame.writeUInt32LE(body.length, 9);
+      let answered = 0;
+      for (let n = 0; n < 12; n += 1) {
+        const socket = net.connect(process.env.CLOVE_SOCKET);
+        socket.write(Buffer.concat([frame, body]));
+        socket.on('data', (data) => {
+          console.log(JSON.parse(data.subarray(17)).code ?? 'ran');
+          if (++answered === 12) process.exit(0);
+        });
+      }`;
+    const exit = await client.run({ command: ['node', '-e', source] });
+    const lines = exit.stdout.trim().split('\n');
+    expect(lines.filter((line: string) => line === 'ran')).toHaveLength(8);
+    expect(lines.filter((line: string) => line === 'OVERLOAD')).toHaveLength(4);
+  });
+
   it('runs in the agent’s own namespaces, with its user and files', async () => {
     const [self, write, read] = await asAgent(
       [

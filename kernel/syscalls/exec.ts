@@ -2,11 +2,36 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { commandPlan } from '../agents/command.ts';
 import { runInFreshSandbox, runInSandbox } from '../exec/run.ts';
+import type { Kernel } from '../kernel.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { defineSyscall } from './define.ts';
 import { MAX_TIMER_MS } from './fields.ts';
 
 const DEFAULT_TIMEOUT_S = 30;
+/** Commands of one caller at a time: each holds up to 2 MiB of output in the kernel. */
+const MAX_COMMANDS = 8;
+const running = new WeakMap<Kernel, Map<number, number>>();
+
+/** @throws OVERLOAD */
+async function withSlot<Result>(
+  kernel: Kernel,
+  callerId: number,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const counts = running.getOrInsertComputed(kernel, () => new Map<number, number>());
+  const count = counts.get(callerId) ?? 0;
+  if (count >= MAX_COMMANDS) {
+    throw new CloveError('OVERLOAD', `${MAX_COMMANDS} commands of this caller run already`);
+  }
+  counts.set(callerId, count + 1);
+  try {
+    return await work();
+  } finally {
+    const left = (counts.get(callerId) ?? 1) - 1;
+    if (left === 0) counts.delete(callerId);
+    else counts.set(callerId, left);
+  }
+}
 
 export const exec = defineSyscall({
   opcode: OPCODES.EXEC,
@@ -64,8 +89,10 @@ export const exec = defineSyscall({
       signal,
     };
     if (caller.kind === 'operator') {
-      return runInFreshSandbox(command, (argv) =>
-        kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
+      return withSlot(kernel, caller.id, () =>
+        runInFreshSandbox(command, (argv) =>
+          kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
+        ),
       );
     }
     const agent = kernel.agents.get(caller.id);
@@ -73,7 +100,8 @@ export const exec = defineSyscall({
     if (agent === undefined || sandbox === null || sandbox === undefined) {
       throw new CloveError('NOT_FOUND', 'the agent has ended');
     }
-    return runInSandbox(command, sandbox, agent.plan.sandbox.env, agent.plan.sandbox.cwd);
+    const { env, cwd } = agent.plan.sandbox;
+    return withSlot(kernel, caller.id, () => runInSandbox(command, sandbox, env, cwd));
   },
 });
 
