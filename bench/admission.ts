@@ -1,4 +1,5 @@
-import { machineMemory, pressure } from './measure/proc.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { machineCpuTimes, machineMemory, pressure } from './measure/proc.ts';
 import type { AttemptUsage } from './types.ts';
 
 /** Memory that is never handed out. */
@@ -7,13 +8,14 @@ const RESERVE_SHARE = 0.05;
 const YOUNG_MS = 2_000;
 /** With this share of time lost to waiting (PSI, % over 10 s), adaptive admission starts nothing more for now. */
 const MEMORY_PRESSURE_LIMIT = 20;
-const CPU_PRESSURE_LIMIT = 60;
+/** How long others' CPU use is measured before the first trial. */
+const CPU_SAMPLE_MS = 200;
+/** Others take a slot away when they keep this much of a core busy. */
+const FOREIGN_CORE_SHARE = 0.75;
 
 export interface AdmissionOptions {
   /** What a trial may use at most; expected until one has been measured. */
   readonly limitBytes: number;
-  /** Also heed pressure (`--parallel auto`); memory is heeded always. */
-  readonly adaptive: boolean;
   readonly slots: number;
   readonly nowMs: () => number;
   /** The machine, replaceable in tests. */
@@ -23,7 +25,7 @@ export interface AdmissionOptions {
   };
 }
 
-export type Refusal = 'memory' | 'memory pressure' | 'cpu pressure';
+export type Refusal = 'memory' | 'memory pressure';
 
 /** Decides by measured load whether one more trial may start. With nothing running it always may, so that work goes on. */
 export class Admission {
@@ -49,12 +51,7 @@ export class Admission {
       const wanted = (young + 1) * this.#expectedBytes;
       if (memory.availableBytes - memory.totalBytes * RESERVE_SHARE < wanted) return 'memory';
     }
-    if (!this.#options.adaptive) return null;
-    if ((machine.pressure('memory') ?? 0) > MEMORY_PRESSURE_LIMIT) return 'memory pressure';
-    // The machine is busy with something else too: half the slots are kept at work.
-    if (running >= this.#options.slots / 2 && (machine.pressure('cpu') ?? 0) > CPU_PRESSURE_LIMIT)
-      return 'cpu pressure';
-    return null;
+    return (machine.pressure('memory') ?? 0) > MEMORY_PRESSURE_LIMIT ? 'memory pressure' : null;
   }
 
   started(id: string): void {
@@ -73,4 +70,22 @@ export class Admission {
       this.#peaks[Math.floor((this.#peaks.length - 1) * 0.9)] ?? this.#options.limitBytes,
     );
   }
+}
+
+/**
+ * How many of `wanted` slots the machine has room for, given what others use now. To be asked while nothing of the bench runs: once
+ * it does, a saturated machine does not tell whose load it is.
+ */
+export async function slotsBesideOthers(
+  wanted: number,
+  cores: number,
+): Promise<{ slots: number; foreignCores: number }> {
+  const before = machineCpuTimes();
+  await sleep(CPU_SAMPLE_MS);
+  const after = machineCpuTimes();
+  if (before === null || after === null || after.total === before.total)
+    return { slots: wanted, foreignCores: 0 };
+  const foreignCores = ((after.busy - before.busy) / (after.total - before.total)) * cores;
+  const taken = Math.floor(foreignCores + 1 - FOREIGN_CORE_SHARE);
+  return { slots: Math.max(1, Math.min(wanted, cores - taken)), foreignCores };
 }

@@ -11,7 +11,7 @@ export interface BenchOptions {
   readonly scenario: Scenario;
   /** The first is the one the verdict is about; the others run the same trials for comparison. Default ['clove']. */
   readonly runtimes?: readonly RuntimeName[];
-  /** Trials at once; 'auto' = one per core, fewer while the machine is under pressure. Default 'auto'. */
+  /** Trials at once; 'auto' = one per core, less what others keep busy when the run begins. Default 'auto'. */
   readonly parallel?: number | 'auto';
   /** Default 42. */
   readonly seed?: number;
@@ -65,7 +65,8 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
     scenario: options.scenario,
     runtimes,
     parallel: parallel === 'auto' ? availableParallelism() : parallel,
-    adaptive: parallel === 'auto',
+    // A comparison keeps its slots: runtimes that ran beside more or less of others' load would not compare.
+    adaptive: parallel === 'auto' && runtimes.length === 1,
     seed: options.seed ?? 42,
     size: options.size ?? null,
     quick: options.quick ?? false,

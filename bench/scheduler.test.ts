@@ -44,7 +44,7 @@ function segment(runtime: Runtime, given: Partial<SegmentWork> & Pick<SegmentWor
     maxAttempts: 3,
     faults: {},
     seed: 1,
-    admission: new Admission({ limitBytes: 0, adaptive: false, slots: 2, nowMs }),
+    admission: new Admission({ limitBytes: 0, slots: 2, nowMs }),
     nowMs,
     signal: new AbortController().signal,
     onStart: (start) => started.push(`${start.trialId}/${start.attempt}`),
@@ -175,14 +175,14 @@ describe('splitBlocks', () => {
 });
 
 describe('Admission', () => {
-  const machine = (availableBytes: number, cpu = 0) => ({
+  const machine = (availableBytes: number) => ({
     memory: () => ({ totalBytes: 1000, availableBytes }),
-    pressure: (resource: 'cpu' | 'memory' | 'io') => (resource === 'cpu' ? cpu : 0),
+    pressure: () => 0,
   });
-  const options = { limitBytes: 300, adaptive: true, slots: 4, nowMs: () => 0 };
+  const options = { limitBytes: 300, slots: 4, nowMs: () => 0 };
 
   it('always lets one trial run', () => {
-    expect(new Admission({ ...options, machine: machine(0, 99) }).refusal()).toBeNull();
+    expect(new Admission({ ...options, machine: machine(0) }).refusal()).toBeNull();
   });
 
   it('holds back what the memory at hand does not carry, and learns what a trial needs', () => {
@@ -194,12 +194,16 @@ describe('Admission', () => {
     expect(admission.refusal()).toBeNull();
   });
 
-  it('heeds pressure of others only when adaptive', () => {
-    for (const adaptive of [true, false]) {
-      const admission = new Admission({ ...options, adaptive, machine: machine(100_000, 90) });
+  it('holds back while memory is under pressure', () => {
+    const calm = machine(100_000);
+    for (const [memory, expected] of [
+      [90, 'memory pressure'],
+      [5, null],
+    ] as const) {
+      const pressure = (resource: string) => (resource === 'memory' ? memory : 0);
+      const admission = new Admission({ ...options, machine: { ...calm, pressure } });
       admission.started('a');
-      admission.started('b');
-      expect(admission.refusal()).toBe(adaptive ? 'cpu pressure' : null);
+      expect(admission.refusal()).toBe(expected);
     }
   });
 });

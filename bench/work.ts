@@ -1,7 +1,7 @@
 /** Works off the trials of a run that have no outcome yet, runtime by runtime in turns. */
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
-import { Admission, type Refusal } from './admission.ts';
+import { Admission, type Refusal, slotsBesideOthers } from './admission.ts';
 import type { BenchListener } from './events.ts';
 import { startSampler } from './measure/sampler.ts';
 import { RuntimeProgress } from './progress.ts';
@@ -48,6 +48,16 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       `The machine was busy when the run began (load ${load.toFixed(1)} on ${definition.machine.cores} cores).`,
     );
 
+  let parallel = definition.parallel;
+  if (definition.adaptive) {
+    const room = await slotsBesideOthers(parallel, definition.machine.cores);
+    if (room.slots < parallel)
+      notice(
+        `Others kept ${room.foreignCores.toFixed(1)} cores busy when the run began: ${room.slots} of ${parallel} slots were used.`,
+      );
+    parallel = room.slots;
+  }
+
   const blocks = splitBlocks(trials, definition.blocks);
   listener({
     kind: 'run',
@@ -56,7 +66,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
     scenario: definition.scenario,
     trials: trials.length,
     runtimes,
-    parallel: definition.parallel,
+    parallel,
     blocks: blocks.length,
     resumed: options.resumed,
     finished: [...progress.values()].reduce((sum, one) => sum + one.finished, 0),
@@ -72,7 +82,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       {
         worker: options.worker,
         limits: definition.limits,
-        parallel: definition.parallel,
+        parallel,
         readOnlyPaths: options.readOnlyPaths,
         compileCacheDirectory: join(definition.scenarioOptions.cacheDirectory, 'compile-cache'),
         scratchDirectory: options.scratchDirectory,
@@ -114,7 +124,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
   return [...progress.values()].every((one) => one.finished === trials.length);
 
   async function runBlock(name: RuntimeName, block: number, left: readonly Trial[], own: RuntimeProgress) {
-    const slots = name === 'sequential' ? 1 : definition.parallel;
+    const slots = name === 'sequential' ? 1 : parallel;
     const refusals = new Map<Refusal, number>();
     const startedAtMs = nowMs();
     let isolationKnown = store.fact('isolation').length > 0;
@@ -132,7 +142,6 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       seed: definition.seed,
       admission: new Admission({
         limitBytes: definition.limits.memoryBytes,
-        adaptive: definition.adaptive,
         slots,
         nowMs,
       }),
