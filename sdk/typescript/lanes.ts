@@ -51,7 +51,9 @@ export class Lanes {
     }
     this.#opening += 1;
     try {
-      return await Connection.open(this.#options);
+      const connection = await Connection.open(this.#options);
+      if (this.#closed !== null) connection.close(this.#closed);
+      return connection;
     } finally {
       this.#opening -= 1;
     }

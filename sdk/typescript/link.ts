@@ -16,7 +16,11 @@ interface Attempt {
   /** The pause before the next attempt; it keeps the process alive only while somebody waits. */
   timer: NodeJS.Timeout | null;
   waiters: number;
+  giveUp(reason: CloveError): void;
 }
+
+/** A connection that lasts less was no success: the next attempt waits as after a failure. */
+const SHORT_LIVED_MS = 1000;
 
 /** A connection that is made again when it is lost. Calls in flight are never repeated: that is for their caller to decide. */
 export class Link {
@@ -25,6 +29,9 @@ export class Link {
   #attempt: Attempt | null = null;
   #failed: CloveError | null = null;
   #everUp = false;
+  #upSinceMs = 0;
+  /** Connections in a row that were lost at once. */
+  #flaps = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -53,14 +60,23 @@ export class Link {
   close(reason: CloveError): void {
     this.#failed = reason;
     this.#connection?.close(reason);
-    if (this.#attempt?.timer !== undefined) clearTimeout(this.#attempt?.timer ?? undefined);
+    this.#attempt?.giveUp(reason);
+    this.#attempt = null;
   }
 
   #begin(): Attempt {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     // Rejections reach those who wait; with nobody waiting there is nobody to tell.
     promise.catch(() => {});
-    const attempt: Attempt = { promise, timer: null, waiters: 0 };
+    const attempt: Attempt = {
+      promise,
+      timer: null,
+      waiters: 0,
+      giveUp: (reason) => {
+        clearTimeout(attempt.timer ?? undefined);
+        reject(reason);
+      },
+    };
     this.#attempt = attempt;
     const settled = { ...RECONNECT_DEFAULTS, ...(this.#options.reconnect || {}) };
     const giveUpAt = performance.now() + (this.#everUp ? settled.giveUpMs : this.#options.connectRetryMs);
@@ -75,19 +91,24 @@ export class Link {
         if (this.#failed !== null || final || performance.now() + pauseMs > giveUpAt) {
           this.#attempt = null;
           if (this.#everUp) this.#failed ??= error as CloveError;
-          reject(this.#failed ?? error);
+          attempt.giveUp(this.#failed ?? (error as CloveError));
           return;
         }
-        // Spread out, so that a fleet does not come back all at once.
-        const timer = setTimeout(
-          () => void tryOnce(Math.min(pauseMs * 2, settled.maxMs)),
-          pauseMs * (0.5 + Math.random()),
-        );
-        if (attempt.waiters === 0) timer.unref();
-        attempt.timer = timer;
+        pauseThen(pauseMs);
       }
     };
-    void tryOnce(settled.initialMs);
+    const pauseThen = (pauseMs: number): void => {
+      // Spread out, so that a fleet does not come back all at once.
+      const timer = setTimeout(
+        () => void tryOnce(Math.min(pauseMs * 2, settled.maxMs)),
+        pauseMs * (0.5 + Math.random()),
+      );
+      if (attempt.waiters === 0) timer.unref();
+      attempt.timer = timer;
+    };
+    const firstPauseMs = Math.min(settled.initialMs * 2 ** this.#flaps, settled.maxMs);
+    if (this.#flaps === 0) void tryOnce(settled.initialMs);
+    else pauseThen(firstPauseMs);
     return attempt;
   }
 
@@ -106,6 +127,7 @@ export class Link {
     if (connection.closed !== null) throw connection.closed;
     this.#connection = connection;
     this.#everUp = true;
+    this.#upSinceMs = performance.now();
     connection.onClose((reason) => this.#lost(connection, reason));
     return connection;
   }
@@ -114,6 +136,7 @@ export class Link {
     if (this.#connection !== connection) return;
     this.#connection = null;
     if (this.#failed !== null) return;
+    this.#flaps = performance.now() - this.#upSinceMs < SHORT_LIVED_MS ? this.#flaps + 1 : 0;
     // A peer that breaks the protocol will do so again.
     if (this.#options.reconnect === false || reason.code !== 'DISCONNECTED') this.#failed = reason;
     else this.#begin();
