@@ -166,6 +166,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
   return new Running(kernel, [
     () => endAgents(supervisor, options.drainMs, log),
+    () => launcher.shutDown(),
     () => dispatcher.closeAll(),
     () => wire.close(),
     () => output.close(),

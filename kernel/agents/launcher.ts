@@ -22,6 +22,7 @@ export interface LauncherOptions {
 
 /** What an agent holds from spawn to its end, through all incarnations. */
 interface Place {
+  readonly agentId: number;
   readonly uid: number;
   readonly listener: number;
   incarnations: number;
@@ -41,6 +42,9 @@ export class Launcher {
   readonly #places = new Map<number, Place>();
   #sdk: Promise<string> | null = null;
   #commands = 0;
+  /** The place of the agent that comes next. */
+  #ahead: Place | null = null;
+  #closed = false;
 
   constructor(options: LauncherOptions) {
     this.#options = options;
@@ -69,6 +73,24 @@ export class Launcher {
 
   /** @throws OVERLOAD, IO */
   open(agentId: number): void {
+    const ahead = this.#ahead;
+    this.#ahead = null;
+    if (ahead !== null && ahead.agentId !== agentId) this.#giveBack(ahead);
+    this.#places.set(agentId, ahead?.agentId === agentId ? ahead : this.#makePlace(agentId));
+    // The next agent's socket is made while this one is being set up: binding is a tenth of a millisecond.
+    setImmediate(() => this.#prepare(agentId + 1));
+  }
+
+  #prepare(agentId: number): void {
+    if (this.#closed || this.#ahead !== null || this.#places.has(agentId)) return;
+    try {
+      this.#ahead = this.#makePlace(agentId);
+    } catch {
+      // No room for one more now: open() will say so to whoever asks for it.
+    }
+  }
+
+  #makePlace(agentId: number): Place {
     const uid = this.#options.uids.take();
     try {
       const listener = this.#options.wire().listen(this.socketPathOf(agentId), {
@@ -80,11 +102,16 @@ export class Launcher {
         allowUids: null,
         maxConnections: AGENT_CONNECTIONS,
       });
-      this.#places.set(agentId, { uid, listener, incarnations: 0 });
+      return { agentId, uid, listener, incarnations: 0 };
     } catch (error) {
       this.#options.uids.release(uid);
       throw error;
     }
+  }
+
+  #giveBack(place: Place): void {
+    this.#options.wire().closeListener(place.listener);
+    this.#options.uids.release(place.uid);
   }
 
   /** One incarnation. @throws SANDBOX_UNAVAILABLE, EXEC_FAILED, IO */
@@ -134,9 +161,15 @@ export class Launcher {
     const place = this.#places.get(agentId);
     if (place === undefined) return;
     this.#places.delete(agentId);
-    this.#options.wire().closeListener(place.listener);
-    this.#options.uids.release(place.uid);
+    this.#giveBack(place);
     rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+  }
+
+  /** No agent comes any more. */
+  shutDown(): void {
+    this.#closed = true;
+    if (this.#ahead !== null) this.#giveBack(this.#ahead);
+    this.#ahead = null;
   }
 
   #specOf(plan: LaunchPlan, uid: number, instance: string): Omit<SandboxSpec, 'socketPath' | 'hostname'> {
