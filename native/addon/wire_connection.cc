@@ -12,29 +12,8 @@ namespace clove::wire {
 
 namespace {
 
-/// Capacity of an emptied buffer that is kept for the next use.
-constexpr size_t kKeptCapacity = 64 << 10;
 /// How much a peer may still send after a protocol error before it is cut off.
 constexpr size_t kSwallowBytes = 16 << 20;
-
-void ClearBuffer(std::string* buffer, size_t* start) {
-  *start = 0;
-  if (buffer->capacity() > kKeptCapacity) {
-    std::string().swap(*buffer);
-  } else {
-    buffer->clear();
-  }
-}
-
-/// Forgets the bytes before *start once they are the larger part, so that the copying stays linear.
-void Compact(std::string* buffer, size_t* start) {
-  if (*start == buffer->size()) {
-    ClearBuffer(buffer, start);
-  } else if (*start > buffer->size() / 2) {
-    buffer->erase(0, *start);
-    *start = 0;
-  }
-}
 
 }  // namespace
 
@@ -95,9 +74,11 @@ void Connection::OnAttention() { Settle(); }
 
 /// Goes on with what was read before a bound was reached.
 void Connection::Resume() {
-  // Asked for before the look, so that room made in between is not missed.
-  if (!shared_->handoff.HasRoom()) shared_->handoff.WaitForRoom();
+  Handoff& handoff = shared_->handoff;
   while (!dead_ && state_ == Input::kStalled && HasPlentyOfRoom()) {
+    // Asked for before the last look, so that room made in between is not missed.
+    if (!handoff.HasRoom()) handoff.WaitForRoom();
+    if (!handoff.HasRoom()) return;
     state_ = Input::kReading;
     ConsumeStored();
     if (hungUp_) ReadRest();
@@ -113,22 +94,22 @@ void Connection::Read(bool hungUp) {
   }
   if (n == 0) {
     // What the peer sent of an unfinished frame is lost with its end.
-    if (Stored() > 0) ++shared_->counters.protocolErrors;
-    ClearBuffer(&input_, &inputStart_);
+    if (!input_.Empty()) ++shared_->counters.protocolErrors;
+    input_.Clear();
     state_ = Input::kEnded;
     if (hungUp) dead_ = true;
     return;
   }
   const size_t size = static_cast<size_t>(n);
   shared_->counters.bytesReceived += size;
-  if (Stored() == 0) {
+  if (input_.Empty()) {
     const size_t used = Consume(shared_->scratch, size);
     if (used < size) {
-      Keep(shared_->scratch + used, size - used);
+      input_.Append(shared_->scratch + used, size - used);
       NoteProgress(true);
     }
   } else {
-    Keep(shared_->scratch, size);
+    input_.Append(shared_->scratch, size);
     ConsumeStored();
   }
 }
@@ -140,18 +121,14 @@ void Connection::ReadRest() {
 }
 
 void Connection::ConsumeStored() {
-  const size_t used = Consume(reinterpret_cast<uint8_t*>(input_.data()) + inputStart_, Stored());
-  inputStart_ = std::min(inputStart_ + used, input_.size());
-  Compact(&input_, &inputStart_);
+  const size_t used = Consume(input_.Data(), input_.Size());
+  // A protocol error has emptied the store.
+  if (!input_.Empty()) input_.Drop(used);
   NoteProgress(used > 0);
 }
 
-void Connection::Keep(const uint8_t* data, size_t size) {
-  input_.append(reinterpret_cast<const char*>(data), size);
-}
-
 void Connection::NoteProgress(bool frameEnded) {
-  if (Stored() == 0) return;
+  if (input_.Empty()) return;
   lastByteMs_ = NowMs();
   if (frameEnded) frameSinceMs_ = lastByteMs_;
 }
@@ -234,18 +211,12 @@ void Connection::TakeRequest(uint8_t* data, const Frame& frame) {
   }
 }
 
-void Connection::PushSlot(bool ready, uint32_t requestBytes, std::string frame) {
-  outstandingBytes_ += requestBytes;
-  readyBytes_ += frame.size();
-  slots_.push_back({ready, requestBytes, std::move(frame)});
-}
-
 /// The error takes its turn behind the answers that are owed; then the connection ends.
 void Connection::Fail(uint8_t opcode, const char* code, const char* message) {
   ++shared_->counters.protocolErrors;
   state_ = Input::kFailed;
   endMs_ = NowMs() + shared_->limits.failedMs;
-  ClearBuffer(&input_, &inputStart_);
+  input_.Clear();
   char json[160];
   const int n = snprintf(json, sizeof json, R"({"code":"%s","error":"%s","success":false})", code, message);
   const size_t size = static_cast<size_t>(n);
@@ -263,104 +234,11 @@ void Connection::Swallow() {
   if (n <= 0 || swallowed_ > kSwallowBytes) dead_ = true;
 }
 
-bool Connection::HasRoom(size_t unsent) const {
-  const Limits& limits = shared_->limits;
-  return slots_.size() < limits.outstandingRequests && outstandingBytes_ < limits.outstandingBytes &&
-         Unsent() + readyBytes_ + unsent < limits.outputBytes && shared_->handoff.HasRoom();
-}
-
-bool Connection::HasPlentyOfRoom() const {
-  const Limits& limits = shared_->limits;
-  return slots_.size() <= limits.outstandingRequests / 2 && outstandingBytes_ <= limits.outstandingBytes / 2 &&
-         Unsent() + readyBytes_ <= limits.outputBytes / 2 && shared_->handoff.HasRoom();
-}
-
-bool Connection::Answer(Response* response) {
-  if (response->sequence < headSequence_) return false;
-  const uint64_t index = response->sequence - headSequence_;
-  if (index >= slots_.size()) return false;
-  Slot& slot = slots_[index];
-  if (slot.ready) return false;
-  slot.ready = true;
-  slot.frame = std::move(response->frame);
-  memcpy(slot.frame.data() + kAgentIdOffset, &headerId_, sizeof headerId_);
-  readyBytes_ += slot.frame.size();
-  return true;
-}
-
-void Connection::Flush() {
-  while (!slots_.empty() && slots_.front().ready) {
-    Slot slot = std::move(slots_.front());
-    slots_.pop_front();
-    ++headSequence_;
-    ++shared_->counters.framesSent;
-    outstandingBytes_ -= slot.requestBytes;
-    readyBytes_ -= slot.frame.size();
-    const bool last = slots_.empty() || !slots_.front().ready;
-    if (last && Unsent() == 0) {
-      Emit(reinterpret_cast<const uint8_t*>(slot.frame.data()), slot.frame.size());
-    } else if (!outputDead_) {
-      output_.append(slot.frame);
-      if (last && (interest_ & EPOLLOUT) == 0) Drain();
-    }
-  }
-  if (Unsent() + readyBytes_ > shared_->limits.outputBytesHard) {
-    ++shared_->counters.protocolErrors;
-    dead_ = true;
-  }
-  UpdateInterest();
-}
-
-void Connection::Kill() {
-  Flush();
-  dead_ = true;
-}
-
-bool Connection::NeedsAttention() const {
-  if (dead_) return true;
-  if (state_ == Input::kStalled) return HasPlentyOfRoom();
-  const bool ending = state_ == Input::kEnded || state_ == Input::kFailed;
-  return ending && (outputDead_ || (slots_.empty() && Unsent() == 0));
-}
-
-/// Sends at once if nothing waits; keeps the rest.
-void Connection::Emit(const uint8_t* data, size_t size) {
-  if (outputDead_) return;
-  size_t sent = 0;
-  if (Unsent() == 0) sent = Send(data, size);
-  if (sent < size && !outputDead_) output_.append(reinterpret_cast<const char*>(data) + sent, size - sent);
-}
-
-void Connection::Drain() {
-  if (Unsent() == 0) return;
-  outputStart_ += Send(reinterpret_cast<const uint8_t*>(output_.data()) + outputStart_, Unsent());
-  Compact(&output_, &outputStart_);
-}
-
-size_t Connection::Send(const uint8_t* data, size_t size) {
-  for (;;) {
-    const ssize_t n = send(fd_.Get(), data, size, MSG_NOSIGNAL);
-    if (n >= 0) {
-      shared_->counters.bytesSent += static_cast<uint64_t>(n);
-      return static_cast<size_t>(n);
-    }
-    if (errno == EINTR) continue;
-    // A peer that reads no more may still have sent requests; reading goes on to its end.
-    if (errno != EAGAIN) DropOutput();
-    return 0;
-  }
-}
-
-void Connection::DropOutput() {
-  outputDead_ = true;
-  ClearBuffer(&output_, &outputStart_);
-}
-
 /// Wire thread: draws the consequences of what has just happened.
 void Connection::Settle() {
   if (state_ == Input::kStalled) Resume();
   if (dead_) return;
-  const bool allSent = slots_.empty() && Unsent() == 0;
+  const bool allSent = slots_.empty() && output_.Empty();
   if (state_ == Input::kEnded && (allSent || outputDead_)) {
     dead_ = true;
   } else if (state_ == Input::kFailed && outputDead_) {
@@ -377,7 +255,7 @@ void Connection::UpdateInterest() {
   if (!registered_) return;
   uint32_t interest = 0;
   if (state_ == Input::kReading || state_ == Input::kLingering) interest |= EPOLLIN;
-  if (Unsent() > 0) interest |= EPOLLOUT;
+  if (!output_.Empty()) interest |= EPOLLOUT;
   if (interest == interest_) return;
   epoll_event event = {};
   event.events = interest_ = interest;
@@ -388,7 +266,7 @@ void Connection::UpdateInterest() {
 uint64_t Connection::DeadlineMs() const {
   const Limits& limits = shared_->limits;
   if (state_ == Input::kFailed || state_ == Input::kLingering) return endMs_;
-  if (state_ != Input::kReading || Stored() == 0) return 0;
+  if (state_ != Input::kReading || input_.Empty()) return 0;
   return std::min(lastByteMs_ + limits.frameSilenceMs, frameSinceMs_ + limits.frameTotalMs);
 }
 
@@ -398,7 +276,7 @@ void Connection::OnDeadline() {
     return;
   }
   Frame frame;
-  ScanFrame(reinterpret_cast<const uint8_t*>(input_.data()) + inputStart_, Stored(), &frame);
+  ScanFrame(input_.Data(), input_.Size(), &frame);
   Fail(frame.opcode, "PROTOCOL", "frame was not completed in time");
   Settle();
 }

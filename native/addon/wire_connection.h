@@ -6,6 +6,7 @@
 #include <deque>
 #include <string>
 
+#include "wire_buffer.h"
 #include "wire_fd.h"
 #include "wire_frame.h"
 #include "wire_handoff.h"
@@ -91,16 +92,13 @@ class Connection : public Source {
   void Resume();
   size_t Consume(uint8_t* data, size_t size);
   void ConsumeStored();
-  void Keep(const uint8_t* data, size_t size);
   void NoteProgress(bool frameEnded);
   void TakeRequest(uint8_t* data, const Frame& frame);
   void PushSlot(bool ready, uint32_t requestBytes, std::string frame);
   void Fail(uint8_t opcode, const char* code, const char* message);
   void Swallow();
-  bool HasRoom(size_t unsent) const;
+  bool HasRoom(size_t moreOutput) const;
   bool HasPlentyOfRoom() const;
-  size_t Stored() const { return input_.size() - inputStart_; }
-  size_t Unsent() const { return output_.size() - outputStart_; }
   void Emit(const uint8_t* data, size_t size);
   void Drain();
   size_t Send(const uint8_t* data, size_t size);
@@ -122,8 +120,8 @@ class Connection : public Source {
   bool outputDead_ = false;
   uint32_t interest_ = 0;
 
-  std::string input_;
-  size_t inputStart_ = 0;
+  /// Bytes read and not consumed: part of a frame, or all that came when a bound was reached.
+  ByteQueue input_;
   uint64_t frameSinceMs_ = 0;
   uint64_t lastByteMs_ = 0;
   uint64_t endMs_ = 0;
@@ -137,8 +135,8 @@ class Connection : public Source {
   uint64_t readyBytes_ = 0;
   uint64_t nativeCount_ = 0;
 
-  std::string output_;
-  size_t outputStart_ = 0;
+  /// Answers that the socket did not take yet.
+  ByteQueue output_;
 };
 
 }  // namespace clove::wire

@@ -6,22 +6,16 @@
 #include <cstring>
 #include <system_error>
 
+#include "wire_utf8.h"
+
 namespace clove::wire {
 
 namespace {
 
 constexpr uint64_t kOnes = 0x0101010101010101ull;
 constexpr uint64_t kHighs = 0x8080808080808080ull;
-/// Up to here the keys of an object are compared one by one; beyond, a hash table is used.
-constexpr uint32_t kLinearKeys = 8;
-constexpr size_t kTableKeptEntries = 4096;
-
-__extension__ typedef unsigned __int128 uint128;
-
-uint64_t Mix(uint64_t a, uint64_t b) {
-  uint128 product = static_cast<uint128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
+/// Capacity of a buffer that is kept for the next document.
+constexpr size_t kKeptBytes = 4096;
 
 /// Bytes that end the fast path of a string: `"`, `\`, control characters, anything ≥ 0x80. The lowest mark is exact.
 uint64_t SpecialBytes(uint64_t word) {
@@ -34,29 +28,11 @@ uint64_t SpecialBytes(uint64_t word) {
   return marks & kHighs;
 }
 
-bool IsContinuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
-
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-bool SameText(const char* a, const char* b, size_t size) { return size == 0 || memcmp(a, b, size) == 0; }
-
-/// A forbidden key of exactly this size, or null.
 bool IsPrototypeKey(const char* text, uint32_t size) {
   if (size == 9) return memcmp(text, "__proto__", 9) == 0 || memcmp(text, "prototype", 9) == 0;
   return size == 11 && memcmp(text, "constructor", 11) == 0;
-}
-
-bool ValidUtf8(const char* p, const char* end) {
-  while (p < end) {
-    if (static_cast<uint8_t>(*p) < 0x80) {
-      ++p;
-      continue;
-    }
-    size_t bytes = Utf8SequenceBytes(p, end);
-    if (bytes == 0) return false;
-    p += bytes;
-  }
-  return true;
 }
 
 /// Whether a number that from_chars found out of range is too large (else it is too small, which is a harmless 0).
@@ -88,39 +64,18 @@ bool TooLarge(const char* p, const char* end) {
 
 }  // namespace
 
-size_t Utf8SequenceBytes(const char* text, const char* end) {
-  const uint8_t* p = reinterpret_cast<const uint8_t*>(text);
-  const size_t left = static_cast<size_t>(end - text);
-  const uint8_t first = p[0];
-  if (first < 0xC2) return 0;
-  if (first < 0xE0) return left >= 2 && IsContinuation(text[1]) ? 2 : 0;
-  if (first < 0xF0) {
-    if (left < 3 || !IsContinuation(text[1]) || !IsContinuation(text[2])) return 0;
-    if (first == 0xE0 && p[1] < 0xA0) return 0;
-    if (first == 0xED && p[1] > 0x9F) return 0;
-    return 3;
-  }
-  if (first > 0xF4 || left < 4) return 0;
-  if (!IsContinuation(text[1]) || !IsContinuation(text[2]) || !IsContinuation(text[3])) return 0;
-  if (first == 0xF0 && p[1] < 0x90) return 0;
-  if (first == 0xF4 && p[1] > 0x8F) return 0;
-  return 4;
-}
-
 bool JsonGuard::Check(const char* data, size_t size) {
   begin_ = p_ = data;
   end_ = data + size;
   ascii_ = true;
-  nodes_ = depth_ = objects_ = 0;
-  keys_.clear();
+  nodes_ = depth_ = 0;
+  keys_.StartDocument();
   decoded_.clear();
-  tableUsed_ = 0;
-  ++document_;
   if (size == 0) return true;
   bool ok = true;
   for (bool more = true; ok && more;) ok = Value() && AfterValue(&more);
-  if (table_.size() > kTableKeptEntries) std::vector<Entry>().swap(table_);
-  if (decoded_.capacity() > kTableKeptEntries) std::string().swap(decoded_);
+  keys_.EndDocument();
+  if (decoded_.capacity() > kKeptBytes) std::string().swap(decoded_);
   return ok;
 }
 
@@ -161,7 +116,7 @@ bool JsonGuard::AfterValue(bool* more) {
       return p_ == end_ || Syntax("text after the value");
     }
     if (p_ == end_) return Syntax("unexpected end");
-    const bool isObject = levels_[depth_ - 1].isObject;
+    const bool isObject = isObject_[depth_ - 1];
     const char c = *p_;
     if (c == ',') {
       ++p_;
@@ -176,7 +131,8 @@ bool JsonGuard::AfterValue(bool* more) {
 bool JsonGuard::OpenContainer(bool isObject, bool* closed) {
   if (depth_ == kJsonMaxDepth) return Refuse("JSON is deeper than 64 levels");
   ++p_;
-  levels_[depth_++] = {isObject, ++objects_, static_cast<uint32_t>(keys_.size())};
+  isObject_[depth_++] = isObject;
+  if (isObject) keys_.OpenObject();
   SkipSpace();
   if (p_ < end_ && *p_ == (isObject ? '}' : ']')) {
     ++p_;
@@ -187,7 +143,9 @@ bool JsonGuard::OpenContainer(bool isObject, bool* closed) {
   return !isObject || MemberKey();
 }
 
-void JsonGuard::CloseContainer() { keys_.resize(levels_[--depth_].firstKey); }
+void JsonGuard::CloseContainer() {
+  if (isObject_[--depth_]) keys_.CloseObject();
+}
 
 bool JsonGuard::MemberKey() {
   SkipSpace();
@@ -305,22 +263,7 @@ bool JsonGuard::Escape(bool decode) {
     if (low < 0xDC00 || low > 0xDFFF) return Refuse("lone surrogate");
     code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
   }
-  if (!decode) return true;
-  if (code < 0x80) {
-    decoded_.push_back(static_cast<char>(code));
-  } else if (code < 0x800) {
-    decoded_.push_back(static_cast<char>(0xC0 | code >> 6));
-    decoded_.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else if (code < 0x10000) {
-    decoded_.push_back(static_cast<char>(0xE0 | code >> 12));
-    decoded_.push_back(static_cast<char>(0x80 | (code >> 6 & 0x3F)));
-    decoded_.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  } else {
-    decoded_.push_back(static_cast<char>(0xF0 | code >> 18));
-    decoded_.push_back(static_cast<char>(0x80 | (code >> 12 & 0x3F)));
-    decoded_.push_back(static_cast<char>(0x80 | (code >> 6 & 0x3F)));
-    decoded_.push_back(static_cast<char>(0x80 | (code & 0x3F)));
-  }
+  if (decode) AppendUtf8(&decoded_, code);
   return true;
 }
 
@@ -362,70 +305,9 @@ bool JsonGuard::Literal(const char* word, size_t size) {
   return true;
 }
 
-uint64_t JsonGuard::Hash(const char* text, size_t size) const {
-  uint64_t hash = seed_ ^ size;
-  while (size >= 8) {
-    uint64_t word;
-    memcpy(&word, text, sizeof word);
-    hash = Mix(hash ^ word, seed_ | 0x9E3779B97F4A7C15ull);
-    text += 8;
-    size -= 8;
-  }
-  uint64_t tail = 0;
-  if (size > 0) memcpy(&tail, text, size);
-  return Mix(hash ^ tail, (seed_ >> 7) | 0xD6E8FEB86659FD93ull) + hash;
-}
-
 bool JsonGuard::AddKey(const char* text, uint32_t size) {
   if (IsPrototypeKey(text, size)) return Refuse("forbidden key");
-  const Level& level = levels_[depth_ - 1];
-  const Key key = {text, size, Hash(text, size)};
-  const uint32_t count = static_cast<uint32_t>(keys_.size()) - level.firstKey;
-  bool fresh = true;
-  if (count < kLinearKeys) {
-    for (uint32_t i = level.firstKey; i < keys_.size() && fresh; ++i) {
-      fresh = keys_[i].hash != key.hash || keys_[i].size != size || !SameText(keys_[i].text, text, size);
-    }
-  } else {
-    if (count == kLinearKeys) {
-      for (uint32_t i = level.firstKey; i < keys_.size(); ++i) InsertIntoTable(keys_[i], level.object);
-    }
-    fresh = InsertIntoTable(key, level.object);
-  }
-  if (!fresh) return Refuse("duplicate key");
-  keys_.push_back(key);
-  return true;
-}
-
-/// False when the object has this key already.
-bool JsonGuard::InsertIntoTable(const Key& key, uint32_t object) {
-  if ((tableUsed_ + 1) * 2 > table_.size()) GrowTable();
-  const size_t mask = table_.size() - 1;
-  const uint64_t hash = Mix(key.hash ^ object, 0x9E3779B97F4A7C15ull);
-  for (size_t i = hash & mask;; i = (i + 1) & mask) {
-    Entry& entry = table_[i];
-    if (entry.document != document_) {
-      entry = {document_, hash, key.text, key.size, object};
-      ++tableUsed_;
-      return true;
-    }
-    if (entry.hash == hash && entry.object == object && entry.size == key.size &&
-        SameText(entry.text, key.text, key.size)) {
-      return false;
-    }
-  }
-}
-
-void JsonGuard::GrowTable() {
-  std::vector<Entry> old = std::move(table_);
-  table_.assign(old.empty() ? 64 : old.size() * 2, Entry{});
-  const size_t mask = table_.size() - 1;
-  for (const Entry& entry : old) {
-    if (entry.document != document_) continue;
-    size_t i = entry.hash & mask;
-    while (table_[i].document == document_) i = (i + 1) & mask;
-    table_[i] = entry;
-  }
+  return keys_.Add(text, size) || Refuse("duplicate key");
 }
 
 /// Bytes that are no text at all are told as such, wherever the grammar happened to fail.

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -14,11 +14,13 @@ const run = promisify(execFile);
 const SEED = process.env.CLOVE_FUZZ_SEED ?? String(Date.now());
 const SECONDS = process.env.CLOVE_FUZZ_SECONDS ?? '2';
 const COMPILER = process.env.CXX ?? 'g++';
+const ADDON = path.join(import.meta.dirname, '..', 'addon');
 const FLAGS = ['-std=c++20', '-O1', '-g', '-fno-exceptions', '-Wall', '-Wextra', '-Werror'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-const PARTS = ['wire_json_guard', 'wire_connection', 'wire_handoff', 'wire_listener', 'wire_loop'];
+/** All of the wire server but its face towards Node. */
+const PARTS = globSync('wire_*.cc', { cwd: ADDON }).map((file) => path.basename(file, '.cc'));
 
-const sourceOf = (part: string): string => path.join(import.meta.dirname, '..', 'addon', `${part}.cc`);
+const sourceOf = (part: string): string => path.join(ADDON, `${part}.cc`);
 const programSource = (name: string): string => path.join(import.meta.dirname, `${name}.cc`);
 
 let folder: string;
@@ -30,21 +32,13 @@ const compile = (...args: string[]): Promise<unknown> => run(COMPILER, [...FLAGS
 async function buildGuided(): Promise<void> {
   const coverage = built('coverage.o');
   await compile(...ADDRESS, '-c', programSource('coverage'), '-o', coverage);
-  const objects = PARTS.slice(0, 3).map((part) => ({ part, object: built(`${part}.o`) }));
-  for (const { part, object } of objects) {
-    await compile(...ADDRESS, '-fsanitize-coverage=trace-pc', '-c', sourceOf(part), '-o', object);
+  const objects = PARTS.map((part) => built(`${part}.o`));
+  for (const part of PARTS) {
+    await compile(...ADDRESS, '-fsanitize-coverage=trace-pc', '-c', sourceOf(part), '-o', built(`${part}.o`));
   }
-  const guard = objects[0]?.object as string;
-  await compile(...ADDRESS, programSource('guard_fuzz'), coverage, guard, '-o', built('guard_fuzz'));
-  const all = objects.map(({ object }) => object);
-  await compile(
-    ...ADDRESS,
-    programSource('connection_fuzz'),
-    coverage,
-    ...all,
-    '-o',
-    built('connection_fuzz'),
-  );
+  for (const program of ['guard_fuzz', 'connection_fuzz']) {
+    await compile(...ADDRESS, programSource(program), coverage, ...objects, '-o', built(program));
+  }
 }
 
 beforeAll(async () => {
@@ -62,7 +56,7 @@ beforeAll(async () => {
     compile(...ADDRESS, programSource('wire_stress'), ...sources, '-o', built('stress_address')),
   ]);
   console.log(`CLOVE_FUZZ_SEED=${SEED} CLOVE_FUZZ_SECONDS=${SECONDS}`);
-});
+}, 300_000);
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
