@@ -268,10 +268,9 @@ describe('requests', () => {
     const { socketPath, recorder } = serve(echo);
     const client = await connect(socketPath);
     for (let i = 0; i < 2000; i += 1) client.send({ opcode: STORE, payload: `${i}` });
-    client.socket.end();
     client.socket.pause();
-    await until(() => recorder.requests.length > 0);
-    client.socket.destroy();
+    await new Promise<void>((resolve) => client.socket.end(resolve));
+    await client.close();
     await until(() => recorder.closed.length === 1);
     expect(recorder.requests.map(({ payload }) => Number(payload))).toEqual(
       Array.from({ length: 2000 }, (_, i) => i),
