@@ -179,11 +179,12 @@ export function heatmapChart(results: RunResults, heatmap: Heatmap): Chart {
           },
         },
         {
-          mark: { type: 'text', fontSize: 13, tooltip: null },
+          mark: { type: 'text', fontSize: 13 },
           encoding: {
             x,
             y,
             text: { field: 'text', type: 'nominal' },
+            tooltip: TOOLTIP,
             fill: {
               field: 'step',
               type: 'ordinal',

@@ -151,13 +151,13 @@ function mergedBars(attempts: readonly Attempt[], axis: TimeAxis): Bar[] {
   const gap = (axis.range[1] - axis.range[0]) / PIXELS;
   const bars: Bar[] = [];
   for (const group of groupBy(attempts, (a) => laneName(a.runtime, a.slot)).values()) {
-    let last: Bar | null = null;
+    let last: Bar | undefined;
     let count = 0;
     for (const attempt of [...group].sort((a, b) => a.startedAtMs - b.startedAtMs)) {
       const next = bar(attempt, axis);
-      if (last !== null && next.outcome === last.outcome && next.from - last.to <= gap) {
+      if (last !== undefined && next.outcome === last.outcome && next.from - last.to <= gap) {
         count++;
-        const tip = `${last.lane}\n${formatCount(count)} attempts in a row: ${OUTCOMES[last.outcome].label}`;
+        const tip: string = `${last.lane}\n${formatCount(count)} attempts in a row: ${OUTCOMES[last.outcome].label}`;
         last = { ...last, to: Math.max(last.to, next.to), tip };
         bars[bars.length - 1] = last;
       } else {
