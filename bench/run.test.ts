@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Luck } from '../worlds/luck/streams.ts';
 import type { BenchEvent } from './events.ts';
+import { processStartTicks } from './measure/proc.ts';
 import type { BenchOptions } from './options.ts';
 import { resumeBench, runBench } from './run.ts';
 import { resultsOf } from './store/results.ts';
@@ -145,53 +146,79 @@ describe('a bench that is killed', () => {
   const start = (mode: string, given: unknown): ChildProcess =>
     spawn(process.execPath, [script, mode, JSON.stringify(given)], { stdio: ['ignore', 'pipe', 'inherit'] });
 
-  it('at random moments loses nothing, runs nothing twice, and leaves no process', async () => {
-    const journal = join(folder, 'journal');
-    const moments = new Luck(20).stream('kill moments');
-    const given = { ...options, scenario: undefined, set: { trials: '40', 'work-ms': '60', journal } };
-    let child = start('run', given);
-    const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data');
-    const runDirectory = String(line).trim();
-    let completed = 0;
-    for (let kill = 0; kill < 10; kill++) {
-      await sleep(moments.integer(20, 400));
-      child.kill('SIGKILL');
+  it.each([
+    ['process', 10],
+    ['clove', 5],
+    ['thread', 3],
+  ] as const)(
+    'under %s at random moments loses nothing, runs nothing twice, and leaves no process',
+    async (runtime, kills) => {
+      const moments = new Luck(20).stream(`kill moments ${runtime}`);
+      const set = { trials: '40', 'work-ms': '60' };
+      let child = start('run', { ...options, scenario: undefined, runtimes: [runtime], set });
+      const runDirectory = await runDirectoryOf(child);
+      let completed = 0;
+      for (let kill = 0; kill < kills; kill++) {
+        await sleep(moments.integer(20, 400));
+        const family = descendantsOf(child.pid as number);
+        child.kill('SIGKILL');
+        await once(child, 'close');
+        await expectGone(family);
+        const done = resultsOf(runDirectory).trials.filter((trial) => trial.status === 'passed').length;
+        expect(done).toBeGreaterThanOrEqual(completed);
+        completed = done;
+        child = start('resume', { runDirectory });
+        await runDirectoryOf(child);
+      }
       await once(child, 'close');
-      const done = resultsOf(runDirectory).trials.filter((trial) => trial.status === 'passed').length;
-      expect(done).toBeGreaterThanOrEqual(completed);
-      completed = done;
-      await expectNoWorkers(runDirectory);
-      child = start('resume', { runDirectory });
-      await once(child.stdout as NodeJS.ReadableStream, 'data');
-    }
-    await once(child, 'close');
-    expect(child.exitCode).toBe(0);
-    const { attempts, trials } = RunStore.read(runDirectory);
-    const completedOf = (id: string) =>
-      attempts.filter((attempt) => attempt.trialId === id && attempt.end === 'completed').length;
-    expect(trials.map((trial) => completedOf(trial.id))).toEqual(trials.map(() => 1));
-    const results = resultsOf(runDirectory);
-    expect(results.status).toBe('complete');
-    expect(new Set(attempts.map((attempt) => attempt.end))).toEqual(new Set(['completed', 'interrupted']));
-    expect(listRunDirectories(join(folder, 'runs'))).toEqual([runDirectory]);
-  });
-
-  /** The guardian needs a moment; a worker that is still there after it would be a leftover. */
-  async function expectNoWorkers(runDirectory: string): Promise<void> {
-    const open = () => workersOf(folder).length;
-    for (let wait = 0; wait < 100 && open() > 0; wait++) await sleep(20);
-    expect(open(), runDirectory).toBe(0);
-  }
+      expect(child.exitCode).toBe(0);
+      const { attempts, trials } = RunStore.read(runDirectory);
+      const completedOf = (id: string) =>
+        attempts.filter((attempt) => attempt.trialId === id && attempt.end === 'completed').length;
+      expect(trials.map((trial) => completedOf(trial.id))).toEqual(trials.map(() => 1));
+      expect(resultsOf(runDirectory).status).toBe('complete');
+      expect(new Set(attempts.map((attempt) => attempt.end))).toEqual(new Set(['completed', 'interrupted']));
+      expect(listRunDirectories(join(folder, 'runs'))).toEqual([runDirectory]);
+    },
+  );
 });
 
-/** Processes that keep their compiled code in this test's folder: workers of its benches, and nobody else's. */
-function workersOf(cacheFolder: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`NODE_COMPILE_CACHE=${cacheFolder}`);
-    } catch {
-      return false;
-    }
-  });
+async function runDirectoryOf(child: ChildProcess): Promise<string> {
+  const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return String(line).trim();
+}
+
+/** pid → start of every process below one. */
+function descendantsOf(ancestor: number): Map<number, string> {
+  const family = new Map<number, string>();
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : null;
+    if (stat !== null) parents.set(Number(name), Number(stat[1]));
+  }
+  const isBelow = (pid: number): boolean => {
+    const parent = parents.get(pid);
+    return parent !== undefined && (parent === ancestor || isBelow(parent));
+  };
+  for (const pid of parents.keys()) if (isBelow(pid)) family.set(pid, processStartTicks(pid) ?? '');
+  return family;
+}
+
+function readStat(pid: number): string[] | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return null;
+  }
+}
+
+/** What is to end them needs a moment; what is still there after it is a leftover. */
+async function expectGone(family: ReadonlyMap<number, string>): Promise<void> {
+  const left = () =>
+    [...family].filter(
+      ([pid, start]) => start !== '' && processStartTicks(pid) === start && readStat(pid)?.[0] !== 'Z',
+    );
+  for (let wait = 0; wait < 250 && left().length > 0; wait++) await sleep(20);
+  expect(left()).toEqual([]);
 }
