@@ -105,6 +105,29 @@ describe('the form of answers', () => {
   });
 });
 
+describe('a fault of a handler', () => {
+  it('is an answer and a log line, never the end of the kernel, and tells an agent nothing', async () => {
+    const { state } = kernel.running.kernel;
+    const fetch = state.fetch;
+    state.fetch = () => {
+      throw new TypeError('boom at /secret/path');
+    };
+    try {
+      expect(await client.call('FETCH', { key: 'a' })).toMatchObject({
+        success: false,
+        code: 'INTERNAL',
+        error: 'boom at /secret/path',
+        exists: false,
+      });
+      const { stdout } = await client.run(callingAgent([['FETCH', { key: 'a' }]]));
+      expect(JSON.parse(stdout)[0].answer).toMatchObject({ code: 'INTERNAL', error: 'internal error' });
+    } finally {
+      state.fetch = fetch;
+    }
+    expect(await client.call('FETCH', { key: 'a' })).toMatchObject({ success: true });
+  });
+});
+
 describe('requests of one connection', () => {
   it('are answered in their order, and file effects happen in it', async () => {
     const file = `${kernel.folder}/order.txt`;
