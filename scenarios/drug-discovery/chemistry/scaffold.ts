@@ -26,13 +26,18 @@ const SCAFFOLD_OPTIONS = JSON.stringify({ doIsomericSmiles: false });
  * The Bemis–Murcko scaffold as canonical SMILES without stereochemistry: all ring systems, the linkers between them, and the
  * atoms doubly bonded to either (as RDKit's `MurckoScaffold.MurckoScaffoldSmiles` does; the WASM build lacks it).
  * Molecules without rings have the empty scaffold, and so form one group.
+ * `known` remembers scaffolds between the molecules of one data set, of which many share one.
  * Bemis GW, Murcko MA. The properties of known drugs. 1. Molecular frameworks. J Med Chem 39 (1996) 2887–2893.
  */
-export function scaffoldSmiles(rdkit: Rdkit, molecule: Molecule): string {
+export function scaffoldSmiles(rdkit: Rdkit, molecule: Molecule, known = new Map<string, string>()): string {
   const graph = (JSON.parse(molecule.get_json()) as { molecules: [JsonMolecule] }).molecules[0];
   const keep = scaffoldAtoms(graph);
   if (keep === undefined) return '';
   const json = subgraphJson(graph, keep);
+  return known.getOrInsertComputed(json, () => canonicalSmiles(rdkit, json));
+}
+
+function canonicalSmiles(rdkit: Rdkit, json: string): string {
   using scaffold = rdkit.get_mol(json);
   // A scaffold that does not sanitise (removing a substituent broke an odd valence) is its own key: two molecules may then
   // be told apart that are alike, never the other way round.

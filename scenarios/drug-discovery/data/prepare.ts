@@ -122,6 +122,7 @@ async function computeFeatures(
   const matrices = new Map(names.map((name) => [name, allocateFeatures(name, loaded.rows.length)]));
   const molecules = new DistinctMolecules();
   const scaffoldSmilesOf: string[] = [];
+  const knownScaffolds = new Map<string, string>();
   for (const row of loaded.rows) {
     using molecule = parseSmiles(rdkit, row.smiles);
     if (molecule === null) {
@@ -130,7 +131,7 @@ async function computeFeatures(
     }
     const index = molecules.add(row, molecule.get_smiles());
     if (index === undefined) continue;
-    scaffoldSmilesOf.push(scaffoldSmiles(rdkit, molecule));
+    scaffoldSmilesOf.push(scaffoldSmiles(rdkit, molecule, knownScaffolds));
     for (const [name, matrix] of matrices) writeFeatures(name, molecule, matrix, index);
   }
   const kept = molecules.keptIndices();

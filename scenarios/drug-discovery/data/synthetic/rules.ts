@@ -22,7 +22,7 @@ export const MUTAGENICITY_ALERTS: readonly Alert[] = [
   { name: 'primary aromatic amine', smarts: 'a[NX3;H2]' },
   { name: 'three-membered heterocycle', smarts: '[#6]1~[N,O,S]~[#6]1' },
   { name: 'nitroso', smarts: '[#6,#7][NX2]=[OX1]' },
-  { name: 'unsubstituted heteroatom bonded to a heteroatom', smarts: '[NX3;H2,OX2;H1][NX3]' },
+  { name: 'unsubstituted heteroatom bonded to a heteroatom', smarts: '[$([NX3;H2]),$([OX2;H1])][NX3]' },
   { name: 'azo', smarts: '[#6][NX2]=[NX2][#6]' },
   { name: 'azide', smarts: '[NX2]=[N+]=[N-]' },
   { name: 'aliphatic halide', smarts: '[CX4;H1,H2][Cl,Br,I]' },
@@ -65,6 +65,9 @@ export const BASIC_AMINE: Alert = {
 };
 
 export const ACID: Alert = { name: 'acid', smarts: '[C,S](=O)[OX2;H1]' };
+
+/** All that decides labels, apart from the thresholds below. */
+export const RULE_TABLES = [MUTAGENICITY_ALERTS, DETOXIFYING_GROUPS, TOXICOPHORES, BASIC_AMINE, ACID];
 
 /** Says whether a rule calls a molecule positive. Throws CONFIG at once when an alert is no valid SMARTS. */
 export type Rule = (molecule: Molecule) => boolean;
