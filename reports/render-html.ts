@@ -51,7 +51,10 @@ export async function renderHtml(results: RunResults): Promise<string> {
     heatmapSection(results, summary, heatmap, chart('heatmap') ?? null),
     leaderboardSection(results, summary),
     timelineSection(chart('timeline')),
-    loadSection(charts.filter((drawn) => ['cpu', 'memory', 'machine'].includes(drawn.chart.id))),
+    loadSection(
+      results,
+      charts.filter((drawn) => ['cpu', 'memory', 'machine'].includes(drawn.chart.id)),
+    ),
     durationSection(durations.label, durations.groups, chart('durations')),
     failuresSection(results, summary),
     trials.section,

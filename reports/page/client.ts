@@ -167,6 +167,9 @@ function joinTime(
 ): void {
   time.views.push(view);
   const buttons = steerTime(plot, time);
+  plot.dataset.keys = 'true';
+  plot.setAttribute('tabindex', '0');
+  plot.setAttribute('aria-keyshortcuts', '+ - 0 ArrowLeft ArrowRight');
   const tools = figure.querySelector('.tools');
   if (!data.controls || tools === null) return;
   if (data.filter.length > 1) {
@@ -442,6 +445,19 @@ function startButtons(): void {
   tools.hidden = false;
 }
 
+/** Frames that scroll sideways are stops of the Tab key only while there is something to scroll, or keys to press. */
+function startStops(): void {
+  const page = pageGlobals();
+  const observer = new page.ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const needed = target.scrollWidth > target.clientWidth || target.dataset.keys === 'true';
+      if (needed) target.setAttribute('tabindex', '0');
+      else target.removeAttribute('tabindex');
+    }
+  });
+  for (const frame of page.document.querySelectorAll('.scroll')) observer.observe(frame);
+}
+
 /** Marks the section in view in the navigation. */
 function startContents(): void {
   const page = pageGlobals();
@@ -466,10 +482,23 @@ function startPage(): void {
   const page = pageGlobals();
   startButtons();
   startContents();
+  startStops();
   startCharts();
-  void startTable();
-  void openTrial();
-  page.addEventListener('hashchange', () => void openTrial());
+  // Where a block cannot be unpacked, what the page shows by itself stays.
+  const open = (): void => {
+    openTrial().catch((error: unknown) => {
+      const place = page.document.getElementById('trial-detail');
+      if (place !== null) place.textContent = `Details cannot be unpacked here: ${String(error)}`;
+    });
+  };
+  startTable().catch((error: unknown) => {
+    const tools = page.document.getElementById('trial-tools');
+    if (tools === null) return;
+    tools.textContent = `The other rows cannot be unpacked here: ${String(error)}`;
+    tools.hidden = false;
+  });
+  open();
+  page.addEventListener('hashchange', open);
 }
 
 const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
@@ -491,6 +520,7 @@ const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
   startTable,
   startButtons,
   startContents,
+  startStops,
   startPage,
 ];
 

@@ -27,6 +27,7 @@ export interface PageElement {
   tabIndex: number;
   readonly content: PageElement;
   readonly clientWidth: number;
+  readonly scrollWidth: number;
   readonly offsetWidth: number;
   readonly offsetHeight: number;
   readonly children: Iterable<PageElement> & { readonly length: number };
@@ -84,7 +85,11 @@ export interface PageGlobals {
     callback: (entries: { isIntersecting: boolean; target: PageElement }[]) => void,
     options: { rootMargin: string },
   ) => { observe(element: PageElement): void; unobserve(element: PageElement): void };
-  ResizeObserver: new (callback: () => void) => { observe(element: PageElement): void };
+  ResizeObserver: new (
+    callback: (entries: { target: PageElement }[]) => void,
+  ) => {
+    observe(element: PageElement): void;
+  };
 }
 
 export interface ChartData {

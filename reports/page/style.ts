@@ -92,8 +92,8 @@ h1{font-size:clamp(1.6rem,4.2vw,2.4rem);letter-spacing:-.022em;overflow-wrap:any
 .figures .note{font-size:.84rem;color:var(--ink-2);line-height:1.4}
 nav.contents{position:sticky;top:0;z-index:3;background:var(--paper);border-bottom:1px solid var(--line)}
 nav.contents .wrap{display:flex;align-items:center;gap:.5rem}
-nav.contents ul{display:flex;gap:.1rem;list-style:none;margin:0 0 0 -.48rem;padding:0;overflow-x:auto;scrollbar-width:none;flex:1;min-width:0;mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent);padding-right:1.5rem}
-nav.contents a{display:block;padding:.7rem .48rem;white-space:nowrap;font-size:.88rem;text-decoration:none;color:var(--ink-2);border-bottom:2px solid transparent}
+nav.contents ul{display:flex;gap:.1rem;list-style:none;margin:0 0 0 -.44rem;padding:0;overflow-x:auto;scrollbar-width:none;flex:1;min-width:0;mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent);padding-right:1.5rem}
+nav.contents a{display:block;padding:.7rem .44rem;white-space:nowrap;font-size:.88rem;text-decoration:none;color:var(--ink-2);border-bottom:2px solid transparent}
 nav.contents a:hover,nav.contents a[aria-current]{color:var(--ink);border-color:var(--accent)}
 nav.contents a:focus-visible{outline-offset:-3px}
 main>section{padding:2.1rem 0 .6rem}
@@ -113,7 +113,7 @@ tbody tr:hover{background:var(--raised)}
 td.text{overflow-wrap:anywhere;min-width:12ch}
 table.facts th{white-space:nowrap;color:var(--ink-2);width:1%;padding-right:1.5rem}
 table.facts td{overflow-wrap:anywhere}
-.dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense thead th{white-space:normal}.dense tbody th,.dense td{white-space:nowrap}
+.dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense thead th{white-space:normal}.dense:not(.loose) tbody th,.dense:not(.loose) td{white-space:nowrap}
 .beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}

@@ -1,6 +1,8 @@
+import type { RunResults } from '../../bench/types.ts';
 import type { DurationGroup } from '../charts/durations.ts';
 import { type DrawnChart, figure } from '../charts/render.ts';
-import { formatCount, formatDuration } from '../text/format.ts';
+import { extent, groupBy, mean } from '../statistics.ts';
+import { formatBytes, formatCount, formatDuration, formatNumber } from '../text/format.ts';
 import { html } from '../text/html.ts';
 import { dataTable, type Section } from './parts.ts';
 
@@ -15,13 +17,42 @@ export function timelineSection(chart: DrawnChart | undefined): Section | null {
   };
 }
 
-export function loadSection(charts: readonly DrawnChart[]): Section | null {
+export function loadSection(results: RunResults, charts: readonly DrawnChart[]): Section | null {
   if (charts.length === 0) return null;
+  const cores = results.machine.cores;
+  const rows = [...groupBy(results.load, (sample) => sample.runtime)].map(([runtime, samples]) => {
+    const cpu = samples.map((sample) => sample.cpuCores);
+    const own = samples.flatMap((sample) => (sample.memoryBytes === null ? [] : [sample.memoryBytes]));
+    return [
+      runtime,
+      formatCount(samples.length),
+      `${formatNumber(mean(cpu))} of ${cores}`,
+      formatNumber(extent(cpu)?.[1]),
+      formatBytes(mean(own)),
+      formatBytes(extent(own)?.[1]),
+      formatBytes(extent(samples.map((sample) => sample.machineMemoryUsedBytes))?.[1]),
+      formatNumber(mean(samples.map((sample) => sample.running))),
+    ];
+  });
   return {
     id: 'load',
     title: 'CPU and memory over time',
     short: 'Load',
-    body: html`${charts.map((chart) => html`${figure(chart, null)}<p class="muted">${chart.chart.description}</p>`)}`,
+    body: html`${charts.map((chart) => figure(chart, null))}${dataTable(
+      'Load by runtime, from samples of the machine',
+      [
+        { title: 'Runtime' },
+        { title: 'Samples', numeric: true },
+        { title: 'Busy cores, mean', numeric: true },
+        { title: 'peak', numeric: true },
+        { title: "Experiments' memory, mean", numeric: true },
+        { title: 'peak', numeric: true },
+        { title: "Machine's memory, peak", numeric: true },
+        { title: 'Running, mean', numeric: true },
+      ],
+      rows,
+      'Load by runtime',
+    )}`,
   };
 }
 

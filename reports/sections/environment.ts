@@ -51,6 +51,7 @@ ${dataTable(
       layer.hint ?? '',
     ]),
   'Isolation layers',
+  'dense loose',
 )}`,
   };
 }
@@ -162,7 +163,7 @@ export function reproduceSection(results: RunResults, embedded: boolean): Sectio
     short: 'Reproduce',
     body: html`<p>The same version on the same data gives the same experiments, splits, seeds and faults; times depend on the machine.</p>
 <pre id="command" tabindex="0" aria-label="Command that reproduces this run">${multiline(results.command)}</pre>
-<div class="tools" id="reproduce-tools" data-run="${results.runId}" hidden></div>
+<div class="tools" id="reproduce-tools" hidden></div>
 <p class="muted">${
       embedded
         ? 'The complete record, results.json, is embedded in this file and lies beside it.'
