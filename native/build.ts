@@ -30,6 +30,8 @@ export interface NativeFiles {
 export interface BuildOptions {
   /** AddressSanitizer and UBSan; for CI. Loaded when CLOVE_NATIVE_VARIANT=asan. */
   readonly sanitize?: boolean;
+  /** Folder of the compiled files; default: build/ of the package, or the user's cache when that is read-only. */
+  readonly output?: string;
   readonly onProgress?: (line: string) => void;
 }
 
@@ -63,7 +65,7 @@ function outputFolder(root: string): string {
     return own;
   } catch {
     const cache = path.join(
-      process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'),
+      process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'),
       'clove',
       'native',
     );
@@ -73,7 +75,7 @@ function outputFolder(root: string): string {
 }
 
 function compiler(): string {
-  for (const candidate of [process.env['CXX'], 'g++', 'clang++']) {
+  for (const candidate of [process.env.CXX, 'g++', 'clang++']) {
     if (candidate && spawnSync(candidate, ['--version'], { stdio: 'ignore' }).status === 0) return candidate;
   }
   throw new CloveError('SETUP_FAILED', 'no C++ compiler was found', {
@@ -200,9 +202,14 @@ function firstError(stderr: string): string {
  * Paths of the compiled files; compiles what is missing. Safe when several processes call it at once.
  * @throws SETUP_FAILED with a hint when there is no compiler or it fails.
  */
-export function ensureNative({ sanitize = false, onProgress = () => {} }: BuildOptions = {}): NativeFiles {
+export function ensureNative({
+  sanitize = false,
+  output,
+  onProgress = () => {},
+}: BuildOptions = {}): NativeFiles {
   const root = packageRoot();
-  const { addon, init } = targets(root, outputFolder(root), sanitize);
+  if (output !== undefined) mkdirSync(output, { recursive: true });
+  const { addon, init } = targets(root, output ?? outputFolder(root), sanitize);
   for (const target of [init, addon]) once(target.file, () => compile(target, onProgress));
   return { addon: addon.file, init: init.file };
 }
@@ -218,7 +225,7 @@ if (process.argv[1] === import.meta.filename) {
     process.stderr.write(`ready in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
   } catch (error) {
     const { message, hint, details } = error as CloveError;
-    process.stderr.write(`${message}\n${hint ?? ''}\n${String(details?.['stderr'] ?? '')}\n`);
+    process.stderr.write(`${message}\n${hint ?? ''}\n${String(details?.stderr ?? '')}\n`);
     process.exitCode = 1;
   }
 }

@@ -12,7 +12,7 @@ function load(): { readonly addon: unknown; readonly files: NativeFiles } {
       hint: 'Use a Linux machine, a container or a virtual machine.',
     });
   }
-  const sanitize = process.env['CLOVE_NATIVE_VARIANT'] === 'asan';
+  const sanitize = process.env.CLOVE_NATIVE_VARIANT === 'asan';
   const files = ensureNative({ sanitize });
   try {
     loaded = { addon: createRequire(import.meta.url)(files.addon), files };

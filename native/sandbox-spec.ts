@@ -55,7 +55,7 @@ function programOf(what: string, spec: Pick<SandboxExecSpec, 'argv' | 'env' | 'c
     argv,
     env,
     cwd: absolutePath(`${what}.cwd`, spec.cwd),
-    searchPath: spec.env['PATH'] ?? DEFAULT_SEARCH_PATH,
+    searchPath: spec.env.PATH ?? DEFAULT_SEARCH_PATH,
   };
 }
 

@@ -187,7 +187,7 @@ class NativeSandbox implements Sandbox {
       forget(exited.op);
       const { code, details } = error as CloveError;
       if (code !== 'EXEC_FAILED') throw error;
-      const errno = String(details?.['errno'] ?? '');
+      const errno = String(details?.errno ?? '');
       throw new CloveError('EXEC_FAILED', `cannot execute ${spec.argv[0]}: ${(error as Error).message}`, {
         details: { errno },
         ...hintFor('exec', errno, ''),

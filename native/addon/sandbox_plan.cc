@@ -79,7 +79,7 @@ uint64_t NowUs() {
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
-std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory) {
+std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory, bool pidsCounted) {
   Blob blob(sizeof(Plan));
   Plan plan{};
   plan.magic = PLAN_MAGIC;
@@ -102,7 +102,8 @@ std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mou
   plan.tmpfsInodes = request.tmpfsInodes;
   plan.fileSizeBytes = request.fileSizeBytes;
   plan.maxOpenFiles = request.maxOpenFiles;
-  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids);
+  // A backstop behind the pids controller, wide enough that the controller is the one that refuses, and counts.
+  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (pidsCounted ? 2 : 1);
   std::vector<PlanMount> mounts;
   for (size_t i = 0; i < request.mounts.size(); i++) {
     const MountRequest& mount = request.mounts[i];

@@ -83,7 +83,7 @@ const char* ErrnoName(int error);
 uint64_t NowUs();
 
 /** The plan of a spawn as one blob, to be put into a memfd. */
-std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory);
+std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory, bool pidsCounted);
 /** The blob of a command run later: a Command followed by what it points to. */
 std::string BuildCommand(const ProgramRequest& program);
 /** A memfd with this content, position 0. */

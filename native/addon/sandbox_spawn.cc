@@ -226,7 +226,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   stage("cgroups");
   if (Failure f = OpenChannels(sandbox)) return f;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
-  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, sandbox.mountIsDirectory));
+  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON));
   if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
   stage("plan");
   const Failure cloned = CloneInit(sandbox, initImage);

@@ -86,6 +86,7 @@ int Child(void* argument) {
   if (CloseRange(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0) return fail(S_close_fds, errno);
   if (launch.agent) {
     if (!PassGate2()) _exit(125);
+    if (Faulted(S_working_directory)) return fail(S_working_directory, errno);
     if (Faulted(S_exec)) return fail(S_exec, errno);
   }
   if (EnterDirectory(launch.base + launch.command->cwd) != 0) return fail(S_working_directory, errno);

@@ -123,10 +123,11 @@ long MakeDev() {
   return 0;
 }
 
+/** Covers what is readable for everybody but nobody's business: kernel secrets, host facts, other users' keys. */
 long MaskProc(char* how, size_t size) {
-  int hidden = 0, readOnly = 0;
-  for (const char* name : {"kcore", "keys", "key-users", "timer_list", "timer_stats", "sched_debug", "latency_stats", "kallsyms", "kmsg",
-                           "config.gz", "cmdline", "kpagecount", "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "sysrq-trigger"}) {
+  int hidden = 0;
+  for (const char* name : {"kcore", "keys", "key-users", "timer_list", "timer_stats", "sched_debug", "latency_stats", "kallsyms",
+                           "config.gz", "cmdline"}) {
     char path[64];
     snprintf(path, sizeof path, "proc/%s", name);
     if (mount("/dev/null", path, nullptr, MS_BIND, nullptr) == 0) hidden++;
@@ -138,18 +139,7 @@ long MaskProc(char* how, size_t size) {
     if (mount("tmpfs", path, "tmpfs", kSafe | MS_NOEXEC | MS_RDONLY, "size=4k,nr_inodes=2,mode=555") == 0) hidden++;
     else if (errno != ENOENT) return -1;
   }
-  for (const char* name : {"bus", "fs", "irq", "sys"}) {
-    char path[64];
-    snprintf(path, sizeof path, "proc/%s", name);
-    if (mount(path, path, nullptr, MS_BIND, nullptr) != 0) {
-      if (errno == ENOENT) continue;
-      return -1;
-    }
-    if (mount(nullptr, path, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kSafe | MS_NOEXEC, nullptr) != 0) return -1;
-    readOnly++;
-  }
-  snprintf(how, size, "%d entries hidden, %d read-only, hidepid=2%s", hidden, readOnly,
-           plan->profile == PROFILE_STRICT ? ", subset=pid" : "");
+  snprintf(how, size, "read-only, %d entries hidden, hidepid=2%s", hidden, plan->profile == PROFILE_STRICT ? ", subset=pid" : "");
   return 0;
 }
 
@@ -268,12 +258,13 @@ void BuildRoot() {
   } else if (STEP_CALL(S_dev, MakeDev())) {
     LayerOn(L_dev_min, "null zero full random urandom, device numbers checked");
   }
-  const bool ownPids = Wanted(L_pidns);
   const char* procOptions = !Wanted(L_proc_masked) ? nullptr : plan->profile == PROFILE_STRICT ? "hidepid=2,subset=pid" : "hidepid=2";
   if (Faulted(S_proc)) {
     Check(S_proc, -1, "");
   } else {
-    Check(S_proc, mount("proc", "proc", "proc", kSafe | MS_NOEXEC, procOptions), ownPids ? "" : "proc of the host's pid namespace");
+    // Read-only as a whole: sys, bus, fs, irq and sysrq-trigger need no masks of their own then.
+    const unsigned long readOnly = Wanted(L_proc_masked) ? MS_RDONLY : 0;
+    Check(S_proc, mount("proc", "proc", "proc", kSafe | MS_NOEXEC | readOnly, procOptions), "");
   }
   if (!Wanted(L_proc_masked)) {
     LayerSet(L_proc_masked, STATE_OFF, 0, "left out by request");
