@@ -170,7 +170,7 @@ export class Dispatcher {
       permission: definition.permission,
       error,
     };
-    this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id);
+    this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id, 'operators');
     this.#logBlocked(connection, data);
     throw new CloveError('FORBIDDEN', error);
   }

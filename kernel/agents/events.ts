@@ -29,6 +29,7 @@ export function usageReport(exit: AgentExit): UsageReport {
   };
 }
 
+/** What everybody may know about an end. */
 export function exitedData(
   agent: Agent,
   exit: AgentExit,
@@ -41,9 +42,12 @@ export function exitedData(
     exit_code: exit.exitCode,
     signal: exit.signal,
     restart_count: exit.restartCount,
-    usage: usageReport(exit),
-    log_tail: logTail(agent, EVENT_LOG_BYTES),
   };
+}
+
+/** What only operators are told besides: an agent's output and use of the machine are no business of other agents. */
+export function exitedDetails(agent: Agent, exit: AgentExit): Readonly<Record<string, unknown>> {
+  return { usage: usageReport(exit), log_tail: logTail(agent, EVENT_LOG_BYTES) };
 }
 
 /** The end of stderr, or of stdout where nothing was written to stderr. Untrusted text. */

@@ -4,7 +4,7 @@ import type { Sandbox, SandboxExit } from '../../native/types.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Agent, AgentExit } from './agent.ts';
-import { exitedData, lifecycleData } from './events.ts';
+import { exitedData, exitedDetails, lifecycleData } from './events.ts';
 import type { Launched, Launcher } from './launcher.ts';
 import { LogBuffer } from './logs.ts';
 import type { Plan } from './plan.ts';
@@ -216,7 +216,13 @@ export class Supervisor {
       parent_id: agent.parentId,
       restart_count: agent.restart.count,
     });
-    void sandbox.exited.then((exit) => this.#ended(life, launched, exit));
+    sandbox.exited
+      .then((exit) => this.#ended(life, launched, exit))
+      .catch((error: unknown) => {
+        // A fault here must not leave an agent that is gone in the table for ever.
+        this.#options.log.error({ err: error, agent: agent.id }, 'fault at the end of an agent');
+        this.#retire(life);
+      });
     // Told to end while it was being set up.
     if (life.stoppedBy !== null) {
       agent.state = 'stopping';
@@ -250,7 +256,7 @@ export class Supervisor {
       restartCount: agent.restart.count,
     };
     this.#options.onEnded(agent);
-    this.#publish('AGENT_EXITED', exitedData(agent, agent.lastExit, life.stoppedBy));
+    this.#publishExit(life, agent.lastExit);
     if (life.stoppedBy !== null || this.#closing) {
       this.#retire(life);
       return;
@@ -300,7 +306,7 @@ export class Supervisor {
     clearTimers(life);
     if (agent.lastExit !== null) {
       agent.lastExit = { ...agent.lastExit, reason: 'killed', endedAt: Date.now() };
-      this.#publish('AGENT_EXITED', exitedData(agent, agent.lastExit, life.stoppedBy));
+      this.#publishExit(life, agent.lastExit);
     }
     this.#retire(life);
   }
@@ -317,6 +323,24 @@ export class Supervisor {
     this.#options.launcher.close(agent.id);
     this.#options.onRetired(agent);
     life.end.resolve();
+  }
+
+  #publishExit(life: Life, exit: AgentExit): void {
+    const { events, log } = this.#options;
+    const { agent } = life;
+    const data = exitedData(agent, exit, life.stoppedBy);
+    events.publish('AGENT_EXITED', { ...data, ...exitedDetails(agent, exit) }, 0, 'operators');
+    events.publish('AGENT_EXITED', data, 0, 'agents');
+    log.debug({ event: 'AGENT_EXITED', ...data }, 'agent');
+    if (exit.oomKills > 0) this.#warnOf(agent, 'memory', exit.oomKills);
+    if (exit.pidsRefused > 0) this.#warnOf(agent, 'pids', exit.pidsRefused);
+  }
+
+  /** A limit was hit. Told to operators, and to the agent itself should it come back. */
+  #warnOf(agent: Agent, resource: 'memory' | 'pids', count: number): void {
+    const data = { ...lifecycleData(agent), resource, count };
+    this.#options.events.publish('RESOURCE_WARNING', data, 0, 'operators');
+    this.#options.events.publish('RESOURCE_WARNING', data, 0, agent.id);
   }
 
   #publish(type: Parameters<EventBus['publish']>[0], data: Readonly<Record<string, unknown>>): void {

@@ -1,4 +1,5 @@
 import { CloveError } from '../../errors/index.ts';
+import { FIRST_CLIENT_ID } from '../identity.ts';
 import { type QueueLimits, type TakeOptions, WaitingQueue } from '../ipc/waiting-queue.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 
@@ -25,6 +26,9 @@ export const EVENT_QUEUE_LIMITS: QueueLimits = { items: 10_000, bytes: 16 * 2 **
 const MAX_SUBSCRIPTIONS = 256;
 const MAX_TYPE_LENGTH = 128;
 const EVENT_OVERHEAD_BYTES = 256;
+
+/** One caller, or all of a kind: an operator may be told what is no business of other agents. */
+export type Audience = number | 'operators' | 'agents';
 
 export interface EventBusOptions {
   readonly limits?: Partial<QueueLimits>;
@@ -109,7 +113,7 @@ export class EventBus implements KeepsByCaller {
   }
 
   /** An event of the kernel's own. `onlyTo` keeps it from everybody else. Returns how many subscribers it reached. */
-  publish(type: EventType, data: unknown, sourceId: number, onlyTo?: number): number {
+  publish(type: EventType, data: unknown, sourceId: number, onlyTo?: Audience): number {
     return this.#publish(type, null, JSON.stringify(data ?? null), sourceId, onlyTo);
   }
 
@@ -169,7 +173,7 @@ export class EventBus implements KeepsByCaller {
     customType: string | null,
     text: string,
     sourceId: number,
-    onlyTo?: number,
+    onlyTo?: Audience,
   ): number {
     const event: BusEvent = {
       type,
@@ -182,13 +186,18 @@ export class EventBus implements KeepsByCaller {
     };
     let reached = 0;
     for (const [id, subscriber] of this.#subscribers) {
-      if (onlyTo !== undefined && id !== onlyTo) continue;
+      if (onlyTo !== undefined && !isMeant(onlyTo, id)) continue;
       if (!wants(subscriber.types, event)) continue;
       subscriber.dropped += subscriber.queue.pushDroppingOldest(event);
       reached += 1;
     }
     return reached;
   }
+}
+
+function isMeant(audience: Audience, id: number): boolean {
+  if (typeof audience === 'number') return id === audience;
+  return id >= FIRST_CLIENT_ID === (audience === 'operators');
 }
 
 function wants(types: ReadonlySet<string>, event: BusEvent): boolean {

@@ -220,6 +220,34 @@ describe('the end of an agent', () => {
     expect(events[1].data).not.toHaveProperty('killed_by');
   });
 
+  it('is an event to other agents, too, but without its output', async () => {
+    await client.spawn({
+      name: 'watcher',
+      ...callingAgent([
+        ['SUBSCRIBE', { event_types: ['AGENT_EXITED', 'SYSCALL_BLOCKED'] }],
+        ['SEND', { to_name: 'parent', message: 'ready' }],
+        ['POLL_EVENTS', { wait: true }],
+      ]),
+    });
+    await client.call('RECV', { wait: true });
+    await client.run(shell('echo secret words >&2; exit 1', { name: 'talker' }));
+    await client.call('WAIT', { name: 'watcher' });
+    const { stdout } = await client.call('LOGS', { name: 'watcher' });
+    const [event] = JSON.parse(stdout)[2].answer.events;
+    expect(event.data).toMatchObject({ name: 'talker', reason: 'exited', exit_code: 1 });
+    expect(stdout).not.toContain('secret');
+  });
+
+  it('by a limit is a warning of that resource', async () => {
+    await client.call('SUBSCRIBE', { event_types: ['RESOURCE_WARNING'] });
+    await client.run(
+      shell('for i in 1 2 3 4 5 6 7 8; do sleep 0.05 & done; wait', { limits: { max_pids: 4 } }),
+    );
+    const { events } = await client.call('POLL_EVENTS', {});
+    await client.call('UNSUBSCRIBE', { all: true });
+    expect(events[0].data).toMatchObject({ resource: 'pids', count: expect.any(Number) });
+  });
+
   it('is not waited for longer than asked', async () => {
     const { id } = await client.spawn(sleeper());
     expect(await client.call('WAIT', { id, timeout_ms: 20 })).toMatchObject({
