@@ -44,6 +44,7 @@ function heading(results: RunResults): string {
         ]
       : []),
     ...(status === 'complete' ? [] : [`> **${status.toUpperCase()}.** Shown is what was measured so far.`]),
+    ...(scenario.description === '' ? [] : [text(scenario.description)]),
     `${text(scenario.name)} ${text(scenario.version)}, ${formatTime(results.startedAt)}, seed ${results.seed}, run \`${codeSafe(results.runId)}\`.`,
   ].join('\n\n');
 }

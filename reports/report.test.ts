@@ -153,6 +153,33 @@ describe('renderHtml', () => {
   });
 });
 
+describe('bounds', () => {
+  it('a megabyte of text or a thousand figures from one experiment does not drown the reports', async () => {
+    const results = small();
+    const long = 'y'.repeat(1_000_000);
+    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`figure${index}`, index]));
+    const flooded: RunResults = {
+      ...results,
+      notices: [long],
+      trials: results.trials.map((trial) => ({
+        ...trial,
+        metrics: { ...trial.metrics, test: many },
+        facts: many,
+        attempts: trial.attempts.map((attempt) => ({
+          ...attempt,
+          end: 'error',
+          error: { code: 'INTERNAL', message: long },
+        })),
+      })),
+    };
+    const page = visible(await renderHtml(flooded));
+    expect(page.length).toBeLessThan(1_500_000);
+    expect(page).toContain('… (996000 more characters)');
+    expect(page).toMatch(/First 60 of 1,0\d\d figures/);
+    expect(renderMarkdown(flooded).length).toBeLessThan(150_000);
+  });
+});
+
 describe('renderMarkdown', () => {
   it('holds leaderboard, bests, averages, runtimes, failures, provenance and the command', () => {
     const text = renderMarkdown(makeResults());

@@ -47,6 +47,16 @@ describe('parseResults', () => {
     );
   });
 
+  it('refuses figures nested thousands deep instead of exhausting the stack', () => {
+    const depth = 20_000;
+    const deep = `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
+    const text = JSON.stringify(makeResults({ trials: 1, runtimes: ['clove'] })).replace(
+      /"metrics":\{.*?\}\}/,
+      `"metrics":${deep}`,
+    );
+    expect(() => parseResults(text)).toThrow('results.json is nested too deeply');
+  });
+
   it('is what docs/results.schema.json says', async () => {
     expect(await schemaFileIsCurrent()).toBe(true);
   });

@@ -251,6 +251,18 @@ function pathText(path: readonly PropertyKey[]): string {
   }, '');
 }
 
+function validate(value: unknown): ReturnType<typeof resultsSchema.safeParse> {
+  try {
+    return resultsSchema.safeParse(value);
+  } catch (cause) {
+    // Figures nested thousands deep exhaust the stack of the validator.
+    if (cause instanceof RangeError) {
+      throw new CloveError('DATA_CORRUPT', 'results.json is nested too deeply', { cause });
+    }
+    throw cause;
+  }
+}
+
 /**
  * Validates the content of a results.json, as text or as a parsed value.
  * Throws CloveError DATA_CORRUPT naming the first wrong path; `details.problems` lists up to ten.
@@ -267,7 +279,7 @@ export function parseResults(json: unknown): RunResults {
       });
     }
   }
-  const parsed = resultsSchema.safeParse(value);
+  const parsed = validate(value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.slice(0, 10).map((issue) => ({
     path: pathText(issue.path),

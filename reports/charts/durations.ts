@@ -2,7 +2,7 @@ import type { RunResults } from '../../bench/types.ts';
 import { type Distribution, distribution, groupBy } from '../statistics.ts';
 import { parameterLabel, parameterText, type Summary } from '../summary.ts';
 import { formatDuration } from '../text/format.ts';
-import { visibleLine } from '../text/visible.ts';
+import { clip, visibleLine } from '../text/visible.ts';
 import { type Chart, STATIC_WIDTH, TOOLTIP } from './render.ts';
 
 export interface DurationGroup {
@@ -31,7 +31,7 @@ export function durationGroups(
       trial.attempts
         .filter((attempt) => attempt.end === 'completed')
         .map((attempt) => ({
-          name: parameter === null ? 'all' : visibleLine(parameterText(trial, parameter)),
+          name: parameter === null ? 'all' : visibleLine(clip(parameterText(trial, parameter), 80)),
           ms: attempt.usage.computeMs ?? attempt.usage.wallMs,
         })),
     );

@@ -2,7 +2,7 @@ import type { RunResults } from '../../bench/types.ts';
 import { extent, groupBy, mean } from '../statistics.ts';
 import { metricAt, parameterLabel, parameterText, primarySplit, type Summary } from '../summary.ts';
 import { formatMetric, plural, UNKNOWN } from '../text/format.ts';
-import { visibleLine } from '../text/visible.ts';
+import { clip, visibleLine } from '../text/visible.ts';
 import { type Chart, TOOLTIP } from './render.ts';
 
 export interface HeatmapCell {
@@ -41,7 +41,7 @@ export function heatmapOf(results: RunResults, summary: Summary): Heatmap | null
   if (rowParameters.length === 0 || columnParameters.length === 0 || summary.primary === null) return null;
   const trials = results.trials.filter((trial) => trial.runtime === summary.primary?.runtime);
   const nameOf = (trial: (typeof trials)[number], parameters: readonly string[]): string =>
-    parameters.map((parameter) => visibleLine(parameterText(trial, parameter))).join(' · ');
+    parameters.map((parameter) => visibleLine(clip(parameterText(trial, parameter), 80))).join(' · ');
   const format = primaryFormat(results);
   const groups = groupBy(trials, (trial) =>
     JSON.stringify([nameOf(trial, rowParameters), nameOf(trial, columnParameters)]),

@@ -45,15 +45,16 @@ const LIGHT_DARK: Readonly<Record<string, readonly [string, string]>> = {
   'heat-ink-8': ['#ffffff', '#071018'],
 };
 
-const COLOURS = Object.entries(LIGHT_DARK)
-  .map(([name, [light, dark]]) => `--${name}:light-dark(${light},${dark});`)
-  .join('');
+const entries = Object.entries(LIGHT_DARK);
+const LIGHT = entries.map(([name, [light]]) => `--${name}:${light};`).join('');
+const COLOURS = entries.map(([name, [light, dark]]) => `--${name}:light-dark(${light},${dark});`).join('');
 
 export const STYLE = `
-:root{color-scheme:light dark;${COLOURS}
+:root{color-scheme:light;${LIGHT}
 --gap:clamp(1rem,2.5vw,1.75rem);--radius:10px;
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;
 background:var(--paper);color:var(--ink);-webkit-text-size-adjust:100%;text-size-adjust:100%;scroll-padding-top:4rem}
+@supports (color:light-dark(red,red)){:root{color-scheme:light dark;${COLOURS}}}
 :root[data-theme=light]{color-scheme:light}
 :root[data-theme=dark]{color-scheme:dark}
 *{box-sizing:border-box}

@@ -71,6 +71,9 @@ function faultFigure(summary: Summary, primary: RuntimeSummary): Figure {
   const own = summary.failures.filter((failure) => failure.trial.runtime === primary.runtime);
   const survived = own.filter((failure) => failure.survived).length;
   const injected = Object.values(primary.faultsInjected).reduce((total, count) => total + count, 0);
+  if (own.length === 0 && injected === 0) {
+    return { name: 'Faults', value: 'none', note: 'no attempt failed, none was made to' };
+  }
   return {
     name: 'Faults survived',
     value: `${formatCount(survived)} / ${formatCount(own.length)}`,

@@ -25,6 +25,10 @@ const CHUNK = 100;
 const STATIC_LOG_BUDGET = 300_000;
 const PACKED_LOG_BUDGET = 3_000_000;
 
+/** Figures and facts shown per experiment, and parts (train, test …): an experiment may report any number. */
+const FIGURE_LIMIT = 60;
+const PART_LIMIT = 8;
+
 /** A named block of gzip data that the page carries. */
 export interface Pack {
   readonly id: string;
@@ -197,16 +201,21 @@ function attemptRow(attempt: Attempt): readonly (string | Html)[] {
 /** Every figure of the trial: rows are names, columns the first level (train, valid, test). */
 function metricsTable(trial: TrialOutcome): Html | null {
   if (trial.metrics === null) return null;
-  const nested = Object.entries(trial.metrics).filter(
-    (entry): entry is [string, MetricTree] => typeof entry[1] === 'object' && entry[1] !== null,
-  );
-  const flat = Object.entries(trial.metrics).filter(([, value]) => typeof value === 'number');
-  const names = [...new Set(nested.flatMap(([, tree]) => Object.keys(tree)))];
+  const nested = Object.entries(trial.metrics)
+    .filter((entry): entry is [string, MetricTree] => typeof entry[1] === 'object' && entry[1] !== null)
+    .slice(0, PART_LIMIT);
+  const flat = Object.entries(trial.metrics)
+    .filter(([, value]) => typeof value === 'number')
+    .slice(0, FIGURE_LIMIT);
+  const all = [...new Set(nested.flatMap(([, tree]) => Object.keys(tree)))];
+  const names = all.slice(0, FIGURE_LIMIT);
   return html`${
     names.length === 0
       ? null
       : dataTable(
-          'Figures',
+          all.length > names.length
+            ? `First ${formatCount(names.length)} of ${formatCount(all.length)} figures`
+            : 'Figures',
           [{ title: 'Metric' }, ...nested.map(([part]) => ({ title: part, numeric: true }))],
           names.map((name) => [
             name,
@@ -221,9 +230,10 @@ function metricsTable(trial: TrialOutcome): Html | null {
 }
 
 function factLine(trial: TrialOutcome): Html | null {
-  const facts = Object.entries(trial.facts ?? {});
-  if (facts.length === 0) return null;
-  return html`<p class="muted">${facts.map(([name, value]) => `${name}: ${value ?? UNKNOWN}`).join(' · ')}</p>`;
+  const all = Object.entries(trial.facts ?? {});
+  if (all.length === 0) return null;
+  const facts = all.slice(0, FIGURE_LIMIT);
+  return html`<p class="muted">${facts.map(([name, value]) => `${name}: ${value ?? UNKNOWN}`).join(' · ')}${all.length > facts.length ? ` and ${formatCount(all.length - facts.length)} more` : ''}</p>`;
 }
 
 function attemptLog(attempt: Attempt, budget: Budget): Html | null {

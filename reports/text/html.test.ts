@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { escapeHtml, html, identifier, markup, multiline, scriptJson } from './html.ts';
+import { clip } from './visible.ts';
 
 const CORPUS = [
   '<script>alert(1)</script>',
@@ -47,6 +48,14 @@ describe('html', () => {
   it('keeps line breaks of logs and shows carriage returns that would overwrite a line', () => {
     expect(multiline('a\r\nb\tc\rd').source).toBe('a\nb\tc⟨U+000D⟩d');
     expect(multiline('\nfirst').source).toBe('\n\nfirst');
+  });
+});
+
+describe('clip', () => {
+  it('says how much is missing and never splits a pair', () => {
+    expect(clip('abc', 3)).toBe('abc');
+    expect(clip('abcdef', 4)).toBe('abcd… (2 more characters)');
+    expect(clip('a😀b', 2)).toBe('a… (3 more characters)');
   });
 });
 

@@ -1,4 +1,4 @@
-import { visibleLine, visibleLines } from './visible.ts';
+import { clip, visibleLine, visibleLines } from './visible.ts';
 
 /** Markup that is safe to send as it is. Made only by `html`, `markup` and `join`. */
 export class Html {
@@ -26,9 +26,12 @@ function escapeMarkup(text: string): string {
   return text.replace(/[&<>"'`]/g, (character) => ENTITIES[character] ?? character);
 }
 
+/** Longer than any honest name, message or address; a megabyte of text must not drown a page. */
+const LINE_LIMIT = 4000;
+
 /** Text for element content and for quoted attributes, on one line. */
 export function escapeHtml(text: string): string {
-  return escapeMarkup(visibleLine(text));
+  return escapeMarkup(visibleLine(clip(text, LINE_LIMIT)));
 }
 
 function render(value: HtmlValue): string {

@@ -1,9 +1,11 @@
-import { visibleLine, visibleLines } from './visible.ts';
+import { clip, visibleLine, visibleLines } from './visible.ts';
+
+const LINE_LIMIT = 1000;
 
 /** Untrusted text inside a Markdown paragraph, list item or table cell: shown literally by CommonMark and GFM. */
 export function escapeMarkdown(text: string): string {
   return (
-    visibleLine(text)
+    visibleLine(clip(text, LINE_LIMIT))
       .replaceAll('&', '&amp;')
       .replaceAll('<', '&lt;')
       .replaceAll('>', '&gt;')

@@ -27,3 +27,10 @@ export function visibleLines(text: string): string {
       character === '\n' || character === '\t' ? character : picture(character),
     );
 }
+
+/** Text cut to a length that a reader can take in, saying how much is missing. Lone halves of a pair are never left. */
+export function clip(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const head = text.slice(0, limit).replace(/[\ud800-\udbff]$/, '');
+  return `${head}… (${text.length - head.length} more characters)`;
+}
