@@ -9,7 +9,7 @@ import {
   selectRows,
   writeFeatures,
 } from './features.ts';
-import { readGolden } from './golden/golden.ts';
+import { readGolden } from './fixture-golden.ts';
 import { loadRdkit, type Molecule, parseSmiles, type Rdkit } from './rdkit.ts';
 
 const golden = readGolden();

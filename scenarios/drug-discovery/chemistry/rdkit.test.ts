@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readGolden } from './golden/golden.ts';
+import { readGolden } from './fixture-golden.ts';
 import { loadRdkit, MAX_SMILES_LENGTH, parseSmiles, type Rdkit, rdkitPackageVersion } from './rdkit.ts';
 
 let rdkit: Rdkit;

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readGolden } from './golden/golden.ts';
+import { readGolden } from './fixture-golden.ts';
 import { loadRdkit, parseSmiles, type Rdkit } from './rdkit.ts';
 import { scaffoldSmiles } from './scaffold.ts';
 

@@ -1,15 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   fchmodSync,
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
+  rmSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+
+/** Longer than any write takes. */
+const STALE_AFTER_MS = 3_600_000;
+
+const TEMPORARY_NAME = /^\..+\.[0-9a-f-]{36}\.tmp$/;
 
 /**
  * Writes `chunks` to `file` so that readers see nothing or all of it, even after a power cut; directories are made.
@@ -36,6 +45,17 @@ export function writeFileAtomically(file: string, chunks: readonly Uint8Array[])
     throw error;
   }
   syncDirectory(directory);
+}
+
+/** Removes what writers that were killed left in `directory` more than an hour ago. */
+export function removeStaleTemporaries(directory: string): void {
+  const before = Date.now() - STALE_AFTER_MS;
+  for (const name of existsSync(directory) ? readdirSync(directory) : []) {
+    if (!TEMPORARY_NAME.test(name)) continue;
+    const file = path.join(directory, name);
+    const info = statSync(file, { throwIfNoEntry: false });
+    if (info !== undefined && info.mtimeMs < before) rmSync(file, { force: true });
+  }
 }
 
 /** Makes a rename in `directory` durable. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { FeatureMatrix } from '../ml/types.ts';
 import { writeFileAtomically } from './atomic-write.ts';
 import { encodeFeatures, type Features, readFeatures } from './features-file.ts';
-import { temporaryDirectories } from './testing.ts';
+import { temporaryDirectories } from './fixtures.ts';
 
 const temporaryDirectory = temporaryDirectories();
 

@@ -110,6 +110,13 @@ describe('fetching the published data', () => {
     expect(await readFile(path.join(directory, 'herg.tab'))).toEqual(content);
   });
 
+  it('starts over when what an earlier run left turns out wrong', async () => {
+    await writeFile(path.join(directory, 'herg.tab.part'), Buffer.alloc(500));
+    await run();
+    expect(requests).toEqual([{ range: 'bytes=500-' }, { range: undefined }]);
+    expect(await readFile(path.join(directory, 'herg.tab'))).toEqual(content);
+  });
+
   it('refuses other content and does not keep it', async () => {
     respond = (_, response) => response.end(Buffer.alloc(content.length));
     await expect(run()).rejects.toMatchObject({ code: 'DATA_CORRUPT' });

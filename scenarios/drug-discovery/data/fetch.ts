@@ -73,22 +73,15 @@ async function fetchDataset(definition: DatasetDefinition, options: FetchOptions
     return { dataset: name, path: target, fetched: false };
   }
   const part = `${target}.part`;
-  const attempts = options.attempts ?? 4;
-  for (let attempt = 1; ; attempt++) {
-    throwIfCancelled(options.signal);
-    try {
-      await download(definition, part, options, (received) => report('fetching', received));
-      break;
-    } catch (error) {
-      const retriable =
-        error instanceof CloveError && (error.code === 'TIMEOUT' || error.details?.retriable === true);
-      if (!retriable || attempt >= attempts) throw error;
-      await sleep((options.retryDelayMs ?? 1_000) * 2 ** (attempt - 1), undefined, {
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-      }).catch(() => throwIfCancelled(options.signal));
-    }
+  const begun = (await stat(part).catch(() => undefined)) !== undefined;
+  await downloadWithRetries(definition, part, options, (received) => report('fetching', received));
+  let found = (await hashFile(part))?.digest('hex');
+  if (found !== sha256 && begun) {
+    // What an earlier run left may be the wrong half: once more from the start.
+    await rm(part, { force: true });
+    await downloadWithRetries(definition, part, options, (received) => report('fetching', received));
+    found = (await hashFile(part))?.digest('hex');
   }
-  const found = (await hashFile(part))?.digest('hex');
   if (found !== sha256) {
     await rm(part, { force: true });
     throw new CloveError('DATA_CORRUPT', `${definition.url} did not send the published ${name} file`, {
@@ -100,6 +93,28 @@ async function fetchDataset(definition: DatasetDefinition, options: FetchOptions
   syncDirectory(options.directory);
   report('fetched', totalBytes);
   return { dataset: name, path: target, fetched: true };
+}
+
+async function downloadWithRetries(
+  definition: DatasetDefinition,
+  part: string,
+  options: FetchOptions,
+  onReceived: (bytes: number) => void,
+): Promise<void> {
+  const attempts = options.attempts ?? 4;
+  for (let attempt = 1; ; attempt++) {
+    throwIfCancelled(options.signal);
+    try {
+      return await download(definition, part, options, onReceived);
+    } catch (error) {
+      const retriable =
+        error instanceof CloveError && (error.code === 'TIMEOUT' || error.details?.retriable === true);
+      if (!retriable || attempt >= attempts) throw error;
+      await sleep((options.retryDelayMs ?? 1_000) * 2 ** (attempt - 1), undefined, {
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      }).catch(() => throwIfCancelled(options.signal));
+    }
+  }
 }
 
 /** Brings `part` to its full length, from where it stands. */

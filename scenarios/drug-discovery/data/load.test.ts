@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DistinctMolecules } from './distinct.ts';
+import { realDataDirectory } from './fixtures.ts';
 import { loadDataset, parseDataset } from './load.ts';
 import { resolveSources } from './resolve.ts';
 import { DATASET_NAMES, DATASETS } from './sources.ts';
-import { realDataDirectory } from './testing.ts';
 
 const header = 'Drug_ID\tDrug\tY\n';
 

@@ -31,6 +31,9 @@ export interface DroppedRow {
   readonly reason: DropReason;
 }
 
+/** Names are kept for reports only; the longest of the four data sets has 119 characters. */
+const MAX_ID_LENGTH = 200;
+
 export interface LoadedDataset {
   /** `line` is what a dropped row is reported by. */
   readonly rows: readonly (DatasetRow & { readonly line: number })[];
@@ -49,18 +52,21 @@ export async function loadDataset(source: DataSource): Promise<LoadedDataset> {
   return parseDataset(readSourceFile(source), source.path);
 }
 
-/** `name` is used in messages only. */
-export function parseDataset(text: string, name: string): LoadedDataset {
+/** `origin` is used in messages only. */
+export function parseDataset(text: string, origin: string): LoadedDataset {
   let table: ReturnType<typeof parseTsv>;
   try {
     table = parseTsv(text);
   } catch (error) {
-    throw new CloveError('DATA_CORRUPT', `${name}: ${(error as Error).message}`, { cause: error });
+    throw new CloveError('DATA_CORRUPT', `${origin}: ${(error as Error).message}`, { cause: error });
   }
   const [header, ...body] = table;
   const columns = ['Drug_ID', 'Drug', 'Y'];
   if (header === undefined || columns.some((column, index) => header.fields[index]?.trim() !== column)) {
-    throw new CloveError('DATA_CORRUPT', `${name}: the header is not ${columns.join(', ')} (tab separated)`);
+    throw new CloveError(
+      'DATA_CORRUPT',
+      `${origin}: the header is not ${columns.join(', ')} (tab separated)`,
+    );
   }
   const rows: (DatasetRow & { line: number })[] = [];
   const dropped: DroppedRow[] = [];
@@ -68,22 +74,23 @@ export function parseDataset(text: string, name: string): LoadedDataset {
     if (fields.length !== columns.length) {
       throw new CloveError(
         'DATA_CORRUPT',
-        `${name}, line ${line}: ${fields.length} fields instead of ${columns.length}`,
+        `${origin}, line ${line}: ${fields.length} fields instead of ${columns.length}`,
       );
     }
-    const [id, smiles, y] = fields.map((field) => field.trim()) as [string, string, string];
+    const [name, smiles, y] = fields.map((field) => field.trim()) as [string, string, string];
+    const id = name.slice(0, MAX_ID_LENGTH);
     if (y === '') dropped.push({ line, id, reason: 'missing label' });
     else if (smiles === '') dropped.push({ line, id, reason: 'missing SMILES' });
-    else rows.push({ line, id, smiles, label: parseLabel(y, name, line) });
+    else rows.push({ line, id, smiles, label: parseLabel(y, origin, line) });
   }
   return { rows, dropped };
 }
 
-function parseLabel(text: string, name: string, line: number): 0 | 1 {
+function parseLabel(text: string, origin: string, line: number): 0 | 1 {
   const value = Number(text);
   if (value === 0 || value === 1) return value;
   throw new CloveError(
     'DATA_CORRUPT',
-    `${name}, line ${line}: the label ${JSON.stringify(text)} is neither 0 nor 1`,
+    `${origin}, line ${line}: the label ${JSON.stringify(text)} is neither 0 nor 1`,
   );
 }

@@ -5,13 +5,13 @@ import { describe, expect, it } from 'vitest';
 import { errorFromData } from '../../../errors/index.ts';
 import { allocateFeatures, FEATURE_SET_NAMES, writeFeatures } from '../chemistry/features.ts';
 import { loadRdkit, parseSmiles } from '../chemistry/rdkit.ts';
+import type prepareInputs from '../prepare-inputs.ts';
 import { readFeatures } from './features-file.ts';
+import { realDataDirectory, temporaryDirectories } from './fixtures.ts';
 import { loadDataset } from './load.ts';
 import { type PrepareRequest, prepareFeatures } from './prepare.ts';
-import type { PrepareTaskResult } from './prepare-task.ts';
 import { type DataSource, resolveSources } from './resolve.ts';
 import { DATASET_NAMES } from './sources.ts';
-import { realDataDirectory, temporaryDirectories } from './testing.ts';
 
 const temporaryDirectory = temporaryDirectories();
 
@@ -104,8 +104,8 @@ describe('preparing features', () => {
   });
 
   it('runs in worker threads, whose errors keep their code', async () => {
-    const pool = new Piscina<PrepareRequest, PrepareTaskResult>({
-      filename: new URL('prepare-task.ts', import.meta.url).href,
+    const pool = new Piscina<PrepareRequest, Awaited<ReturnType<typeof prepareInputs>>>({
+      filename: new URL('../prepare-inputs.ts', import.meta.url).href,
       maxThreads: 1,
     });
     try {
@@ -113,13 +113,13 @@ describe('preparing features', () => {
       const cacheDirectory = await temporaryDirectory();
       const request: PrepareRequest = { source, featureSets: ['morgan'], cacheDirectory };
       const result = await pool.run(request);
-      expect(result).toMatchObject({ ok: { rows: 4, computed: ['morgan'] } });
+      expect(result).toMatchObject({ facts: { rows: 4, computed: 'morgan' } });
       const changed = await pool.run({
         ...request,
         featureSets: ['maccs'],
         source: { ...source, digest: 'other' },
       });
-      expect('error' in changed && errorFromData(changed.error)).toMatchObject({ code: 'DATA_CORRUPT' });
+      expect(errorFromData('error' in changed && changed.error)).toMatchObject({ code: 'DATA_CORRUPT' });
     } finally {
       await pool.destroy();
     }

@@ -11,7 +11,7 @@ import {
 } from '../chemistry/features.ts';
 import { loadRdkit, parseSmiles, rdkitPackageVersion } from '../chemistry/rdkit.ts';
 import { scaffoldSmiles } from '../chemistry/scaffold.ts';
-import { writeFileAtomically } from './atomic-write.ts';
+import { removeStaleTemporaries, writeFileAtomically } from './atomic-write.ts';
 import { DistinctMolecules } from './distinct.ts';
 import { encodeFeatures, type Features, type FeaturesHeader, readFeatures } from './features-file.ts';
 import { type DroppedRow, type DropReason, loadDataset } from './load.ts';
@@ -67,6 +67,7 @@ export async function prepareFeatures(request: PrepareRequest): Promise<Prepared
     if (cached === 'damaged') repaired.push(name);
   }
   if (computed.length > 0) {
+    removeStaleTemporaries(cacheDirectory);
     for (const [name, features] of await computeFeatures(source, computed)) {
       writeFileAtomically(files[name]!, encodeFeatures(features));
       summary = features;

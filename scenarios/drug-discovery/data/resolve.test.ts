@@ -2,9 +2,9 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { cacheRoot, datasetCacheDirectory, featureCacheDirectory } from './directories.ts';
+import { realDataDirectory, temporaryDirectories } from './fixtures.ts';
 import { BUILT_IN, readSourceFile, resolveSources } from './resolve.ts';
 import { DATASET_NAMES, DATASETS } from './sources.ts';
-import { realDataDirectory, temporaryDirectories } from './testing.ts';
 
 const temporaryDirectory = temporaryDirectories();
 const real = realDataDirectory();

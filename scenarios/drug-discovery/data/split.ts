@@ -46,9 +46,9 @@ function stratifiedSplit(labels: Uint8Array, seed: number): Split {
     for (let row = 0; row < labels.length; row++) if (labels[row] === label) rows.push(row);
     shuffle(rows, random);
     const [trainCount, validCount] = partSizes(rows.length);
-    parts[0].push(...rows.slice(0, trainCount));
-    parts[1].push(...rows.slice(trainCount, trainCount + validCount));
-    parts[2].push(...rows.slice(trainCount + validCount));
+    for (const [index, row] of rows.entries()) {
+      parts[index < trainCount ? 0 : index < trainCount + validCount ? 1 : 2].push(row);
+    }
   }
   return toSplit(parts);
 }
@@ -67,9 +67,9 @@ function scaffoldSplit(scaffolds: Int32Array, rows: number, seed: number): Split
   const [trainCount, validCount] = partSizes(rows);
   const parts: [number[], number[], number[]] = [[], [], []];
   for (const group of ordered) {
-    if (parts[0].length === 0 || parts[0].length + group.length <= trainCount) parts[0].push(...group);
-    else if (parts[1].length + group.length <= validCount) parts[1].push(...group);
-    else parts[2].push(...group);
+    const fits = (part: 0 | 1, count: number): boolean => parts[part].length + group.length <= count;
+    const part = parts[0].length === 0 || fits(0, trainCount) ? 0 : fits(1, validCount) ? 1 : 2;
+    for (const row of group) parts[part].push(row);
   }
   return toSplit(parts);
 }

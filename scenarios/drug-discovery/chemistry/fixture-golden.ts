@@ -10,7 +10,7 @@ export interface GoldenMolecule {
   readonly scaffold: string;
 }
 
-/** What Python's RDKit says of textbook molecules; written by make.py. */
+/** What Python's RDKit says of textbook molecules; written by golden/make.py. */
 export function readGolden(): { rdkit: string; molecules: GoldenMolecule[] } {
-  return JSON.parse(readFileSync(new URL('molecules.json', import.meta.url), 'utf8'));
+  return JSON.parse(readFileSync(new URL('golden/molecules.json', import.meta.url), 'utf8'));
 }
