@@ -98,29 +98,37 @@ long MakeEtc() {
   return 0;
 }
 
+/** A device node of our own; where making one is forbidden (containers), the host's, bound. */
+long MakeNode(const char* name, unsigned minor) {
+  char source[32], target[32];
+  snprintf(source, sizeof source, "/dev/%s", name);
+  snprintf(target, sizeof target, "dev/%s", name);
+  if (mknod(target, S_IFCHR | 0666, makedev(1, minor)) == 0) return 0;
+  if (errno != EPERM || WriteFile(target, "") != 0 || mount(source, target, nullptr, MS_BIND, nullptr) != 0) return -1;
+  struct stat info;  // a swapped node on the host would hand over some other device
+  if (stat(target, &info) != 0) return -1;
+  if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, minor)) return 0;
+  errno = ENODEV;
+  return -1;
+}
+
 long MakeDev() {
+  // The only file system without nodev, and nobody but us ever writes to it.
+  if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=32,mode=755") != 0) return -1;
   if (MakeDirectory("dev/shm", 01777) != 0) return -1;
   const struct {
     const char* name;
     unsigned minor;
   } nodes[] = {{"null", 3}, {"zero", 5}, {"full", 7}, {"random", 8}, {"urandom", 9}};
-  for (const auto& node : nodes) {
-    char source[32], target[32];
-    snprintf(source, sizeof source, "/dev/%s", node.name);
-    snprintf(target, sizeof target, "dev/%s", node.name);
-    if (WriteFile(target, "") != 0 || mount(source, target, nullptr, MS_BIND, nullptr) != 0) return -1;
-    struct stat info;  // a swapped node would hand over some other device
-    if (stat(target, &info) != 0) return -1;
-    if (!S_ISCHR(info.st_mode) || info.st_rdev != makedev(1, node.minor)) {
-      errno = ENODEV;
-      return -1;
-    }
-  }
-  const char* links[][2] = {{"/proc/self/fd", "dev/fd"},         {"/proc/self/fd/0", "dev/stdin"},
-                            {"/proc/self/fd/1", "dev/stdout"},   {"/proc/self/fd/2", "dev/stderr"}};
+  for (const auto& node : nodes)
+    if (MakeNode(node.name, node.minor) != 0) return -1;
+  const char* links[][2] = {{"/proc/self/fd", "dev/fd"},
+                            {"/proc/self/fd/0", "dev/stdin"},
+                            {"/proc/self/fd/1", "dev/stdout"},
+                            {"/proc/self/fd/2", "dev/stderr"}};
   for (auto& link : links)
     if (symlink(link[0], link[1]) != 0) return -1;
-  return 0;
+  return MountSetattr(AT_FDCWD, "dev", 0, kAttrReadonly | kAttrNosuid | kAttrNoexec);
 }
 
 /** Covers what is readable for everybody but nobody's business: kernel secrets, host facts, other users' keys. */
@@ -256,7 +264,7 @@ void BuildRoot() {
     LayerSet(L_dev_min, STATE_OFF, 0, "left out by request; the host's /dev is bound");
     Check(S_dev, mount("/dev", "dev", nullptr, MS_BIND | MS_REC, nullptr), "bind of /dev");
   } else if (STEP_CALL(S_dev, MakeDev())) {
-    LayerOn(L_dev_min, "null zero full random urandom, device numbers checked");
+    LayerOn(L_dev_min, "null zero full random urandom, read-only");
   }
   const char* procOptions = !Wanted(L_proc_masked) ? nullptr : plan->profile == PROFILE_STRICT ? "hidepid=2,subset=pid" : "hidepid=2";
   if (Faulted(S_proc)) {
