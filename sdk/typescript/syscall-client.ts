@@ -25,6 +25,10 @@ const FIRST_CLIENT_ID = 2 ** 30;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** How long a call of a client may be held up by its own waiting for messages or events. */
 const SLICE_MS = 20;
+/** While a client makes other calls it asks so often instead of waiting in the kernel, and holds up none of them. */
+const BUSY_PAUSE_MS = 4;
+/** A client counts as busy for so long after a call. */
+const BUSY_MS = 200;
 
 type WaitingName = 'RECV' | 'POLL_EVENTS';
 type WaitingRequest = SyscallRequest<'RECV'> & SyscallRequest<'POLL_EVENTS'>;
@@ -41,6 +45,7 @@ export class SyscallClient {
   readonly #link: Link;
   readonly #lanes: Lanes;
   #agentId = 0;
+  #lastCallAtMs = 0;
   #closed = false;
 
   constructor(options: ClientOptions = {}) {
@@ -113,6 +118,7 @@ export class SyscallClient {
       }
     }
     const { timeoutMs = this.#timeoutMs, signal } = options;
+    this.#lastCallAtMs = performance.now();
     return decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
   }
 
@@ -156,7 +162,8 @@ export class SyscallClient {
 
   /**
    * A client's mailbox belongs to its one connection, and a call that waits there holds up the others behind it. So it waits
-   * for a little while at a time. It is given up between two such whiles only: nothing that was taken is lost.
+   * for a little while at a time, or only asks now and then while there are others. It is given up between two questions
+   * only, so nothing that was taken is lost.
    */
   async #waitInSlices(
     name: WaitingName,
@@ -168,16 +175,19 @@ export class SyscallClient {
       if (signal?.aborted === true) throw cancelled();
       const elapsedMs = performance.now() - startedAt;
       const leftMs = (request.timeout_ms ?? Number.POSITIVE_INFINITY) - elapsedMs;
-      const slice = { ...request, timeout_ms: Math.max(0, Math.ceil(Math.min(leftMs, SLICE_MS))) };
+      const busy = performance.now() - this.#lastCallAtMs < BUSY_MS;
+      const sliceMs = busy ? 0 : Math.max(0, Math.ceil(Math.min(leftMs, SLICE_MS)));
+      const slice = { ...request, timeout_ms: sliceMs };
       const frame = await this.#onMain(name, encodeRequest(name, slice), {
         timeoutMs: this.#timeoutMs,
         signal: undefined,
       });
       const answer = decodeAnswer(name, frame);
-      if (answer.count > 0 || leftMs <= SLICE_MS) return answer;
+      if (answer.count > 0 || leftMs <= sliceMs) return answer;
       if (timeoutMs !== null && performance.now() - startedAt > timeoutMs) {
         throw new CloveError('TIMEOUT', `no answer within ${timeoutMs} ms`);
       }
+      if (busy) await new Promise((resolve) => setTimeout(resolve, Math.min(leftMs, BUSY_PAUSE_MS)));
     }
   }
 

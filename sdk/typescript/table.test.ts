@@ -1,0 +1,91 @@
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import { SYSCALLS } from '../../kernel/syscalls/table.ts';
+import { CloveClient } from './client.ts';
+import { LONG_SYSCALLS, RAW_SYSCALLS } from './syscall-client.ts';
+import type { SyscallName, SyscallRequest } from './types.ts';
+
+/** The friendly method of each syscall. A syscall without one does not compile. */
+const METHODS: Record<SyscallName, keyof CloveClient> = {
+  NOOP: 'echo',
+  EXEC: 'exec',
+  READ: 'readFile',
+  WRITE: 'writeFile',
+  SPAWN: 'spawn',
+  KILL: 'kill',
+  LIST: 'list',
+  PAUSE: 'pause',
+  RESUME: 'resume',
+  WAIT: 'wait',
+  LOGS: 'logs',
+  SEND: 'send',
+  RECV: 'receive',
+  BROADCAST: 'broadcast',
+  REGISTER: 'register',
+  STORE: 'store',
+  FETCH: 'fetch',
+  DELETE: 'delete',
+  KEYS: 'keys',
+  SUBSCRIBE: 'subscribe',
+  UNSUBSCRIBE: 'unsubscribe',
+  POLL_EVENTS: 'pollEvents',
+  EMIT: 'emit',
+  METRICS_SYSTEM: 'systemMetrics',
+  METRICS_AGENT: 'agentMetrics',
+  METRICS_ALL_AGENTS: 'allAgentMetrics',
+  METRICS_CGROUP: 'cgroupMetrics',
+  HELLO: 'hello',
+  EXIT: 'exit',
+};
+
+it('every syscall of the table has a method, and no method stands for two', () => {
+  const methods = SYSCALLS.map(({ name }) => METHODS[name]);
+  expect(new Set(methods).size).toBe(SYSCALLS.length);
+  for (const method of methods) expect(CloveClient.prototype[method]).toBeTypeOf('function');
+});
+
+it('the table and the client agree on which payloads are raw', () => {
+  const raw = SYSCALLS.filter((definition) => definition.raw === true).map(({ name }) => name);
+  expect(new Set(raw)).toEqual(RAW_SYSCALLS);
+});
+
+it('what the client sends on connections of their own may wait, and is no matter of which connection asks', () => {
+  expect([...LONG_SYSCALLS].every((name) => SYSCALLS.some((definition) => definition.name === name))).toBe(
+    true,
+  );
+});
+
+it('requests are typed by the table', () => {
+  const send: SyscallRequest<'SEND'> = { to_name: 'x', message: 1 };
+  // @ts-expect-error not a field of this type
+  const wrong: SyscallRequest<'SEND'> = { to: 'x' };
+  expect([send, wrong]).toHaveLength(2);
+});
+
+it('a program that uses the client loads nothing of the kernel but the protocol, and no package', async () => {
+  const root = path.resolve(import.meta.dirname, '../..');
+  const script = `
+    import { registerHooks } from 'node:module';
+    const loaded = [];
+    registerHooks({ load: (url, context, next) => { loaded.push(url); return next(url, context); } });
+    await import(process.argv[1]);
+    console.log(JSON.stringify(loaded));
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--input-type=module',
+    '-e',
+    script,
+    path.join(root, 'sdk/typescript/index.ts'),
+  ]);
+  const loaded = (JSON.parse(stdout) as string[]).map((url) =>
+    url.startsWith('file:') ? path.relative(root, new URL(url).pathname) : url,
+  );
+  expect(loaded.length).toBeGreaterThan(5);
+  for (const module of loaded) {
+    expect(module).toMatch(
+      /^(node:\w+|sdk\/typescript\/[\w-]+\.ts|kernel\/(protocol\/\w+|wire\/codec)\.ts|errors\/\w+\.ts)$/,
+    );
+  }
+});
