@@ -184,6 +184,8 @@ function remarks(field: Schema, optional: boolean, isRequest: boolean): string {
 
 function typeText(schema: Schema): string {
   if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
+  const named = NAMES.find(([, names]) => names.join() === schema.enum?.join());
+  if (named !== undefined) return `[${named[0]}](#names)`;
   if (schema.enum !== undefined)
     return schema.enum.map((value) => `\`${JSON.stringify(value)}\``).join(' or ');
   const options = schema.anyOf ?? schema.oneOf;
