@@ -1,0 +1,131 @@
+"""Reads answers: absent fields take their default, wrong types are errors and never become one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from .exceptions import ProtocolError
+from .models.base import Result
+from .protocol import opcode_name
+
+R = TypeVar("R", bound=Result)
+
+
+class Answer:
+    """One JSON answer. Every reader takes several names: the first that is there and not null counts."""
+
+    def __init__(self, opcode: int, body: Any) -> None:
+        self.opcode = opcode
+        self.body: Any = body
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        if isinstance(self.body, dict):
+            return self.body
+        raise self._wrong("the answer", "an object")
+
+    def has(self, name: str) -> bool:
+        return name in self.fields
+
+    def bool(self, *names: str, default: bool = False) -> bool:
+        found = self.maybe_any(*names)
+        if found is None:
+            return default
+        if not isinstance(found, bool):
+            raise self._wrong(names[0], "true or false")
+        return found
+
+    def int(self, *names: str, default: int = 0) -> int:
+        found = self.maybe_int(*names)
+        return default if found is None else found
+
+    def maybe_int(self, *names: str) -> int | None:
+        found = self.maybe_float(*names)
+        return None if found is None else int(found)
+
+    def float(self, *names: str, default: float = 0.0) -> float:
+        found = self.maybe_float(*names)
+        return default if found is None else found
+
+    def maybe_float(self, *names: str) -> float | None:
+        found = self.maybe_any(*names)
+        if found is None:
+            return None
+        if isinstance(found, (int, float)) and not isinstance(found, bool):
+            return found
+        raise self._wrong(names[0], "a number")
+
+    def str(self, *names: str, default: str = "") -> str:
+        found = self.maybe_str(*names)
+        return default if found is None else found
+
+    def maybe_str(self, *names: str) -> str | None:
+        found = self.maybe_any(*names)
+        if found is None or isinstance(found, str):
+            return found
+        raise self._wrong(names[0], "text")
+
+    def maybe_any(self, *names: str) -> Any:
+        fields = self.fields
+        return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+    def dict(self, *names: str) -> dict[str, Any]:
+        found = self.maybe_any(*names)
+        if found is None:
+            return {}
+        if isinstance(found, dict):
+            return found
+        raise self._wrong(names[0], "an object")
+
+    def list(self, *names: str) -> list[Any]:
+        found = self.maybe_any(*names)
+        if found is None:
+            return []
+        if isinstance(found, list):
+            return found
+        raise self._wrong(names[0], "an array")
+
+    def part(self, *names: str) -> Answer:
+        """An object inside the answer; empty where there is none."""
+        return Answer(self.opcode, self.dict(*names))
+
+    def parts(self, *names: str) -> "list[Answer]":
+        return [Answer(self.opcode, each) for each in self.list(*names)]
+
+    @property
+    def success(self) -> bool:
+        """Answers of SPAWN once had no such field: then, no error is success."""
+        return self.bool("success", default="error" not in self.fields)
+
+    @property
+    def error(self) -> str | None:
+        return self.maybe_str("error")
+
+    def make(self, kind: Callable[..., R], **fields: Any) -> R:
+        """A result with these attributes and with the answer itself as its dictionary."""
+        return kind(**fields)._adopt(self.opcode, self.fields)
+
+    def _wrong(self, what: str, expected: str) -> ProtocolError:
+        return ProtocolError(f"answer to {opcode_name(self.opcode)}: {what} is not {expected}")
+
+
+def parse_json(opcode: int, payload: bytes) -> Any:
+    """Raises `ProtocolError` when it is not JSON."""
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        text = payload[:200].decode("utf-8", errors="replace")
+        raise ProtocolError(f"answer to {opcode_name(opcode)} is not JSON: {text!r}") from error
+
+
+def epoch_seconds(value: Any) -> float:
+    """From a number, or from text such as ``2026-01-31T12:00:00.000Z``; 0 for what is no time."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    try:
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,340 @@
+"""The blocking connection: frames over a Unix socket, with time limits, reconnects and a lock."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import random
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from ._answer import parse_json
+from ._calls import Timeout, encode
+from ._exchange import Exchange, Late, Slot
+from .exceptions import ConnectionError, ProtocolError, TimeoutError
+from .protocol import MAX_ANSWER_SIZE, Message, default_socket_path
+
+DEFAULT_TIMEOUT = 30.0
+#: How long a lost connection is tried again before calls give up. Seconds.
+DEFAULT_RECONNECT_TIMEOUT = 60.0
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 2.0
+_CHUNK_BYTES = 256 * 1024
+#: Nobody listens (yet), or the queue of those who want in is full.
+_RETRIABLE = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ECONNRESET})
+
+
+class Deadline:
+    """An end in time, or none."""
+
+    __slots__ = ("_at", "_timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._at = None if timeout is None else time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Seconds, never negative; None = no end."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    def left(self) -> float | None:
+        """As `remaining`; raises `TimeoutError` when nothing is left."""
+        remaining = self.remaining()
+        if remaining == 0.0:
+            raise self.passed()
+        return remaining
+
+    def passed(self) -> TimeoutError:
+        return TimeoutError(f"no answer within {self._timeout:g} s")
+
+    def sooner(self, timeout: float | None) -> Deadline:
+        remaining = self.remaining()
+        limits = [limit for limit in (remaining, timeout) if limit is not None]
+        return Deadline(min(limits, default=None))
+
+
+class Transport:
+    """One connection to the kernel.
+
+    Threads may share it: a call holds the lock from its first byte to its answer. A call that runs out of time leaves
+    its place in the order of answers, so the next one is not given the wrong answer. A call in flight when the
+    connection breaks raises `ConnectionError` and is never repeated: whether the kernel has done it is not known. The
+    call after it connects again, unless `reconnect` is off.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        reconnect: bool = True,
+        reconnect_timeout: float = DEFAULT_RECONNECT_TIMEOUT,
+        max_answer_size: int = MAX_ANSWER_SIZE,
+        on_reconnect: Callable[[], None] | None = None,
+    ) -> None:
+        """`timeout` and `reconnect_timeout` in seconds, `max_answer_size` in bytes. `on_reconnect` runs before anybody
+        else may use a new connection that replaces a lost one."""
+        self.socket_path = os.fspath(socket_path) if socket_path else default_socket_path()
+        self.timeout = timeout
+        self._reconnect = reconnect
+        self._reconnect_timeout = reconnect_timeout
+        self._max_answer_size = max_answer_size
+        self._on_reconnect = on_reconnect
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._socket: socket.socket | None = None
+        self._exchange = Exchange(max_answer_size)
+        self._sent: deque[Slot] = deque()
+        self._wanted = False
+        self._agent_id = 0
+
+    @property
+    def agent_id(self) -> int:
+        """Who the kernel says the caller is; 0 before the first answer."""
+        return self._agent_id
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None and self._pid == os.getpid()
+
+    def connect(self, timeout: Timeout = ...) -> None:
+        """Does nothing when connected. Raises `ConnectionError`, `TimeoutError`."""
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline):
+            self._wanted = True
+            if self._socket is None:
+                self._open(deadline)
+
+    def disconnect(self) -> None:
+        """Calls that wait for an answer in other threads raise `ConnectionError`."""
+        self._wanted = False
+        current = self._socket
+        if current is not None and self._pid == os.getpid():
+            # Wakes whoever holds the lock and waits for an answer.
+            try:
+                current.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        with self._exclusive(Deadline(None)):
+            self._drop()
+
+    def call(
+        self,
+        opcode: int,
+        payload: bytes | str | Mapping[str, Any] = b"",
+        timeout: Timeout = ...,
+        *,
+        late: Late | None = None,
+    ) -> Message:
+        """Sends a request and waits for its answer. `late` is given an answer that comes after the time limit.
+
+        Raises `ConnectionError`, `TimeoutError`, `ProtocolError`, `ValidationError`.
+        """
+        data = encode(opcode, payload)
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline):
+            slot = self._request(opcode, data, deadline, late)
+            return self._answer(slot, deadline)
+
+    def call_json(
+        self,
+        opcode: int,
+        request: Mapping[str, Any] | None = None,
+        timeout: Timeout = ...,
+    ) -> dict[str, Any] | list[Any]:
+        """As `call`, JSON both ways."""
+        reply = self.call(opcode, request or {}, timeout)
+        body = parse_json(opcode, reply.payload)
+        if isinstance(body, (dict, list)):
+            return body
+        raise ProtocolError(f"answer to opcode {opcode} is neither an object nor an array")
+
+    def send(
+        self, opcode: int, payload: bytes | str | Mapping[str, Any] = b"", timeout: Timeout = ...
+    ) -> None:
+        """Sends a request whose answer `recv` will get. Several may be sent before the first answer is read."""
+        data = encode(opcode, payload)
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline):
+            self._sent.append(self._request(opcode, data, deadline, None))
+
+    def recv(self, timeout: Timeout = ...) -> Message:
+        """The answer to the oldest `send` that has none. Raises `ProtocolError` when there was no such `send`."""
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline):
+            if not self._sent:
+                raise ProtocolError("nothing was sent that an answer could be to")
+            slot = self._sent[0]
+            answer = self._answer(slot, deadline, keep=True)
+            self._sent.popleft()
+            return answer
+
+    def __enter__(self) -> Transport:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self.timeout if timeout is ... else timeout)
+
+    @contextmanager
+    def _exclusive(self, deadline: Deadline) -> Iterator[None]:
+        if self._pid != os.getpid():
+            self._forget_parent()
+        remaining = deadline.remaining()
+        lock = self._lock
+        if not lock.acquire(timeout=-1 if remaining is None else remaining):
+            raise deadline.passed()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _forget_parent(self) -> None:
+        """After a fork the connection is the parent's: two processes on one would read each other's answers."""
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._drop()
+
+    def _drop(self) -> None:
+        current, self._socket = self._socket, None
+        self._exchange = Exchange(self._max_answer_size)
+        self._sent.clear()
+        if current is not None:
+            current.close()
+
+    def _lost(self, why: object) -> ConnectionError:
+        self._drop()
+        return ConnectionError(f"connection to {self.socket_path} lost: {why}")
+
+    def _open(self, deadline: Deadline) -> None:
+        """One attempt; only a full queue of others who want in is waited for."""
+        while True:
+            attempt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                attempt.settimeout(deadline.left())
+                attempt.connect(self.socket_path)
+            except OSError as error:
+                attempt.close()
+                if error.errno == errno.EAGAIN:
+                    deadline.left()
+                    time.sleep(_FIRST_PAUSE)
+                    continue
+                raise unreachable(self.socket_path, error) from error
+            except BaseException:
+                attempt.close()
+                raise
+            self._socket = attempt
+            return
+
+    def _ensure_open(self, deadline: Deadline) -> socket.socket:
+        if self._socket is not None:
+            return self._socket
+        if not self._wanted:
+            raise ConnectionError("not connected: call connect() first")
+        if not self._reconnect:
+            raise ConnectionError(f"connection to {self.socket_path} was lost")
+        give_up = deadline.sooner(self._reconnect_timeout)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._open(deadline)
+                if self._on_reconnect is not None:
+                    self._on_reconnect()
+                break
+            except ConnectionError as error:
+                self._drop()
+                cause = error.__cause__
+                retriable = not isinstance(cause, OSError) or cause.errno in _RETRIABLE
+                remaining = give_up.remaining()
+                if not retriable or not self._wanted or (remaining is not None and remaining <= pause):
+                    raise
+            # Spread out, so that a fleet does not come back all at once.
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        connection: socket.socket | None = self._socket
+        if connection is None:
+            raise ConnectionError(f"connection to {self.socket_path} lost")
+        return connection
+
+    def _request(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Slot:
+        frame = Message(0, opcode, data).serialize()
+        for is_second in (False, True):
+            connection = self._ensure_open(deadline)
+            slot = self._exchange.begin(opcode, late)
+            try:
+                self._write(connection, frame, deadline)
+                return slot
+            except (BrokenPipeError, ConnectionResetError) as error:
+                # Not one byte of it left: the kernel had hung up before, and asking again repeats nothing.
+                lost = self._lost(error)
+                if is_second or not self._reconnect or not self._wanted:
+                    raise lost from error
+        raise AssertionError("unreachable")
+
+    def _write(self, connection: socket.socket, frame: bytes, deadline: Deadline) -> None:
+        """Raises BrokenPipeError or ConnectionResetError only when nothing was written."""
+        view = memoryview(frame)
+        written = 0
+        try:
+            while written < len(frame):
+                connection.settimeout(deadline.left())
+                written += connection.send(view[written:])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            if written == 0:
+                raise
+            raise self._lost(error) from error
+        except builtins.TimeoutError as error:
+            # Half a frame cannot be taken back.
+            self._drop()
+            raise deadline.passed() from error
+        except OSError as error:
+            raise self._lost(error) from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _answer(self, slot: Slot, deadline: Deadline, keep: bool = False) -> Message:
+        """`keep`: the answer can still be asked for when the time is over."""
+        while slot.answer is None:
+            connection = self._socket
+            if connection is None:
+                raise ConnectionError(f"connection to {self.socket_path} was lost")
+            try:
+                connection.settimeout(deadline.left())
+                data = connection.recv(_CHUNK_BYTES)
+                if not data:
+                    raise self._lost("the kernel closed it")
+                self._exchange.feed(data)
+            except builtins.TimeoutError as error:
+                if not keep:
+                    slot.give_up()
+                raise deadline.passed() from error
+            except ConnectionError:
+                raise
+            except OSError as error:
+                raise self._lost(error) from error
+            except BaseException:
+                # Interrupted, or nonsense came: nobody knows how much of the stream was read.
+                self._drop()
+                raise
+        self._agent_id = slot.answer.agent_id
+        return slot.answer
+
+
+def unreachable(socket_path: str, error: OSError) -> ConnectionError:
+    raised = ConnectionError(f"no kernel answers at {socket_path}: {error.strerror or error}")
+    raised.code = "UNREACHABLE"
+    raised.hint = "Start one with `clove kernel start`, or name its socket in CLOVE_SOCKET."
+    return raised
