@@ -346,7 +346,7 @@ describe('bytes that are not the protocol', () => {
   it.each([2n ** 20n + 1n, 2n ** 31n, 2n ** 40n, 2n ** 63n, 2n ** 64n - 1n])(
     'an announced length of %s is answered with an error, junk behind it is swallowed',
     async (length) => {
-      const { socketPath, server } = serve(echo);
+      const { socketPath, server } = serve(echo, { limits: { lingerMs: 10_000 } });
       const client = await connect(socketPath);
       const header = Buffer.from(encodeFrame({ opcode: STORE }));
       header.writeBigUInt64LE(length, 9);
@@ -355,20 +355,22 @@ describe('bytes that are not the protocol', () => {
       expect(answer.opcode).toBe(STORE);
       expect(JSON.parse(textOf(answer))).toMatchObject({ success: false, code: 'PAYLOAD_TOO_LARGE' });
       await expect(client.next()).rejects.toThrow('ended');
+      await client.close();
       await until(() => server.counters().connectionsOpen === 0);
     },
   );
 
   it('come after the answers that are owed, but do not wait for them for ever', async () => {
-    const { socketPath, recorder } = serve(null, { limits: { failedMs: 100 } });
-    const client = await connect(socketPath);
+    const patient = serve(null, { limits: { failedMs: 60_000 } });
+    const { recorder } = patient;
+    const client = await connect(patient.socketPath);
     client.send({ opcode: STORE, payload: '1' });
     client.write(Buffer.from('junk'));
     await until(() => recorder.requests.length === 1);
     recorder.answer(recorder.requests[0] as WireRequest, 'owed');
     expect(textOf(await client.next())).toBe('owed');
     expect(textOf(await client.next())).toContain('bad magic');
-    const other = await connect(socketPath);
+    const other = await connect(serve(null, { limits: { failedMs: 50 } }).socketPath);
     other.send({ opcode: RECV, payload: '1' });
     other.write(Buffer.from('junk'));
     await expect(other.next()).rejects.toThrow('ended');
@@ -521,6 +523,8 @@ describe('bounds', () => {
       const some = await Promise.all(Array.from({ length: 50 }, () => RawClient.connect(socketPath)));
       some[0]?.send({ opcode: STORE, payload: '1' });
       await Promise.all(some.map((client) => client.close()));
+      // Otherwise a busy machine could fill the backlog.
+      await until(() => recorder.closed.length > i);
     }
     await until(() => recorder.closed.length === 10_001);
     await noMoreOpenFilesThan(before);

@@ -14,7 +14,7 @@ namespace clove::wire {
 
 namespace {
 
-constexpr int kBacklog = 1024;
+constexpr int kBacklog = 4096;
 constexpr int kLockAttempts = 100;
 constexpr long kLockPauseNs = 10'000'000;
 
