@@ -327,6 +327,7 @@ class Schedule {
       overheadMsPerTrial: mean(
         attempts.map((attempt) => attempt.usage.wallMs - (attempt.usage.computeMs ?? 0) + 3),
       ),
+      harnessMsPerTrial: 3,
       startupMsMedian: quantileSorted(startups, 0.5),
       lostMs: sum(attempts.filter((a) => a.end !== 'completed').map((a) => a.usage.computeMs ?? 0)),
       faultsInjected: {

@@ -89,6 +89,24 @@ describe('renderHtml', () => {
     expect(page).toContain('<strong>interrupted</strong>');
   });
 
+  it('says so when clove was the slower one', async () => {
+    const results = makeResults({ trials: 8, runtimes: ['clove', 'sequential'] });
+    const [clove, sequential] = results.runtimes as [
+      RunResults['runtimes'][number],
+      RunResults['runtimes'][number],
+    ];
+    const slower = {
+      ...results,
+      runtimes: [
+        { ...clove, wallMs: 4000 },
+        { ...sequential, wallMs: 2000 },
+      ],
+    };
+    const page = visible(await renderHtml(slower));
+    expect(page).toContain('<dt>Slower than sequential</dt><dd class="value">2×</dd>');
+    expect(page).toContain('needed 50 % less time than clove');
+  });
+
   it('draws an empty run and a run with one runtime', async () => {
     const empty = small({
       trials: [],

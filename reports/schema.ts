@@ -118,7 +118,12 @@ const summary = z
     overheadMsPerTrial: z
       .number()
       .nullable()
-      .describe('Slot time not spent inside trials: (wall × slots in use − Σ attempt compute) / attempts.'),
+      .describe(
+        'Slot time not spent inside trials, per attempt that ran to its end: its wall − its compute, plus the gap before it on its slot.',
+      ),
+    harnessMsPerTrial: z
+      .exactOptional(z.number().nullable())
+      .describe("The bench's own part of the overhead: the mean gap between two attempts on one slot."),
     startupMsMedian: ms.nullable(),
     lostMs: ms.describe('Compute of attempts that did not lead to a result.'),
     faultsInjected: z.strictObject({ crash: count, hang: count, leak: count }),
@@ -236,12 +241,14 @@ export const resultsSchema = z
 
 type Inferred = z.infer<typeof resultsSchema>;
 type Extends<A extends B, B> = A;
-/** Fails to compile when schema and contract part ways. */
+/** Readonly and with no optional key at every depth: an optional key that one side lacks is then a mistake. */
+type Complete<T> = T extends object ? { readonly [K in keyof T]-?: Complete<Exclude<T[K], undefined>> } : T;
+/** Fails to compile when schema and contract part ways, in either direction. */
 export type SchemaMatchesContract = [
   Extends<Inferred, RunResults>,
-  Extends<RunResults, DeepReadonly<Inferred>>,
+  Extends<Complete<Inferred>, Complete<RunResults>>,
+  Extends<Complete<RunResults>, Complete<Inferred>>,
 ];
-type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
 
 /** "trials[3].attempts[0].usage.wallMs", as a reader would write it. */
 function pathText(path: readonly PropertyKey[]): string {

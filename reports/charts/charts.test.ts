@@ -154,4 +154,15 @@ describe('loadPoints', () => {
     const paused = loadPoints([...load.slice(0, 20), ...later], 1000);
     expect(new Set(paused.map((point) => point.segment)).size).toBe(2);
   });
+
+  it('draws no line over the turn of another runtime', () => {
+    const turns = (['clove', 'thread', 'clove', 'thread'] as const).flatMap((runtime, turn) =>
+      makeResults({ runtimes: [runtime], trials: 8 })
+        .load.slice(0, 4)
+        .map((sample, index) => ({ ...sample, atMs: turn * 1000 + index * 200 })),
+    );
+    const segments = loadPoints(turns, 1000).map((point) => point.segment);
+    expect([...new Set(segments)]).toHaveLength(4);
+    expect(segments).toHaveLength(16);
+  });
 });

@@ -170,7 +170,7 @@ export function heatmapChart(results: RunResults, heatmap: Heatmap): Chart {
         // A line above each group of rows that share their first parameter.
         {
           data: { name: 'breaks', values: heatmap.breaks.map((index) => ({ row: heatmap.rows[index] })) },
-          mark: { type: 'rule', strokeWidth: 5 },
+          mark: { type: 'rule', strokeWidth: 3 },
           encoding: {
             x: { value: 0 },
             x2: { value: 'width' },

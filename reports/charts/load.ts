@@ -18,18 +18,33 @@ export interface LoadPoint {
   readonly trialsMiB: number | null;
 }
 
-/** Mean CPU and peak memory per bin, at most POINTS bins per runtime. */
+/** Stretches in which one runtime was sampled without another's turn, or a long pause, in between. */
+function stretches(load: readonly LoadSample[]): LoadSample[][] {
+  const sorted = [...load].sort((a, b) => a.atMs - b.atMs);
+  const gaps = sorted.slice(1).map((sample, index) => sample.atMs - sorted[index]!.atMs);
+  const usualMs = [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
+  const found: LoadSample[][] = [];
+  let last: LoadSample | null = null;
+  for (const sample of sorted) {
+    const goesOn = last?.runtime === sample.runtime && sample.atMs - last.atMs <= Math.max(5 * usualMs, 3000);
+    if (goesOn) found.at(-1)?.push(sample);
+    else found.push([sample]);
+    last = sample;
+  }
+  return found;
+}
+
+/** Mean CPU and peak memory per bin, at most about POINTS bins per runtime. */
 export function loadPoints(load: readonly LoadSample[], msPerUnit: number): LoadPoint[] {
+  const counts = new Map(
+    [...groupBy(load, (sample) => sample.runtime)].map(([name, all]) => [name, all.length]),
+  );
   const points: LoadPoint[] = [];
-  for (const [runtime, all] of groupBy(load, (sample) => sample.runtime)) {
-    const samples = [...all].sort((a, b) => a.atMs - b.atMs);
-    const size = Math.max(1, Math.ceil(samples.length / POINTS));
-    const gaps = samples.slice(1).map((sample, index) => sample.atMs - samples[index]!.atMs);
-    const usual = [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
-    let segment = 0;
+  for (const [segment, samples] of stretches(load).entries()) {
+    const { runtime } = samples[0] as LoadSample;
+    const size = Math.max(1, Math.ceil((counts.get(runtime) ?? 0) / POINTS));
     for (let start = 0; start < samples.length; start += size) {
       const bin = samples.slice(start, start + size);
-      if (start > 0 && gaps[start - 1]! > Math.max(5 * usual, 3000)) segment++;
       const own = bin.flatMap((sample) => (sample.memoryBytes === null ? [] : [sample.memoryBytes]));
       points.push({
         runtime,
@@ -69,7 +84,7 @@ export function loadCharts(results: RunResults, axis: TimeAxis): Chart[] {
         .join(' '),
       field: 'cpu',
       axis: 'cores busy',
-      top: results.machine.cores,
+      top: results.machine.cores * 1.05,
     }),
   ];
   if (own.length > 0) {
@@ -153,7 +168,7 @@ function lineChart(options: LineOptions): Chart {
         })),
       },
       transform: [{ filter: "runtime === '' || datum.runtime === runtime" }],
-      mark: { type: 'line', interpolate: 'monotone', strokeWidth: 1.8, clip: true, tooltip: null },
+      mark: { type: 'line', interpolate: 'linear', strokeWidth: 1.8, clip: true, tooltip: null },
       encoding: {
         x: {
           field: 'at',

@@ -114,7 +114,7 @@ tbody tr:hover{background:var(--raised)}
 td.text{overflow-wrap:anywhere;min-width:12ch}
 table.facts th{white-space:nowrap;color:var(--ink-2);width:1%;padding-right:1.5rem}
 table.facts td{overflow-wrap:anywhere}
-.dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense thead th{white-space:normal}.dense:not(.loose) tbody th,.dense:not(.loose) td{white-space:nowrap}
+.dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense th:first-child{padding-left:0}.dense thead th{white-space:normal}.dense:not(.loose) tbody th,.dense:not(.loose) td{white-space:nowrap}
 .beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}
@@ -150,7 +150,7 @@ ul.plain{padding-left:1.1rem;margin:.6rem 0}
 ul.plain li{margin:.3rem 0;max-width:80ch;overflow-wrap:anywhere}
 .legend+.tools{margin-top:0}
 footer{padding:2.2rem 0 3rem;color:var(--ink-2);font-size:.86rem;overflow-wrap:anywhere}
-@media (max-width:600px){h2{font-size:1.25rem}.figures{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}.figures>div{padding:.65rem .75rem}.figures .value{font-size:1.3rem}table{font-size:.84rem}th,td{padding:.38rem .5rem}table.facts th{white-space:normal;width:34%}}
+@media (max-width:600px){h2{font-size:1.25rem}.figures{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}.figures>div{padding:.65rem .75rem}.figures .value{font-size:1.3rem}table{font-size:.84rem}th,td{padding:.38rem .5rem}th:first-child,td:first-child{padding-left:0}table.facts th{white-space:normal;width:34%}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 @media print{:root{color-scheme:light;font-size:10.5px}nav.contents,.tools,.skip,.alternative{display:none}header.top{padding-top:0}main>section{break-inside:auto}figure.chart,tr,.figures>div{break-inside:avoid}.scroll{overflow:visible}.plot svg{max-width:100%;height:auto}pre{max-height:none}a{color:inherit;text-decoration:none}.scroll{background:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;

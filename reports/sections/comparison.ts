@@ -39,6 +39,11 @@ export const MEASURES: readonly Measure[] = [
     value: (s) => s.overheadMsPerTrial,
   },
   {
+    name: "of it the bench's own",
+    text: (s) => formatDuration(s.harnessMsPerTrial),
+    value: null,
+  },
+  {
     name: 'Start-up, median',
     text: (s) => formatDuration(s.startupMsMedian),
     value: (s) => s.startupMsMedian,

@@ -187,7 +187,7 @@ ${item('Metrics shown', metrics.map((metric) => `${metric.label} = ${metric.path
 ${item('Heat map', `mean over passed experiments of each cell of ${[...heatmap.rows, ...heatmap.columns].map((name) => parameterLabel(results, name)).join(' × ')}.`)}
 ${item('Wall time', 'of a runtime: sum of the time spans in which it worked. Of an attempt: from its start to its end, set-up and clean-up included.')}
 ${item('Start-up', "from the start of an attempt to the first instruction of the experiment's own code. Compute: inside that code.")}
-${item('Overhead per attempt', '(wall × places in use − sum of compute) / attempts: time of a place that no experiment used.')}
+${item('Overhead per attempt', "time of a place that no experiment's code used: start-up and ending of the attempt, plus the gap before it. Places idle because nothing is left to do do not count. The bench's own part is that gap.")}
 ${item('Peak memory', 'from the control group under clove, from getrusage under process; under thread and sequential only the whole process can be measured.')}
 ${item('CPU busy', 'mean of busy cores of the whole machine, whoever used them, while the runtime worked.')}
 ${item('Work lost', 'compute time of attempts that led to no result.')}

@@ -49,7 +49,7 @@ export function failuresSection(results: RunResults, summary: Summary): Section 
     body:
       failures.length === 0
         ? html`<p>Every attempt completed.</p>`
-        : html`<p>${plural(failures.length, 'attempt')} did not complete: ${formatCount(failures.length - lost.length)} were made good by a retry, ${formatCount(lost.length)} belong to experiments without a result.</p>
+        : html`<p>${plural(failures.length, 'attempt')} did not complete${whatBecame(failures.length, lost.length)}.</p>
 ${dataTable(
   'Attempts by reason and runtime',
   [{ title: 'Reason' }, ...results.runtimes.map(({ runtime }) => ({ title: runtime, numeric: true }))],
@@ -63,6 +63,12 @@ ${group(
   summary,
 )}`,
   };
+}
+
+function whatBecame(all: number, lost: number): string {
+  if (lost === 0) return all === 1 ? '; a retry made it good' : '; retries made all of them good';
+  if (lost === all) return ' and no retry made them good';
+  return `: ${formatCount(all - lost)} made good by a retry, ${formatCount(lost)} of experiments without a result`;
 }
 
 function group(title: string, failures: readonly FailedAttempt[], summary: Summary): Html | null {
@@ -95,7 +101,8 @@ export function attemptError(attempt: Attempt): Html | null {
 /** The end of a log; says so where its beginning is cut. */
 export function logTail(log: string, limit: number): Html {
   if (log.trim() === '') return html`<p class="muted">It printed nothing.</p>`;
-  const cut = log.length > limit;
-  const shown = cut ? log.slice(-limit) : log;
-  return html`<pre tabindex="0" aria-label="Last lines of output">${cut ? html`… ${formatCount(log.length - limit)} characters before this\n` : null}${multiline(shown)}</pre>`;
+  const text = log.trimEnd();
+  const cut = text.length > limit;
+  const shown = cut ? text.slice(-limit) : text;
+  return html`<pre tabindex="0" aria-label="Last lines of output">${cut ? html`… ${formatCount(text.length - limit)} characters before this\n` : null}${multiline(shown)}</pre>`;
 }

@@ -57,10 +57,11 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
   }
   figures.push(faultFigure(summary, primary));
   const baseline = baselineOf(summary);
-  if (baseline !== null && primary.wallMs > 0) {
+  if (baseline !== null && primary.wallMs > 0 && baseline.wallMs > 0) {
+    const ratio = baseline.wallMs / primary.wallMs;
     figures.push({
-      name: `Faster than ${baseline.runtime}`,
-      value: `${formatNumber(baseline.wallMs / primary.wallMs)}×`,
+      name: `${ratio >= 1 ? 'Faster' : 'Slower'} than ${baseline.runtime}`,
+      value: `${formatNumber(ratio >= 1 ? ratio : 1 / ratio)}×`,
       note: `${formatDuration(baseline.wallMs)} there, ${formatCount(baseline.passed)} / ${formatCount(baseline.trials)} completed`,
     });
   }

@@ -58,7 +58,7 @@ function heatTable(heatmap: Heatmap): Html {
   );
 }
 
-/** Figures of other parts of the data (train, valid …) for the primary metric, as the record has them. */
+/** Other parts of the data (train, valid …) with a figure for the primary metric, whether the scenario lists it or not. */
 export function otherParts(results: RunResults, leaderboard: readonly Ranked[]): readonly string[] {
   const split = primarySplit(results);
   if (split === null) return [];
@@ -81,8 +81,10 @@ export function leaderboardTable(results: RunResults, summary: Summary): Leaderb
   const top = summary.leaderboard.slice(0, LEADERBOARD_LENGTH);
   const { metrics, primaryMetric } = results.presentation;
   const split = primarySplit(results);
-  const parts = otherParts(results, top);
-  const hasGap = split !== null && parts.includes('train');
+  const measured = otherParts(results, top);
+  const hasGap = split !== null && measured.includes('train');
+  const listed = new Set(metrics.map((metric) => metric.path));
+  const parts = measured.filter((part) => !listed.has(`${part}.${split?.name}`));
   const format = primaryFormat(results);
   // The primary metric leads, whatever its place in the scenario's list.
   const shown = [

@@ -203,6 +203,7 @@ function metricsTable(trial: TrialOutcome): Html | null {
   if (trial.metrics === null) return null;
   const nested = Object.entries(trial.metrics)
     .filter((entry): entry is [string, MetricTree] => typeof entry[1] === 'object' && entry[1] !== null)
+    .sort(([a], [b]) => partOrder(a) - partOrder(b))
     .slice(0, PART_LIMIT);
   const flat = Object.entries(trial.metrics)
     .filter(([, value]) => typeof value === 'number')
@@ -227,6 +228,12 @@ function metricsTable(trial: TrialOutcome): Html | null {
           `Figures of ${trial.id}`,
         )
   }${flat.length === 0 ? null : html`<p>${flat.map(([name, value]) => `${name} ${formatNumber(value as number, 4)}`).join(', ')}</p>`}`;
+}
+
+/** Training before validation before test, then whatever else. */
+function partOrder(name: string): number {
+  const place = ['train', 'valid', 'validation', 'test'].indexOf(name);
+  return place < 0 ? 9 : place;
 }
 
 function factLine(trial: TrialOutcome): Html | null {
