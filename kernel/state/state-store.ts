@@ -186,7 +186,7 @@ export class StateStore implements KeepsByCaller {
     const now = this.#monotonicMs();
     const spaces = [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
     for (const space of spaces) {
-      for (const key of [...space.expired(now)]) {
+      for (const key of space.expired(now)) {
         this.#drop(space, key);
         // Not waited for: a row that stays is expired when it is loaded, too.
         if (space === this.#global) {
