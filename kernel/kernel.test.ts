@@ -1,7 +1,9 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
+  cpSync,
   existsSync,
   globSync,
   mkdirSync,
@@ -15,8 +17,10 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { ensureNative } from '../native/index.ts';
 import { type Answer, TestClient, TestKernel, until } from './fixture.ts';
 import { createKernel } from './kernel.ts';
+import type { UserKernelOptions } from './options.ts';
 import { RawClient } from './wire/testing.ts';
 
 const kernels: TestKernel[] = [];
@@ -167,7 +171,10 @@ describe('the daemon', () => {
     for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
   });
 
-  async function start(folder = mkdtempSync(path.join(tmpdir(), 'clove-daemon-'))): Promise<Daemon> {
+  async function start(
+    folder = mkdtempSync(path.join(tmpdir(), 'clove-daemon-')),
+    { uid, ...more }: UserKernelOptions & { uid?: number } = {},
+  ): Promise<Daemon> {
     folders.push(folder);
     const socketPath = path.join(folder, 'clove.sock');
     const options = {
@@ -177,11 +184,19 @@ describe('the daemon', () => {
       logLevel: 'silent',
       drainMs: 100,
       readyFd: 3,
+      ...more,
     };
     const source = `import { runDaemon } from ${JSON.stringify(path.join(import.meta.dirname, 'daemon.ts'))};
       process.exitCode = await runDaemon(${JSON.stringify(options)});`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+      ...(uid === undefined
+        ? {}
+        : {
+            uid,
+            gid: uid,
+            env: { ...process.env, XDG_RUNTIME_DIR: folder, XDG_CACHE_HOME: path.join(folder, 'cache') },
+          }),
     });
     const exited = once(child, 'exit');
     const [line] = await once(child.stdio[3] as NodeJS.ReadableStream, 'data');
@@ -189,6 +204,45 @@ describe('the daemon', () => {
     started.push(daemon);
     return daemon;
   }
+
+  it('of an unprivileged user refuses what it cannot protect, and runs agents bare only when told to', async (ctx) => {
+    if (process.geteuid?.() !== 0) ctx.skip('needs root to become somebody else');
+    const nobody = 65_534;
+    const isReadable = spawnSync(
+      process.execPath,
+      ['-e', `fs.accessSync(${JSON.stringify(import.meta.filename)})`],
+      {
+        uid: nobody,
+        gid: nobody,
+      },
+    );
+    if (isReadable.status !== 0) ctx.skip('the sources cannot be read by other users');
+    for (const sandbox of ['required', 'off'] as const) {
+      const folder = mkdtempSync(path.join(tmpdir(), 'clove-daemon-'));
+      // The native part as it is built already: compiling it again for another user takes long.
+      const cache = path.join(folder, 'cache', 'clove', 'native');
+      mkdirSync(cache, { recursive: true });
+      const files = ensureNative();
+      for (const file of [files.addon, files.init]) cpSync(file, path.join(cache, path.basename(file)));
+      chownSync(cache, nobody, nobody);
+      chownSync(folder, nobody, nobody);
+      const daemon = await start(folder, { sandbox, uid: nobody });
+      expect(daemon.ready).toMatchObject({ ready: true });
+      const client = new TestClient(await RawClient.connect(daemon.socketPath));
+      const answer = await client.call('SPAWN', { command: ['/bin/sh', '-c', 'id -u'] });
+      if (sandbox === 'required') {
+        expect(answer).toMatchObject({ success: false, code: 'SANDBOX_UNAVAILABLE' });
+        expect(answer.hint).toBeTypeOf('string');
+      } else {
+        await client.call('WAIT', { id: answer.id });
+        expect((await client.call('LOGS', { id: answer.id })).stdout).toBe(`${nobody}\n`);
+        expect(answer.isolation.off).toEqual(expect.arrayContaining(['uid', 'mem', 'seccomp']));
+      }
+      await client.close();
+      process.kill(daemon.pid, 'SIGTERM');
+      expect((await daemon.exited)[0]).toBe(0);
+    }
+  });
 
   it('says when it is ready, and stops on SIGTERM with nothing left', async () => {
     const daemon = await start();

@@ -8,7 +8,7 @@ import { Launcher } from './agents/launcher.ts';
 import { OutputReader } from './agents/output.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
-import { UidPool } from './agents/uid-pool.ts';
+import { ownUser, UidPool } from './agents/uid-pool.ts';
 import { openBoot, reconcileBoots } from './boot.ts';
 import { Dispatcher } from './dispatch.ts';
 import { EventBus } from './events/event-bus.ts';
@@ -86,6 +86,7 @@ export async function createKernel(userOptions: UserKernelOptions = {}): Promise
 
 async function start(options: KernelOptions, undo: (() => void | Promise<void>)[]): Promise<RunningKernel> {
   const log = createLog(options.logLevel);
+  const userId = process.geteuid?.() ?? 0;
   claimPrivateFolder(options.dataDirectory);
   claimPrivateFolder(options.runDirectory);
   const dataLock = lockDataDirectory(options.dataDirectory);
@@ -108,7 +109,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     bootId,
     bootDirectory: boot.directory,
     cgroupParent: boot.cgroupParent,
-    uids: new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL),
+    users: userId === 0 ? new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL) : ownUser(userId),
     output,
     wire: () => wire,
     launch,
@@ -160,7 +161,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     uid: null,
     gid: null,
     // Root can do to a kernel whatever it likes anyway.
-    allowUids: [...new Set([process.geteuid?.() ?? 0, 0, ...options.operatorUids])],
+    allowUids: [...new Set([userId, 0, ...options.operatorUids])],
     maxConnections: options.maxConnections,
   });
   log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');

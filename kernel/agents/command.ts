@@ -6,7 +6,7 @@ import { INSIDE_HOME, SETUP_TIMEOUT_MS } from './plan.ts';
 
 /** A default sandbox for one command of an operator: no network, no socket, nothing mounted. */
 export function commandPlan(argv: readonly string[], cwd: string | null, sandboxOff: boolean): LaunchPlan {
-  const isolation = resolveIsolation(null, DEFAULT_LIMITS, 'none', !sandboxOff);
+  const isolation = resolveIsolation({}, DEFAULT_LIMITS, 'none', !sandboxOff);
   return {
     name: 'exec',
     sandbox: {

@@ -1,6 +1,6 @@
 import { CloveError } from '../../errors/index.ts';
 import type { Layer, LayerReport, NetworkMode, SandboxLimits } from '../../native/types.ts';
-import type { IsolationRequest } from './spawn-request.ts';
+import type { LimitsRequest, SpawnRequest } from './spawn-request.ts';
 
 /** What every profile of a root kernel names; limits add theirs. */
 const PROFILE_LAYERS: readonly Layer[] = [
@@ -68,6 +68,22 @@ export interface Isolation {
   readonly ownFiles: boolean;
 }
 
+/** The layers of limits that a request names itself. */
+function layersNamedBy(limits: LimitsRequest | null | undefined): Layer[] {
+  if (limits === null || limits === undefined) return [];
+  const { memory, memory_mb, swap, max_pids, cpu_quota, cpu_percent, cpu, cpus, file_size, open_files } =
+    limits;
+  const layers: Layer[] = [];
+  if (memory != null || memory_mb != null) layers.push('mem');
+  if (swap != null) layers.push('swap');
+  if (max_pids != null) layers.push('pids');
+  if (cpu_quota != null || cpu_percent != null || cpu != null) layers.push('cpu');
+  if (cpus != null) layers.push('cpuset');
+  if (file_size != null) layers.push('fsize');
+  if (open_files != null) layers.push('nofile');
+  return layers;
+}
+
 function layersOfLimits(limits: SandboxLimits): Layer[] {
   const layers: Layer[] = ['disk', 'inodes', 'nofile'];
   if (limits.memoryBytes !== null) layers.push('mem');
@@ -79,17 +95,24 @@ function layersOfLimits(limits: SandboxLimits): Layer[] {
   return layers;
 }
 
-/** Which layers must hold, which are left out. Nothing is dropped from `require` but by the request's own words. @throws SANDBOX_UNAVAILABLE */
+/**
+ * Which layers must hold, which are left out. Nothing is dropped from `require` but by words: the request's own, or those of
+ * whoever turned the sandbox off. Then only limits that the request names must hold. @throws SANDBOX_UNAVAILABLE
+ */
 export function resolveIsolation(
-  request: IsolationRequest | null | undefined,
+  request: Pick<SpawnRequest, 'isolation' | 'limits'>,
   limits: SandboxLimits,
   network: NetworkMode,
   sandboxed: boolean,
 ): Isolation {
-  const profile = request?.profile ?? 'default';
-  const disable = new Set<Layer>(request?.disable ?? []);
+  const { isolation } = request;
+  const profile = isolation?.profile ?? 'default';
+  const disable = new Set<Layer>(isolation?.disable ?? []);
   if (!sandboxed) for (const layer of ISOLATING_LAYERS) disable.add(layer);
-  const named = request?.require ?? [...PROFILE_LAYERS, ...layersOfLimits(limits)];
+  const byDefault = sandboxed
+    ? [...PROFILE_LAYERS, ...layersOfLimits(limits)]
+    : layersNamedBy(request.limits);
+  const named = isolation?.require ?? byDefault;
   const require = new Set<Layer>(named);
   for (const layer of require) {
     const reason = whyUnavailable(layer, limits);
@@ -99,8 +122,8 @@ export function resolveIsolation(
     });
   }
   // Asking for the host's network, or for a layer to be left out, is asking for less in words.
-  if (network === 'host' && request?.require == null) require.delete('netns');
-  for (const layer of [...disable, ...(request?.allow_degraded ?? [])]) require.delete(layer);
+  if (network === 'host' && isolation?.require == null) require.delete('netns');
+  for (const layer of [...disable, ...(isolation?.allow_degraded ?? [])]) require.delete(layer);
   return { profile, require: [...require], disable: [...disable], ownFiles: !disable.has('mntns') };
 }
 

@@ -4,7 +4,7 @@ import type { Sandbox, SandboxSpec, WireServer } from '../../native/types.ts';
 import type { Agent, LaunchPlan } from './agent.ts';
 import { feedStdin, type OutputReader } from './output.ts';
 import { stageSdk } from './sdk-stage.ts';
-import type { UidPool } from './uid-pool.ts';
+import type { Users } from './uid-pool.ts';
 
 /** Connections one agent may hold; each can hold back some 20 MB of answers in the kernel by not reading them. */
 const AGENT_CONNECTIONS = 16;
@@ -14,7 +14,7 @@ export interface LauncherOptions {
   /** Folder of this boot, 0700. */
   readonly bootDirectory: string;
   readonly cgroupParent: string;
-  readonly uids: UidPool;
+  readonly users: Users;
   readonly output: OutputReader;
   readonly wire: () => Pick<WireServer, 'listen' | 'closeListener'>;
   readonly launch: (spec: SandboxSpec) => Promise<Sandbox>;
@@ -91,27 +91,27 @@ export class Launcher {
   }
 
   #makePlace(agentId: number): Place {
-    const uid = this.#options.uids.take();
+    const uid = this.#options.users.take();
     try {
       const listener = this.#options.wire().listen(this.socketPathOf(agentId), {
         principal: agentId,
         // The folder is the kernel's alone; inside, only the agent's user reaches the bound file.
         mode: 0o600,
-        uid,
-        gid: uid,
+        uid: this.#options.users.exclusive ? uid : null,
+        gid: this.#options.users.exclusive ? uid : null,
         allowUids: null,
         maxConnections: AGENT_CONNECTIONS,
       });
       return { agentId, uid, listener, incarnations: 0 };
     } catch (error) {
-      this.#options.uids.release(uid);
+      this.#options.users.release(uid);
       throw error;
     }
   }
 
   #giveBack(place: Place): void {
     this.#options.wire().closeListener(place.listener);
-    this.#options.uids.release(place.uid);
+    this.#options.users.release(place.uid);
   }
 
   /** One incarnation. @throws SANDBOX_UNAVAILABLE, EXEC_FAILED, IO */
@@ -141,17 +141,17 @@ export class Launcher {
   /** A sandbox for one command of an operator: no socket, no name, a user of its own. Its output is the caller's to read. */
   async launchCommand(plan: LaunchPlan): Promise<Sandbox> {
     this.#commands += 1;
-    const uid = this.#options.uids.take();
+    const uid = this.#options.users.take();
     try {
       const sandbox = await this.#options.launch({
         ...this.#specOf(plan, uid, `${this.#options.bootId}-x${this.#commands}`),
         socketPath: null,
         hostname: 'clove-exec',
       });
-      void sandbox.exited.then(() => this.#options.uids.release(uid));
+      void sandbox.exited.then(() => this.#options.users.release(uid));
       return sandbox;
     } catch (error) {
-      this.#options.uids.release(uid);
+      this.#options.users.release(uid);
       throw error;
     }
   }

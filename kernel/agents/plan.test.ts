@@ -123,11 +123,14 @@ describe('the plan of a sandbox', () => {
     expect(await requireOf({ isolation: { require: ['mem'] } })).toEqual(['mem']);
   });
 
-  it('leaves the walls out, and keeps limits and the kill, where there is to be no sandbox', async () => {
-    const { sandbox } = (await makePlan(request({}), { ...context, sandboxOff: true })).launch;
+  it('leaves the walls out, and requires only limits named, where there is to be no sandbox', async () => {
+    const off = { ...context, sandboxOff: true };
+    const { sandbox } = (await makePlan(request({ limits: { memory_mb: 64, max_pids: 9 } }), off)).launch;
     expect(sandbox.disable).toEqual(expect.arrayContaining(['uid', 'mntns', 'seccomp', 'pidns']));
-    expect(sandbox.require).toEqual(expect.arrayContaining(['mem', 'pids', 'kill']));
+    expect(sandbox.disable).not.toContain('mem');
+    expect(sandbox.require).toEqual(['mem', 'pids']);
     expect(sandbox.env.CLOVE_SOCKET).toBe('/run/clove/boot-x/a7.sock');
+    expect((await makePlan(request({ sandboxed: false }), context)).launch.sandbox.require).toEqual([]);
   });
 });
 

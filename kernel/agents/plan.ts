@@ -39,7 +39,7 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
   const limits = resolveLimits(request.limits);
   const network = request.network === true ? 'host' : 'none';
   const sandboxed = request.sandboxed !== false && !context.sandboxOff;
-  const isolation = resolveIsolation(request.isolation, limits, network, sandboxed);
+  const isolation = resolveIsolation(request, limits, network, sandboxed);
   const { ownFiles } = isolation;
   if (!ownFiles && (request.mounts?.length ?? 0) > 0) {
     throw new CloveError(

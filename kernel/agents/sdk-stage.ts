@@ -10,9 +10,10 @@ const PARTS = ['sdk/typescript', 'kernel/protocol', 'kernel/wire/codec', 'errors
 export const SDK_TARGET = '/opt/clove';
 export const PRELOAD = 'preload.js';
 
-const PRELOAD_SOURCE = `import { registerHooks } from 'node:module';
+/** An older Node than the kernel's own runs too, without the SDK. */
+const PRELOAD_SOURCE = `import module from 'node:module';
 const sdk = new URL('./sdk/typescript/index.js', import.meta.url).href;
-registerHooks({
+module.registerHooks?.({
   resolve: (specifier, context, next) =>
     specifier === 'clove/sdk' ? { url: sdk, format: 'module', shortCircuit: true } : next(specifier, context),
 });

@@ -1,10 +1,26 @@
 import { CloveError } from '../../errors/index.ts';
 
+/** Where the users of agents come from. */
+export interface Users {
+  /** @throws OVERLOAD */
+  take(): number;
+  /** Only when the sandbox is wholly gone. */
+  release(uid: number): void;
+  /** Whether each agent has one of its own. */
+  readonly exclusive: boolean;
+}
+
+/** An unprivileged kernel has no other user to give; the report of the layer `uid` says so. */
+export function ownUser(uid: number): Users {
+  return { take: () => uid, release: () => {}, exclusive: false };
+}
+
 /**
  * Host users for agents, one each. Handed out in turn, so that a freed one rests as long as possible: what a dead agent
  * may have left under its user does not meet the next one.
  */
-export class UidPool {
+export class UidPool implements Users {
+  readonly exclusive = true;
   readonly #first: number;
   readonly #count: number;
   readonly #used = new Set<number>();
@@ -15,7 +31,6 @@ export class UidPool {
     this.#count = count;
   }
 
-  /** @throws OVERLOAD */
   take(): number {
     if (this.#used.size >= this.#count) {
       throw new CloveError('OVERLOAD', `all ${this.#count} users for agents are in use`);
@@ -30,7 +45,6 @@ export class UidPool {
     }
   }
 
-  /** Only when the sandbox is wholly gone. */
   release(uid: number): void {
     this.#used.delete(uid);
   }
