@@ -51,6 +51,12 @@ export class AgentSampler {
     this.#cpu = new SampleWindow(() => cpuSample(agent));
   }
 
+  /** Takes the first sample of a window; read() then waits for the rest of it only. */
+  open(): void {
+    // What fails here fails in read() too, which tells.
+    this.#cpu.current().catch(() => {});
+  }
+
   async read(roots: CgroupRoots, cgroupParent: string, totalMemoryBytes: number): Promise<AgentMetrics> {
     const agent = this.#agent;
     const percent = cpuPercentOf(await this.#cpu.current());

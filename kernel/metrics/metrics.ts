@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import type { AgentTable } from '../agents/table.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { type AgentMetrics, AgentSampler } from './agent.ts';
@@ -35,15 +36,28 @@ export class Metrics implements KeepsByCaller {
 
   /** null when no such agent lives. */
   async agent(id: number): Promise<AgentMetrics | null> {
-    const agent = this.#agents.get(id);
-    if (agent === undefined) return null;
-    const sampler = this.#samplers.getOrInsertComputed(id, () => new AgentSampler(agent));
-    return sampler.read(this.#roots, this.#cgroupParent, totalmem());
+    const sampler = this.#sampler(id);
+    if (sampler === null) return null;
+    const metrics = await sampler.read(this.#roots, this.#cgroupParent, totalmem());
+    // It may have gone while its window was open; release() must not find a sampler that came after it.
+    return this.#agents.get(id) === undefined ? null : metrics;
   }
 
+  /** One after the other: the figures of one agent are a dozen files, and others want to be served in between. */
   async allAgents(): Promise<AgentMetrics[]> {
-    const all = await Promise.all(this.#agents.list().map((agent) => this.agent(agent.id)));
-    return all.filter((metrics) => metrics !== null);
+    const ids = this.#agents.list().map((agent) => agent.id);
+    for (const id of ids) {
+      // All windows open before the first is waited for, so that they last no longer than one.
+      this.#sampler(id)?.open();
+      await yieldToLoop();
+    }
+    const all: AgentMetrics[] = [];
+    for (const id of ids) {
+      const metrics = await this.agent(id);
+      if (metrics !== null) all.push(metrics);
+      await yieldToLoop();
+    }
+    return all;
   }
 
   /** null when there is none at this path, or the path is not below this kernel's own agents' parent. */
@@ -56,6 +70,12 @@ export class Metrics implements KeepsByCaller {
   cgroupPathOf(agentId: number): string | null {
     const sandbox = this.#agents.get(agentId)?.sandbox;
     return sandbox === null || sandbox === undefined ? null : `${this.#cgroupParent}/${sandbox.instance}`;
+  }
+
+  #sampler(id: number): AgentSampler | null {
+    const agent = this.#agents.get(id);
+    if (agent === undefined) return null;
+    return this.#samplers.getOrInsertComputed(id, () => new AgentSampler(agent));
   }
 
   release(callerId: number): void {

@@ -1,8 +1,10 @@
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TestKernel, until } from '../../kernel/fixture.ts';
+import { createKernel } from '../../kernel/index.ts';
 import { type CloveClient, connect } from './index.ts';
 
 let kernel: TestKernel;
@@ -211,16 +213,54 @@ describe('CloveClient with a real kernel', () => {
   });
 });
 
+describe('a kernel that is started again', () => {
+  it('gets its client back, with its name and its events, and still has its state', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'clove-again-'));
+    const options = {
+      socketPath: path.join(folder, 's.sock'),
+      dataDirectory: path.join(folder, 'data'),
+      runDirectory: path.join(folder, 'run'),
+      logLevel: 'silent',
+    } as const;
+    let running = await createKernel(options);
+    try {
+      const clove = await connect(options.socketPath);
+      clients.push(clove);
+      await clove.register('phoenix');
+      await clove.subscribe(['mine']);
+      await clove.store('kept', { n: 1 });
+      await clove.store('private', 1, { scope: 'agent' });
+      const seen: unknown[] = [];
+      const iterated = (async () => {
+        for await (const { message } of clove.messages()) {
+          seen.push(message);
+          if (message === 'last') return;
+        }
+      })();
+      await clove.send('phoenix', 'first');
+      await expect.poll(() => seen).toEqual(['first']);
+      await running.close();
+      running = await createKernel(options);
+      expect(await clove.send('phoenix', 'last')).toBe(clove.agentId);
+      await iterated;
+      expect(seen).toEqual(['first', 'last']);
+      expect(await clove.emit('mine')).toBe(1);
+      expect(await clove.fetch('kept')).toEqual({ n: 1 });
+      expect(await clove.fetch('private')).toBeUndefined();
+    } finally {
+      await running.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
 describe('an agent in its sandbox', () => {
   it('needs three lines to greet whoever spawned it, and ends by itself', async () => {
     const clove = await client();
-    const id = await agent(
-      clove,
-      'greeter',
-      `import { connect } from 'clove/sdk';
-       const clove = await connect();
-       await clove.send('parent', { hello: 'world' });`,
-    );
+    const readme = readFileSync(new URL('./README.md', import.meta.url), 'utf8');
+    const [, lines = ''] = /```ts\n(.*?)```/s.exec(readme) ?? [];
+    expect(lines.trim().split('\n')).toHaveLength(3);
+    const id = await agent(clove, 'greeter', lines);
     expect(await clove.receive({ wait: true, timeoutMs: 20_000 })).toMatchObject([
       { from: id, from_name: 'greeter', message: { hello: 'world' } },
     ]);

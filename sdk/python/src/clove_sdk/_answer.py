@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from .exceptions import ProtocolError
+from .exceptions import ProtocolError, SyscallError, error_from_answer
 from .models.base import Result
 from .protocol import opcode_name
 
@@ -30,58 +30,66 @@ class Answer:
     def has(self, name: str) -> bool:
         return name in self.fields
 
-    def bool(self, *names: str, default: bool = False) -> bool:
-        found = self.maybe_any(*names)
+    def flag(self, *names: str, default: bool = False) -> bool:
+        found = self.any(*names)
         if found is None:
             return default
         if not isinstance(found, bool):
             raise self._wrong(names[0], "true or false")
         return found
 
-    def int(self, *names: str, default: int = 0) -> int:
-        found = self.maybe_int(*names)
+    def integer(self, *names: str, default: int = 0) -> int:
+        found = self.maybe_integer(*names)
         return default if found is None else found
 
-    def maybe_int(self, *names: str) -> int | None:
-        found = self.maybe_float(*names)
+    def maybe_integer(self, *names: str) -> int | None:
+        found = self.maybe_number(*names)
         return None if found is None else int(found)
 
-    def float(self, *names: str, default: float = 0.0) -> float:
-        found = self.maybe_float(*names)
+    def number(self, *names: str, default: float = 0.0) -> float:
+        found = self.maybe_number(*names)
         return default if found is None else found
 
-    def maybe_float(self, *names: str) -> float | None:
-        found = self.maybe_any(*names)
+    def maybe_number(self, *names: str) -> float | None:
+        found = self.any(*names)
         if found is None:
             return None
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return found
         raise self._wrong(names[0], "a number")
 
-    def str(self, *names: str, default: str = "") -> str:
-        found = self.maybe_str(*names)
+    def text(self, *names: str, default: str = "") -> str:
+        found = self.maybe_text(*names)
         return default if found is None else found
 
-    def maybe_str(self, *names: str) -> str | None:
-        found = self.maybe_any(*names)
+    def maybe_text(self, *names: str) -> str | None:
+        found = self.any(*names)
         if found is None or isinstance(found, str):
             return found
         raise self._wrong(names[0], "text")
 
-    def maybe_any(self, *names: str) -> Any:
+    def any(self, *names: str) -> Any:
         fields = self.fields
         return next((fields[name] for name in names if fields.get(name) is not None), None)
 
-    def dict(self, *names: str) -> dict[str, Any]:
-        found = self.maybe_any(*names)
+    def object(self, *names: str) -> dict[str, Any]:
+        found = self.any(*names)
         if found is None:
             return {}
         if isinstance(found, dict):
             return found
         raise self._wrong(names[0], "an object")
 
-    def list(self, *names: str) -> list[Any]:
-        found = self.maybe_any(*names)
+    def text_object(self, name: str) -> dict[str, Any]:
+        """An object that comes as JSON text."""
+        text = self.maybe_text(name)
+        found = {} if text is None else parse_json(self.opcode, text.encode("utf-8"))
+        if isinstance(found, dict):
+            return found
+        raise self._wrong(name, "the text of an object")
+
+    def array(self, *names: str) -> list[Any]:
+        found = self.any(*names)
         if found is None:
             return []
         if isinstance(found, list):
@@ -90,23 +98,28 @@ class Answer:
 
     def part(self, *names: str) -> Answer:
         """An object inside the answer; empty where there is none."""
-        return Answer(self.opcode, self.dict(*names))
+        return Answer(self.opcode, self.object(*names))
 
-    def parts(self, *names: str) -> "list[Answer]":
-        return [Answer(self.opcode, each) for each in self.list(*names)]
+    def parts(self, *names: str) -> list[Answer]:
+        return [Answer(self.opcode, each) for each in self.array(*names)]
 
     @property
     def success(self) -> bool:
         """Answers of SPAWN once had no such field: then, no error is success."""
-        return self.bool("success", default="error" not in self.fields)
+        return self.flag("success", default="error" not in self.fields)
 
     @property
     def error(self) -> str | None:
-        return self.maybe_str("error")
+        return self.maybe_text("error")
 
     def make(self, kind: Callable[..., R], **fields: Any) -> R:
         """A result with these attributes and with the answer itself as its dictionary."""
         return kind(**fields)._adopt(self.opcode, self.fields)
+
+    def failure(self, otherwise: str) -> SyscallError:
+        """The exception for an answer that says no without saying why."""
+        fields = {"error": otherwise, "code": "NOT_FOUND", **self.fields}
+        return error_from_answer(self.opcode, fields)
 
     def _wrong(self, what: str, expected: str) -> ProtocolError:
         return ProtocolError(f"answer to {opcode_name(self.opcode)}: {what} is not {expected}")

@@ -225,6 +225,9 @@ class Transport:
             try:
                 attempt.settimeout(deadline.left())
                 attempt.connect(self.socket_path)
+            except builtins.TimeoutError as error:
+                attempt.close()
+                raise deadline.passed() from error
             except OSError as error:
                 attempt.close()
                 if error.errno == errno.EAGAIN:
@@ -255,17 +258,20 @@ class Transport:
                 break
             except ConnectionError as error:
                 self._drop()
-                cause = error.__cause__
-                retriable = not isinstance(cause, OSError) or cause.errno in _RETRIABLE
                 remaining = give_up.remaining()
-                if not retriable or not self._wanted or (remaining is not None and remaining <= pause):
+                is_over = remaining is not None and remaining <= pause
+                if is_over or not self._wanted or not is_retriable(error):
                     raise
+            except BaseException:
+                # A connection that has not got its names back must not be used.
+                self._drop()
+                raise
             # Spread out, so that a fleet does not come back all at once.
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
         connection: socket.socket | None = self._socket
-        if connection is None:
-            raise ConnectionError(f"connection to {self.socket_path} lost")
+        if connection is None or not self._wanted:
+            raise self._lost("disconnect() was called")
         return connection
 
     def _request(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Slot:
@@ -281,7 +287,10 @@ class Transport:
                 lost = self._lost(error)
                 if is_second or not self._reconnect or not self._wanted:
                     raise lost from error
-        raise AssertionError("unreachable")
+            except TimeoutError:
+                self._exchange.withdraw(slot)
+                raise
+        raise AssertionError("the second attempt returned or raised")
 
     def _write(self, connection: socket.socket, frame: bytes, deadline: Deadline) -> None:
         """Raises BrokenPipeError or ConnectionResetError only when nothing was written."""
@@ -296,8 +305,9 @@ class Transport:
                 raise
             raise self._lost(error) from error
         except builtins.TimeoutError as error:
-            # Half a frame cannot be taken back.
-            self._drop()
+            if written > 0:
+                # Half a frame cannot be taken back.
+                self._drop()
             raise deadline.passed() from error
         except OSError as error:
             raise self._lost(error) from error
@@ -331,6 +341,12 @@ class Transport:
                 raise
         self._agent_id = slot.answer.agent_id
         return slot.answer
+
+
+def is_retriable(error: ConnectionError) -> bool:
+    """Whether nobody listened, or whoever did hung up: that may be over soon. A refusal will not."""
+    cause = error.__cause__
+    return not isinstance(cause, OSError) or cause.errno is None or cause.errno in _RETRIABLE
 
 
 def unreachable(socket_path: str, error: OSError) -> ConnectionError:

@@ -1,0 +1,249 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ._answer import parse_json
+from ._calls import Call, Receive, Session, SyncCaller, Timeout
+from ._lanes import Lanes
+from ._think import LocalModel, local_model_path, report_call, think_call, think_request
+from .exceptions import CloveError
+from .mixins import AllCalls
+from .mixins.agents import milliseconds
+from .models import IPCMessage, KernelEvent
+from .protocol import MAX_ANSWER_SIZE, Message
+from .transport import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline, Transport
+
+T = TypeVar("T")
+Client = TypeVar("Client", bound="CloveClient")
+
+#: How long other threads' calls may be held up by one that waits, where it has no connection of its own. Seconds.
+_SLICE = 0.05
+
+
+class CloveClient(AllCalls, SyncCaller):
+    """A client of the kernel. Threads may share it.
+
+    Methods return results with `success` and `error` where existing clients expect that; those that have no place for
+    an error raise. With ``raise_errors=True`` every error answer is raised. Lost connections, time limits and nonsense
+    on the wire are always raised: `ConnectionError`, `TimeoutError`, `ProtocolError`.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        reconnect: bool = True,
+        reconnect_timeout: float = DEFAULT_RECONNECT_TIMEOUT,
+        max_answer_size: int = MAX_ANSWER_SIZE,
+        raise_errors: bool = False,
+    ) -> None:
+        """`socket_path`: default ``$CLOVE_SOCKET``, else /run/clove.sock where it exists, else /tmp/clove.sock.
+        `timeout` of one call and `reconnect_timeout` in seconds; `max_answer_size` in bytes."""
+        self._session = Session()
+        self._timeout = timeout
+        self._raise_errors = raise_errors
+        self._transport = Transport(
+            socket_path,
+            timeout=timeout,
+            reconnect=reconnect,
+            reconnect_timeout=reconnect_timeout,
+            max_answer_size=max_answer_size,
+            on_reconnect=self._take_up_again,
+        )
+        path = self._transport.socket_path
+        self._lanes = Lanes(
+            self._transport,
+            lambda: Transport(path, timeout=timeout, reconnect=False, max_answer_size=max_answer_size),
+        )
+        self._model = LocalModel()
+
+    @property
+    def socket_path(self) -> str:
+        return self._transport.socket_path
+
+    @property
+    def agent_id(self) -> int:
+        """Who the kernel says the caller is; 0 before the first answer."""
+        return self._transport.agent_id
+
+    @property
+    def connected(self) -> bool:
+        return self._transport.connected
+
+    def connect(self) -> bool:
+        """False when no kernel answers."""
+        try:
+            self._transport.connect()
+        except CloveError:
+            return False
+        return True
+
+    def disconnect(self) -> None:
+        """Ends all connections. Calls that wait in other threads raise `ConnectionError`."""
+        self._transport.disconnect()
+        self._lanes.close()
+        self._model.close()
+
+    def __enter__(self: Client) -> Client:
+        """Raises `ConnectionError` when no kernel answers."""
+        self._transport.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def with_timeout(self: Client, timeout: float | None) -> Client:
+        """The same client with another time limit per call, in seconds: ``clove.with_timeout(2).fetch("key")``."""
+        view = copy.copy(self)
+        view._timeout = timeout
+        return view
+
+    def send(self, opcode: int, payload: bytes | str | Mapping[str, Any] = b"") -> bool:
+        """Low level: sends one request. False on failure."""
+        try:
+            self._transport.send(opcode, payload, self._timeout)
+        except CloveError:
+            return False
+        return True
+
+    def recv(self) -> Message | None:
+        """Low level: the answer to the oldest `send` that has none. None on failure."""
+        try:
+            return self._transport.recv(self._timeout)
+        except CloveError:
+            return None
+
+    def call(
+        self, opcode: int, payload: bytes | str | Mapping[str, Any] = b"", timeout: Timeout = ...
+    ) -> Message | None:
+        """Low level: one request and its answer. None on failure."""
+        try:
+            return self._transport.call(opcode, payload, self._timeout if timeout is ... else timeout)
+        except CloveError:
+            return None
+
+    def call_json(self, opcode: int, request: Mapping[str, Any] | None = None) -> dict[str, Any] | list[Any]:
+        """Low level: JSON both ways; whatever the kernel answers. Raises as the methods do."""
+        return self._transport.call_json(opcode, request, self._timeout)
+
+    def messages(self, timeout: float | None = None) -> Iterator[IPCMessage]:
+        """Messages as they come. Ends when none has come for `timeout` seconds; None = never.
+
+        Takes one at a time: leaving the loop loses none.
+        """
+        while True:
+            received = self.recv_messages(1, wait=True, timeout=timeout).raise_for_error()
+            if not received.messages:
+                return
+            yield from received.messages
+
+    def events(self, timeout: float | None = None) -> Iterator[KernelEvent]:
+        """Events as they come, of the types subscribed to. Ends as `messages` does."""
+        while True:
+            polled = self.poll_events(1, wait=True, timeout=timeout).raise_for_error()
+            if not polled.events:
+                return
+            yield from polled.events
+
+    def think(
+        self,
+        prompt: str,
+        image: bytes | str | None = None,
+        image_mime_type: str = "image/jpeg",
+        system_instruction: str | None = None,
+        thinking_level: str | None = None,
+        temperature: float | None = None,
+        model: str | None = None,
+        async_: bool = False,
+        request_id: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, Any]:
+        """Asks a model: success, content, tokens; or success False and error.
+
+        Asks the service that ``$CLOVE_LLM_SERVICE_PATH`` names and reports the tokens to the kernel, or where there is
+        none the kernel. `image`: bytes, or a path. `timeout` in seconds; None = no limit.
+        """
+        request = think_request(
+            prompt, image, image_mime_type, system_instruction, thinking_level, temperature, model
+        )
+        path = local_model_path()
+        if path is None:
+            return self._run(think_call(request, async_, request_id, timeout))
+        answer = self._model.ask(path, request, timeout)
+        report = report_call(answer)
+        return answer if report is None else {**answer, **self._run(report)}
+
+    def _take_up_again(self) -> None:
+        """On a connection that replaces a lost one: names and subscriptions went with the old one."""
+        self._lanes.forget()
+        for name in list(self._session.names):
+            self.register_name(name).raise_for_error()
+        if self._session.subscriptions:
+            self.subscribe(self._session.subscriptions).raise_for_error()
+
+    def _run(self, call: Call[T]) -> T:
+        limit = call.time_limit(self._timeout)
+        if call.receive is not None:
+            return call.read_body(self._receive(call, call.receive), self._raise_errors)
+        if call.long and (call.impersonal or self._lanes.are_the_same_caller()):
+            with self._lanes.borrow() as lane:
+                reply = lane.call(call.opcode, call.payload(), limit)
+        else:
+            reply = self._transport.call(call.opcode, call.payload(), limit)
+        return call.read(reply, self._raise_errors)
+
+    def _receive(self, call: Call[Any], receive: Receive) -> Any:
+        stash = receive.stash
+        if receive.most <= 0:
+            return stash.answer([])
+        stashed = stash.take(receive.most)
+        if stashed is not None:
+            return stashed
+        if not receive.wait:
+            reply = self._transport.call(call.opcode, call.payload(), self._timeout, late=stash.absorb)
+            return parse_json(call.opcode, reply.payload)
+        deadline = Deadline(receive.timeout)
+        if self._lanes.are_the_same_caller():
+            with self._lanes.borrow() as lane:
+                return self._wait(lane, call, deadline.remaining())
+        while True:
+            remaining = deadline.remaining()
+            body = self._wait(self._transport, call, _SLICE if remaining is None else min(_SLICE, remaining))
+            if remaining == 0.0 or not isinstance(body, dict) or body.get("count") != 0:
+                return body
+            if "error" in body:
+                return body
+
+    def _wait(self, transport: Transport, call: Call[Any], timeout: float | None) -> Any:
+        """One request that the kernel answers when there is something, or when the time is over."""
+        assert isinstance(call.request, Mapping)
+        wait = {} if timeout is None else {"timeout_ms": milliseconds(timeout)}
+        request = {**call.request, "wait": True, **wait}
+        # The kernel keeps the time; the client's own limit is only for a kernel that hangs.
+        guard = None if timeout is None or self._timeout is None else timeout + self._timeout
+        late = None if call.receive is None else call.receive.stash.absorb
+        reply = transport.call(call.opcode, request, guard, late=late)
+        return parse_json(call.opcode, reply.payload)
+
+
+#: Name of the class in the first generation.
+AgentOSClient = CloveClient
+
+
+def connect(socket_path: str | os.PathLike[str] | None = None, **options: Any) -> CloveClient:
+    """A connected client; options as of `CloveClient`. Raises `ConnectionError` when no kernel answers."""
+    client = CloveClient(socket_path, **options)
+    client.__enter__()
+    return client
+
+

@@ -1,0 +1,36 @@
+"""The methods of both clients, each declared once: what it sends and what it makes of the answer."""
+
+from .agents import AgentCalls
+from .audit import AuditCalls
+from .core import CoreCalls
+from .events import EventCalls
+from .filesystem import FilesystemCalls
+from .ipc import IPCCalls
+from .metrics import MetricsCalls
+from .network import NetworkCalls
+from .permissions import PermissionCalls
+from .recording import RecordingCalls
+from .state import StateCalls
+from .tunnel import TunnelCalls
+from .world import WorldCalls
+
+
+class AllCalls(
+    CoreCalls,
+    AgentCalls,
+    FilesystemCalls,
+    NetworkCalls,
+    IPCCalls,
+    StateCalls,
+    EventCalls,
+    PermissionCalls,
+    MetricsCalls,
+    WorldCalls,
+    TunnelCalls,
+    AuditCalls,
+    RecordingCalls,
+):
+    """Every method that is one syscall."""
+
+
+__all__ = ["AllCalls"]
