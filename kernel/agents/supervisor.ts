@@ -4,11 +4,10 @@ import type { Sandbox, SandboxExit } from '../../native/types.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Agent, AgentExit } from './agent.ts';
-import { exitedData, exitedDetails, lifecycleData } from './events.ts';
+import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
 import type { Launched, Launcher } from './launcher.ts';
-import { LogBuffer } from './logs.ts';
+import { newAgent, SETUP_EXIT } from './new-agent.ts';
 import type { Plan } from './plan.ts';
-import { RestartState } from './restart-policy.ts';
 import type { AgentTable } from './table.ts';
 
 /** Output still in the pipes when the tree is gone is a page or two. */
@@ -347,52 +346,6 @@ export class Supervisor {
     this.#options.events.publish(type, data, 0);
     this.#options.log.debug({ event: type, ...data }, 'agent');
   }
-}
-
-const SETUP_EXIT: SandboxExit = {
-  reason: 'setup',
-  exitCode: null,
-  signal: null,
-  cpuUserUs: 0,
-  cpuSystemUs: 0,
-  memoryPeakBytes: 0,
-  oomKills: 0,
-  pidsRefused: 0,
-  cpuThrottledUs: 0,
-  wallUs: 0,
-};
-
-function newAgent(id: number, parentId: number, plan: Plan, random?: () => number): Agent {
-  const { logBytes, name } = plan.launch;
-  return {
-    id,
-    name,
-    parentId,
-    plan: plan.launch,
-    counters: { syscalls: 0, messagesSent: 0, messagesReceived: 0, bytesRead: 0, bytesWritten: 0 },
-    restart: new RestartState(plan.restart, random),
-    stdout: new LogBuffer(logBytes),
-    stderr: new LogBuffer(logBytes),
-    spawnedAt: Date.now(),
-    state: 'starting',
-    sandbox: null,
-    pid: 0,
-    startedAt: Date.now(),
-    restartAt: null,
-    lastExit: null,
-  };
-}
-
-function restartData(agent: Agent, exit: AgentExit, count: number): Readonly<Record<string, unknown>> {
-  return {
-    agent_id: agent.id,
-    agent_name: agent.name,
-    name: agent.name,
-    restart_count: count,
-    exit_code: exit.exitCode,
-    signal: exit.signal,
-    reason: exit.reason,
-  };
 }
 
 function clearTimers(life: Life): void {

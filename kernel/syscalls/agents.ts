@@ -1,90 +1,21 @@
 import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import { z } from 'zod';
 import { CloveError, isCloveError } from '../../errors/index.ts';
-import { LAYERS } from '../../native/types.ts';
 import { AGENT_STATES, type Agent } from '../agents/agent.ts';
-import { logTail, usageReport } from '../agents/events.ts';
 import { summariseIsolation } from '../agents/isolation.ts';
 import { makePlan } from '../agents/plan.ts';
 import { RESTART_POLICIES } from '../agents/restart-policy.ts';
 import { spawnRequest } from '../agents/spawn-request.ts';
 import { usageOf } from '../agents/usage.ts';
-import type { Kernel } from '../kernel.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import { isolationSummary, layerReport, liveAgent, target } from './agent-fields.ts';
+import { logs, wait } from './agent-outcome.ts';
 import { defineSyscall } from './define.ts';
 import { MAX_TIMER_MS } from './fields.ts';
 
 /** Agents whose counters LIST reads before it lets others have the event loop. */
 const LIST_SLICE = 8;
 const DEFAULT_GRACE_MS = 5000;
-const MAX_LOG_TAIL_BYTES = 2 ** 20;
-const DEFAULT_LOGS_BYTES = 2 ** 20;
-/** Control characters take six bytes each in JSON: two streams of these still fit one answer. */
-const MAX_LOGS_BYTES = 4 * 2 ** 20;
-
-/** Which agent: id wins over name; 0 and "" mean not given. */
-const target = {
-  id: z.int().min(0).nullish(),
-  agent_id: z.int().min(0).nullish().describe('As `id`.'),
-  name: z.string().nullish(),
-};
-
-interface Target {
-  readonly id?: number | null | undefined;
-  readonly agent_id?: number | null | undefined;
-  readonly name?: string | null | undefined;
-}
-
-function keyOf(request: Target): number | string {
-  const key = request.id || request.agent_id || request.name || null;
-  if (key === null) throw new CloveError('BAD_REQUEST', 'invalid request: id or name required');
-  return key;
-}
-
-/** @throws NOT_FOUND, BAD_REQUEST */
-function liveAgent(kernel: Kernel, request: Target): Agent {
-  const key = keyOf(request);
-  const agent = typeof key === 'number' ? kernel.agents.get(key) : kernel.agents.byName(key);
-  if (agent === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${key}`);
-  return agent;
-}
-
-/** Live or ended and not yet forgotten. */
-function knownAgent(kernel: Kernel, request: Target): Agent {
-  const key = keyOf(request);
-  const agent = kernel.agents.find(key);
-  if (agent === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${key}`);
-  return agent;
-}
-
-const layerReport = z.object({
-  layer: z.enum(LAYERS),
-  requested: z.boolean(),
-  state: z.enum(['on', 'off', 'degraded', 'n/a']),
-  how: z.string(),
-  errno: z.string().nullable(),
-  hint: z.string().nullable(),
-});
-
-const isolationSummary = z.object({
-  fully_isolated: z.boolean().describe('Every wall of the default profile stands.'),
-  namespaces: z.record(z.string(), z.boolean()),
-  cgroups: z.record(z.string(), z.boolean()),
-  degraded_reason: z.string().optional(),
-  on: z.int(),
-  off: z.array(z.enum(LAYERS)).readonly(),
-  degraded: z.array(z.enum(LAYERS)).readonly(),
-});
-
-const usage = z.object({
-  cpu_user_us: z.number(),
-  cpu_system_us: z.number(),
-  cpu_throttled_us: z.number(),
-  memory_peak_bytes: z.number(),
-  oom_kills: z.int(),
-  pids_refused: z.int(),
-  wall_us: z.number(),
-});
 
 export const spawn = defineSyscall({
   opcode: OPCODES.SPAWN,
@@ -266,93 +197,5 @@ function describeAgent(agent: Agent): z.input<typeof listed> {
     isolation: sandbox === null ? null : summariseIsolation(sandbox.layers),
   };
 }
-
-export const wait = defineSyscall({
-  opcode: OPCODES.WAIT,
-  name: 'WAIT',
-  summary:
-    'Answers when an agent has ended for good (no restart follows), with how it ended and what it used.',
-  request: z.object({
-    ...target,
-    timeout_ms: z.int().min(0).max(MAX_TIMER_MS).nullish().describe('Default: no limit.'),
-    log_bytes: z.int().min(0).max(MAX_LOG_TAIL_BYTES).nullish().describe('Of `log_tail`; default 8192.'),
-  }),
-  response: z.object({
-    success: z.literal(true),
-    agent_id: z.int(),
-    name: z.string(),
-    state: z.enum(AGENT_STATES),
-    reason: z.enum(['exited', 'signal', 'oom', 'timeout', 'killed', 'setup']),
-    exit_code: z.int().nullable(),
-    signal: z.string().nullable(),
-    restart_count: z.int(),
-    ended_at_ms: z.number(),
-    usage: usage.describe('Of the last incarnation.'),
-    log_tail: z.string().describe('End of stderr, or of stdout where stderr is empty. Untrusted text.'),
-  }),
-  permission: 'agents.control',
-  audit: 'AGENT_LIFECYCLE',
-  replay: 'recorded',
-  async handle(request, { kernel, signal }) {
-    const agent = knownAgent(kernel, request);
-    await kernel.supervisor.waitForEnd(agent, request.timeout_ms ?? null, signal);
-    const exit = agent.lastExit;
-    if (exit === null) throw new CloveError('NOT_FOUND', `agent ${agent.name} never ran`);
-    return {
-      success: true as const,
-      agent_id: agent.id,
-      name: agent.name,
-      state: agent.state,
-      reason: exit.reason,
-      exit_code: exit.exitCode,
-      signal: exit.signal,
-      restart_count: exit.restartCount,
-      ended_at_ms: exit.endedAt,
-      usage: usageReport(exit),
-      log_tail: logTail(agent, request.log_bytes ?? 8192),
-    };
-  },
-});
-
-export const logs = defineSyscall({
-  opcode: OPCODES.LOGS,
-  name: 'LOGS',
-  summary:
-    'The last output of an agent, over all its incarnations. The kernel keeps the end and counts what it dropped.',
-  request: z.object({
-    ...target,
-    max_bytes: z.int().min(0).max(MAX_LOGS_BYTES).nullish().describe('Of each stream; default 1 MiB.'),
-  }),
-  response: z.object({
-    success: z.literal(true),
-    agent_id: z.int(),
-    name: z.string(),
-    stdout: z.string().describe('Untrusted text.'),
-    stderr: z.string().describe('Untrusted text.'),
-    stdout_bytes: z.number().describe('Ever written.'),
-    stderr_bytes: z.number(),
-    stdout_dropped: z.number().describe('No longer kept.'),
-    stderr_dropped: z.number(),
-  }),
-  permission: 'agents.control',
-  audit: 'AGENT_LIFECYCLE',
-  replay: 'recorded',
-  errorShape: { stdout: '', stderr: '' },
-  handle(request, { kernel }) {
-    const { id, name, stdout, stderr } = knownAgent(kernel, request);
-    const maxBytes = request.max_bytes ?? DEFAULT_LOGS_BYTES;
-    return {
-      success: true as const,
-      agent_id: id,
-      name,
-      stdout: stdout.tail(maxBytes).toString('utf8'),
-      stderr: stderr.tail(maxBytes).toString('utf8'),
-      stdout_bytes: stdout.totalBytes,
-      stderr_bytes: stderr.totalBytes,
-      stdout_dropped: stdout.droppedBytes,
-      stderr_dropped: stderr.droppedBytes,
-    };
-  },
-});
 
 export const agentSyscalls = [spawn, kill, list, pause, resume, wait, logs] as const;
