@@ -363,11 +363,15 @@ describe('calls that wait', () => {
     expect(warnings).toEqual(['2 events were dropped']);
   });
 
-  it('are bounded in number', async () => {
-    const scripted = await kernel((request) => request.name === 'WAIT');
+  it.each([
+    ['an agent', 7, 12],
+    ['another client', 2 ** 30, 256],
+  ])('are bounded in number for %s', async (_who, id, most) => {
+    const scripted = await kernel((request) => request.name === 'WAIT', id);
     const clove = await client(scripted);
-    const calls = Array.from({ length: 17 }, () => clove.wait('x'));
+    const calls = Array.from({ length: most + 1 }, () => clove.wait('x'));
     await expect(Promise.race(calls)).rejects.toEqual(code('OVERLOAD'));
+    await expect.poll(() => scripted.openConnections).toBe(most + 1);
     await clove.close();
     for (const outcome of await Promise.allSettled(calls)) expect(outcome.status).toBe('rejected');
   });

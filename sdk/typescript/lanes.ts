@@ -1,8 +1,6 @@
 import { CloveError } from '../../errors/index.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 
-/** More calls that wait at the same time than this are a mistake. */
-const MAX_LANES = 16;
 const MAX_IDLE_LANES = 2;
 
 /**
@@ -11,13 +9,16 @@ const MAX_IDLE_LANES = 2;
  */
 export class Lanes {
   readonly #options: ConnectionOptions;
+  readonly #most: () => number;
   readonly #idle: Connection[] = [];
   readonly #busy = new Set<Connection>();
   #opening = 0;
   #closed: CloveError | null = null;
 
-  constructor(options: ConnectionOptions) {
+  /** `most`: how many may be open at a time. */
+  constructor(options: ConnectionOptions, most: () => number) {
     this.#options = options;
+    this.#most = most;
   }
 
   /** Lends a connection to `use`. When that fails the connection is closed, which ends the call in the kernel too. */
@@ -46,8 +47,9 @@ export class Lanes {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       if (idle.closed === null) return idle;
     }
-    if (this.#busy.size + this.#opening >= MAX_LANES) {
-      throw new CloveError('OVERLOAD', `more than ${MAX_LANES} calls of one client wait at the same time`);
+    const most = this.#most();
+    if (this.#busy.size + this.#opening >= most) {
+      throw new CloveError('OVERLOAD', `more than ${most} calls of one client wait at the same time`);
     }
     this.#opening += 1;
     try {

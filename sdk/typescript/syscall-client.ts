@@ -23,6 +23,9 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT'])
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
 const FIRST_CLIENT_ID = 2 ** 30;
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** Calls that wait at the same time. The kernel gives an agent 16 connections; its other processes need some, too. */
+const MAX_AGENT_LANES = 12;
+const MAX_CLIENT_LANES = 256;
 /** How long a call of a client may be held up by its own waiting for messages or events. */
 const SLICE_MS = 20;
 /** While a client makes other calls it asks so often instead of waiting in the kernel, and holds up none of them. */
@@ -56,7 +59,7 @@ export class SyscallClient {
       socketPath: this.socketPath,
       maxAnswerBytes: options.maxAnswerBytes ?? MAX_ANSWER_BYTES,
     };
-    this.#lanes = new Lanes(connection);
+    this.#lanes = new Lanes(connection, () => (this.#isAgent() ? MAX_AGENT_LANES : MAX_CLIENT_LANES));
     this.#link = new Link({
       ...connection,
       connectRetryMs: options.connectRetryMs ?? 0,
@@ -127,6 +130,10 @@ export class SyscallClient {
     else process.emitWarning(warning.message, { type: 'CloveWarning', code: warning.code });
   }
 
+  #isAgent(): boolean {
+    return this.#agentId < FIRST_CLIENT_ID;
+  }
+
   async #onMain(
     name: SyscallName,
     payload: string,
@@ -152,7 +159,7 @@ export class SyscallClient {
 
   async #wait(name: WaitingName, request: WaitingRequest, options: CallOptions): Promise<WaitingResponse> {
     if (this.#link.current === null) await this.#link.ready(options.timeoutMs ?? null, options.signal);
-    if (this.#agentId < FIRST_CLIENT_ID) {
+    if (this.#isAgent()) {
       const { timeoutMs = null, signal } = options;
       const frame = await this.#onLane(name, encodeRequest(name, request), { timeoutMs, signal });
       return decodeAnswer(name, frame);
