@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { CloveError, errorFromData } from '../../errors/index.ts';
@@ -104,7 +105,7 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
     env: { ...process.env, CLOVE_READY_FD: String(READY_FD) },
     stdio: ['ignore', logFd, logFd, 'pipe'],
   });
-  const ready = child.stdio[READY_FD] as NodeJS.ReadableStream;
+  const ready = child.stdio[READY_FD] as Readable;
   try {
     const line = await Promise.race([
       firstLine(ready),
@@ -120,20 +121,23 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
     if (!message.ready) throw errorFromData(message.error);
     return { socket: message.socket, pid: message.pid, log };
   } finally {
-    ready.removeAllListeners();
-    (ready as unknown as { destroy(): void }).destroy();
+    ready.destroy();
     child.unref();
   }
 }
 
-async function firstLine(stream: NodeJS.ReadableStream): Promise<string | null> {
+/** Leaves the stream open; null when it ended before a line did. */
+function firstLine(stream: NodeJS.ReadableStream): Promise<string | null> {
   let text = '';
-  for await (const chunk of stream) {
-    text += String(chunk);
-    const end = text.indexOf('\n');
-    if (end >= 0) return text.slice(0, end);
-  }
-  return null;
+  return new Promise((resolve) => {
+    stream.on('data', (chunk) => {
+      text += String(chunk);
+      const end = text.indexOf('\n');
+      if (end >= 0) resolve(text.slice(0, end));
+    });
+    stream.on('error', () => resolve(null));
+    stream.on('end', () => resolve(null));
+  });
 }
 
 const stopCommand: CommandBuilder = (context) =>
