@@ -50,7 +50,7 @@ export function durationsChart(label: string, groups: readonly DurationGroup[]):
   if (groups.length === 0) return null;
   const low = Math.min(...groups.map((group) => group.distribution.min));
   const high = Math.max(...groups.map((group) => group.distribution.max));
-  const logarithmic = low > 0 && high / low > 30;
+  const logarithmic = seconds(low) > 0 && high / low > 30;
   const names = groups.map((group) => group.name);
   const boxes = groups.map(({ name, distribution: d }) => ({
     name,
@@ -68,7 +68,7 @@ export function durationsChart(label: string, groups: readonly DurationGroup[]):
     type: 'quantitative',
     title: `compute time (s)${logarithmic ? ', logarithmic' : ''}`,
     scale: logarithmic
-      ? { type: 'log' as const, nice: true }
+      ? { type: 'log' as const, nice: false, domainMin: seconds(low) * 0.85, domainMax: seconds(high) * 1.18 }
       : { type: 'linear' as const, nice: true, zero: true },
     axis: { tickCount: 8 },
   } as const;

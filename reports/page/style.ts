@@ -115,6 +115,7 @@ td.text{overflow-wrap:anywhere;min-width:12ch}
 table.facts th{white-space:nowrap;color:var(--ink-2);width:1%;padding-right:1.5rem}
 table.facts td{overflow-wrap:anywhere}
 .dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense th:first-child{padding-left:0}.dense thead th{white-space:normal}.dense:not(.loose) tbody th,.dense:not(.loose) td{white-space:nowrap}
+table.narrow{width:auto;min-width:min(100%,460px)}
 .beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}

@@ -116,7 +116,7 @@ export function comparison(results: RunResults, summary: Summary, chart: DrawnCh
     short: 'Runtimes',
     body: html`<p>${alone ? 'Only one runtime took part; --compare adds others.' : 'The same experiments, inputs, seeds and faults on each runtime. Each ran them once: a difference of a few per cent can be chance.'}</p>
 ${chart === null ? null : figure(chart, null)}
-${dataTable(alone ? 'Figures of the run' : `Figures by runtime; small print is the change against ${primary.runtime}`, columns, rows, 'Figures by runtime')}
+${dataTable(alone ? 'Figures of the run' : `Figures by runtime; small print is the change against ${primary.runtime}`, columns, rows, 'Figures by runtime', alone ? 'narrow' : '')}
 <h3>In words</h3>
 <ul class="plain">${runtimes.map(
       (runtime) =>

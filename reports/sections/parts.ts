@@ -14,7 +14,7 @@ export function dataTable(
   columns: readonly Column[],
   rows: readonly (readonly HtmlValue[])[],
   name: string,
-  style: '' | 'dense' | 'dense loose' = '',
+  style: '' | 'dense' | 'dense loose' | 'narrow' = '',
 ): Html {
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${name}"><table class="${style}"><caption>${caption}</caption><thead><tr>${columns.map(
     (column) => html`<th scope="col" class="${classOf(column)}">${column.title}</th>`,

@@ -69,6 +69,9 @@ describe('figures as text', () => {
     expect(formatCount(12_345)).toBe('12,345');
     expect(formatPercent(1)).toBe('100 %');
     expect(formatPercent(0.979)).toBe('97.9 %');
+    expect(formatPercent(0.99951)).toBe('99.9 %');
+    expect(formatPercent(0.0002)).toBe('<0.1 %');
+    expect(formatPercent(0)).toBe('0 %');
     expect(formatTime('2026-11-20T05:04:17.000Z')).toBe('2026-11-20 05:04 UTC');
     expect(formatTime('soon')).toBe('soon');
     expect(plural(1, 'retry', 'retries')).toBe('1 retry');

@@ -60,9 +60,11 @@ export function formatBytes(bytes: number | null | undefined): string {
 /** 0..1 → "97.9 %"; 1 → "100 %". */
 export function formatPercent(fraction: number | null | undefined): string {
   if (fraction === null || fraction === undefined || !Number.isFinite(fraction)) return UNKNOWN;
-  const percent = fraction * 100;
-  const text = Number.isInteger(percent) ? String(percent) : percent.toFixed(1);
-  return `${signed(text)} %`;
+  const percent = Math.round(fraction * 1000) / 10;
+  // Nearly all is not all, and hardly any is not none.
+  if (percent === 100 && fraction < 1) return '99.9 %';
+  if (percent === 0 && fraction > 0) return '<0.1 %';
+  return `${signed(Number.isInteger(percent) ? String(percent) : percent.toFixed(1))} %`;
 }
 
 /** "+12 %", "−3.4 %", "±0 %": how far `value` lies from `base`. */
