@@ -57,21 +57,29 @@ export function packageRoot(): string {
   }
 }
 
-function outputFolder(root: string): string {
-  const own = path.join(root, 'build');
-  try {
-    mkdirSync(own, { recursive: true });
-    accessSync(own, constants.W_OK);
-    return own;
-  } catch {
-    const cache = path.join(
-      process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'),
-      'clove',
-      'native',
-    );
-    mkdirSync(cache, { recursive: true, mode: 0o700 });
-    return cache;
+/** Where compiled files may be: the package itself, else the user's cache. */
+function outputFolders(root: string): [own: string, cache: string] {
+  const cache = process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache');
+  return [path.join(root, 'build'), path.join(cache, 'clove', 'native')];
+}
+
+function writableFolder(folders: readonly string[]): string {
+  for (const folder of folders) {
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      accessSync(folder, constants.W_OK);
+      return folder;
+    } catch {
+      // the next one
+    }
   }
+  throw new CloveError(
+    'SETUP_FAILED',
+    `the native part cannot be stored: ${folders.join(' and ')} are not writable`,
+    {
+      hint: 'Run `node native/build.ts` once as a user who may write there, or set XDG_CACHE_HOME.',
+    },
+  );
 }
 
 function compiler(): string {
@@ -208,8 +216,12 @@ export function ensureNative({
   onProgress = () => {},
 }: BuildOptions = {}): NativeFiles {
   const root = packageRoot();
-  if (output !== undefined) mkdirSync(output, { recursive: true });
-  const { addon, init } = targets(root, output ?? outputFolder(root), sanitize);
+  const folders = output === undefined ? outputFolders(root) : [output];
+  for (const folder of folders) {
+    const { addon, init } = targets(root, folder, sanitize);
+    if (existsSync(addon.file) && existsSync(init.file)) return { addon: addon.file, init: init.file };
+  }
+  const { addon, init } = targets(root, writableFolder(folders), sanitize);
   for (const target of [init, addon]) once(target.file, () => compile(target, onProgress));
   return { addon: addon.file, init: init.file };
 }

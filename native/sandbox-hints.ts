@@ -16,6 +16,7 @@ const BY_STAGE: Readonly<Record<string, string>> = {
 };
 
 const BY_LAYER: Partial<Record<Layer, string>> = {
+  uid: 'Start the kernel as root: an unprivileged one has no second user to give. With allow_degraded: uid it goes on without.',
   mem: 'The memory controller of cgroups is needed, and a limit of some MiB at least.',
   swap: 'Swap accounting is off in this kernel (boot with swapaccount=1), or the limit is too small.',
   cpu: 'The cpu controller of cgroups is needed.',

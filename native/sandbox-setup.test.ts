@@ -42,7 +42,7 @@ async function refusal(changes: SpecChanges, argv: readonly string[] = agent) {
 }
 
 /** Steps only some machines or requests take. */
-const NOT_TAKEN = ['id_maps', 'namespaces', 'timeout'];
+const NOT_TAKEN = ['namespaces', 'id_maps', 'timeout'];
 const errnoNames: Readonly<Record<number, string>> = { 1: 'EPERM', 38: 'ENOSYS', 28: 'ENOSPC' };
 
 describe('a setup that fails', () => {

@@ -1,10 +1,12 @@
 #include "sandbox_cgroup.h"
 
 #include <dirent.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 #include <algorithm>
@@ -46,8 +48,10 @@ CgroupHost Discover() {
     if (left.size() < 5 || right.size() < 3) continue;
     Hierarchy hierarchy;
     hierarchy.mount = left[4];
+    struct statfs info {};  // a mount may be covered by another
+    if (statfs(hierarchy.mount.c_str(), &info) != 0) continue;
     if (right[0] == "cgroup2") {
-      if (host.unified >= 0) continue;
+      if (host.unified >= 0 || info.f_type != CGROUP2_SUPER_MAGIC) continue;
       hierarchy.unified = true;
       std::string controllers;
       ReadFileAt(AT_FDCWD, (hierarchy.mount + "/cgroup.controllers").c_str(), controllers);
@@ -55,7 +59,7 @@ CgroupHost Discover() {
       hierarchy.controllers = ControllerBits(Split(controllers, ' '));
     } else if (right[0] == "cgroup") {
       hierarchy.controllers = ControllerBits(Split(right[2], ','));
-      if (hierarchy.controllers == 0) continue;
+      if (hierarchy.controllers == 0 || info.f_type != CGROUP_SUPER_MAGIC) continue;
     } else {
       continue;
     }
@@ -100,13 +104,12 @@ uint32_t EnableControllers(int directory, uint32_t wanted) {
   return ControllerBits(Split(current, ' ')) & wanted;
 }
 
-/** On a delegated v2 subtree our own process must leave the group whose children get controllers. */
-void LeaveOwnGroup(const Hierarchy& hierarchy) {
-  const std::string own = hierarchy.mount + hierarchy.ownPath;
+/** Processes keep a v2 group from giving controllers to its children: where they are only we, we step into a child. */
+void LeaveGroup(const std::string& group) {
   std::string processes;
-  ReadFileAt(AT_FDCWD, (own + "/cgroup.procs").c_str(), processes);
+  ReadFileAt(AT_FDCWD, (group + "/cgroup.procs").c_str(), processes);
   if (Split(processes, '\n') != std::vector<std::string>{std::to_string(getpid())}) return;
-  const std::string leaf = own + "/clove-kernel";
+  const std::string leaf = group + "/clove-kernel";
   if (mkdir(leaf.c_str(), 0755) == 0 || errno == EEXIST) WriteFileAt(AT_FDCWD, (leaf + "/cgroup.procs").c_str(), std::to_string(getpid()));
 }
 
@@ -115,6 +118,10 @@ int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::st
   Fd directory(open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return errno;
   uint32_t on = hierarchy.unified ? EnableControllers(directory.get(), hierarchy.controllers) : 0;
+  if (hierarchy.unified && on != hierarchy.controllers) {
+    LeaveGroup(base);
+    on = EnableControllers(directory.get(), hierarchy.controllers);
+  }
   for (const std::string& part : Split(path, '/')) {
     if (mkdirat(directory.get(), part.c_str(), 0755) != 0 && errno != EEXIST) return errno;
     Fd next(openat(directory.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
@@ -150,7 +157,6 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
     // ENOENT in between: another kernel just removed a parent that was empty. Once more makes it anew.
     for (int attempt = 0; attempt < 5 && error == ENOENT; attempt++) {
       for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
-        if (hierarchy.unified && base != hierarchy.mount) LeaveOwnGroup(hierarchy);
         error = OpenChain(hierarchy, base, path, parent->directories_[i], parent->enabled_);
         parent->absolute_[i] = base.substr(hierarchy.mount.size()) + "/" + path;
         if (error == 0) break;
@@ -320,18 +326,17 @@ Failure Cgroup::Create(std::shared_ptr<CgroupParent> parent, const std::string& 
   else report(L_freeze, STATE_OFF, "no cgroup2 and no freezer controller");
   if (unified_.valid()) report(L_kill, STATE_ON, "cgroup2:cgroup.kill");
   else if ((disable & bit(L_pidns)) == 0) report(L_kill, STATE_ON, "SIGKILL to PID 1 of the pid namespace");
-  else report(L_kill, STATE_DEGRADED, "SIGKILL to the main process only");
+  else report(L_kill, STATE_DEGRADED, "SIGKILL to the main process, then to its descendants one by one");
   for (Layer layer : {L_freeze, L_kill})
     if ((require & bit(layer)) != 0 && layers[layer].state != STATE_ON) return {S_cgroup_create, ENOENT, layers[layer].how};
   return {};
 }
 
-Failure Cgroup::Attach(int pid, Step faultStep, int faultErrno) const {
-  if (faultStep == S_cgroup_attach) return {S_cgroup_attach, faultErrno, "fault injection"};
-  const std::string text = std::to_string(pid);
+Failure Cgroup::OpenTasks(std::vector<Fd>& tasks) const {
   for (size_t i = 0; i < directories_.size(); i++) {
     if (!directories_[i].valid() || HostCgroups().hierarchies[i].unified) continue;
-    if (!WriteFileAt(directories_[i].get(), "cgroup.procs", text)) return {S_cgroup_attach, errno, HostCgroups().hierarchies[i].v1Name};
+    tasks.emplace_back(openat(directories_[i].get(), "tasks", O_WRONLY | O_CLOEXEC));
+    if (!tasks.back().valid()) return {S_cgroup_create, errno, HostCgroups().hierarchies[i].v1Name};
   }
   return {};
 }

@@ -73,8 +73,8 @@ class Cgroup {
   /** Makes the groups and writes limits; fills the layers mem swap cpu pids cpuset freeze kill. */
   Failure Create(std::shared_ptr<CgroupParent> parent, const std::string& name, const CgroupLimits& limits, uint64_t disable,
                  uint64_t require, Step faultStep, int faultErrno, LayerResult* layers);
-  /** Moves a process into the v1 groups (v2 placement happens in clone3). */
-  Failure Attach(int pid, Step faultStep, int faultErrno) const;
+  /** The files through which a thread puts itself into the v1 groups (v2 placement happens in clone3). */
+  Failure OpenTasks(std::vector<Fd>& tasks) const;
   /** Whether /proc/<pid>/cgroup names our groups in every hierarchy. */
   bool Contains(const std::string& procCgroup, std::string& wrong) const;
   int unified() const { return unified_.get(); }

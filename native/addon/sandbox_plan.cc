@@ -79,7 +79,7 @@ uint64_t NowUs() {
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
-std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory, bool pidsCounted) {
+std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   Blob blob(sizeof(Plan));
   Plan plan{};
   plan.magic = PLAN_MAGIC;
@@ -88,6 +88,10 @@ std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mou
   plan.uid = request.uid;
   plan.gid = request.gid;
   plan.profile = request.profile;
+  plan.userns = facts.userNamespaces != 0 ? 1 : 0;
+  plan.namespaces = facts.userNamespaces;
+  plan.hostUid = geteuid();
+  plan.hostGid = getegid();
   plan.hostNetwork = request.hostNetwork ? 1 : 0;
   plan.faultStep = request.faultStep;
   plan.faultErrno = request.faultErrno;
@@ -103,14 +107,16 @@ std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mou
   plan.fileSizeBytes = request.fileSizeBytes;
   plan.maxOpenFiles = request.maxOpenFiles;
   // A backstop behind the pids controller, wide enough that the controller is the one that refuses, and counts.
-  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (pidsCounted ? 2 : 1);
+  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (facts.pidsCounted ? 2 : 1);
   std::vector<PlanMount> mounts;
   for (size_t i = 0; i < request.mounts.size(); i++) {
     const MountRequest& mount = request.mounts[i];
-    mounts.push_back({blob.Text(mount.target), 0, static_cast<uint8_t>(mount.readonly), static_cast<uint8_t>(mountIsDirectory[i])});
+    const uint32_t source = facts.userNamespaces != 0 ? blob.Text(mount.source) : 0;
+    mounts.push_back({blob.Text(mount.target), source, static_cast<uint8_t>(mount.readonly), static_cast<uint8_t>(facts.mountIsDirectory[i])});
   }
   plan.mounts = blob.Raw(mounts.data(), mounts.size() * sizeof(PlanMount));
   plan.mountCount = static_cast<uint32_t>(mounts.size());
+  plan.attachCount = static_cast<uint32_t>(facts.attachCount);
   const auto& filter = SeccompProgram(request.profile == PROFILE_DEBUG);
   plan.bpf = blob.Raw(filter.data(), filter.size() * sizeof(sock_filter));
   plan.bpfCount = static_cast<uint32_t>(filter.size());

@@ -82,8 +82,16 @@ int StepLayer(Step step);
 const char* ErrnoName(int error);
 uint64_t NowUs();
 
+/** What the parent knows that the request does not say. */
+struct PlanFacts {
+  const std::vector<bool>& mountIsDirectory;
+  bool pidsCounted;         // the pids controller is on
+  size_t attachCount;       // v1 groups to join
+  uint64_t userNamespaces;  // CLONE_NEW* to make below a user namespace, 0 = the parent makes them
+};
+
 /** The plan of a spawn as one blob, to be put into a memfd. */
-std::string BuildPlan(const LaunchRequest& request, const std::vector<bool>& mountIsDirectory, bool pidsCounted);
+std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts);
 /** The blob of a command run later: a Command followed by what it points to. */
 std::string BuildCommand(const ProgramRequest& program);
 /** A memfd with this content, position 0. */

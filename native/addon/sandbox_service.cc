@@ -185,6 +185,20 @@ void Service::Refuse(Sandbox& sandbox, Failure failure) {
   Finish(sandbox.id);
 }
 
+/** User namespace mode: PID 1 is a second child; the first has done its part. */
+void Service::HandleStage2(Sandbox& sandbox, pid_t pid) {
+  if (sandbox.phase != Sandbox::Setup || !sandbox.unprivileged || pid == sandbox.initPid) return;
+  Fd pidfd(PidfdOpen(pid));  // our child and not reaped: the number is its own
+  if (!pidfd.valid()) return Refuse(sandbox, {S_namespaces, errno, "pidfd of PID 1"});
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
+  PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);
+  siginfo_t info{};
+  syscall(SYS_waitid, 3, sandbox.initPidfd.get(), &info, WEXITED | __WALL, nullptr);
+  sandbox.initPid = pid;
+  sandbox.initPidfd = std::move(pidfd);
+  Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
+}
+
 void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (sandbox.phase != Sandbox::Setup || sandbox.agentPid != 0) return;
   sandbox.setupUs.push_back({"init", NowUs() - sandbox.runningSinceUs});
@@ -257,12 +271,14 @@ void Service::ReadControl(Sandbox& sandbox) {
       if (entry->cmsg_type == SCM_RIGHTS) descriptor.reset(*reinterpret_cast<int*>(CMSG_DATA(entry)));
     }
     if (size == sizeof(Ready) && buffer.ready.kind == M_READY) HandleReady(sandbox, buffer.ready, sender);
-    else if (size >= static_cast<ssize_t>(MESSAGE_HEAD)) HandleMessage(sandbox, buffer.message, std::move(descriptor));
+    else if (size >= static_cast<ssize_t>(MESSAGE_HEAD)) HandleMessage(sandbox, buffer.message, sender, std::move(descriptor));
   }
 }
 
-void Service::HandleMessage(Sandbox& sandbox, const Message& message, Fd descriptor) {
+void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor) {
   switch (message.kind) {
+    case M_STAGE2:
+      return HandleStage2(sandbox, sender);
     case M_FAILED:
       return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
     case M_EXEC_FAILED:
@@ -288,6 +304,8 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, Fd descrip
       sandbox.mainExited = true;
       sandbox.mainStatus = message.status;
       sandbox.wallUs = message.wallUs;
+      // Of the children of PID 1: its own figure still counts the kernel process it was cloned from.
+      sandbox.maxRssBytes = static_cast<uint64_t>(message.op) << 10;
       if ((sandbox.request.disable & bit(L_pidns)) != 0) KillTree(sandbox);  // no namespace that takes the rest along
       return;
     case M_EXEC_STARTED:
@@ -361,7 +379,6 @@ void Service::HandleInitExit(Sandbox& sandbox) {
   epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
   sandbox.treeUserUs = static_cast<uint64_t>(usage.ru_utime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_utime.tv_usec);
   sandbox.treeSystemUs = static_cast<uint64_t>(usage.ru_stime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_stime.tv_usec);
-  sandbox.maxRssBytes = static_cast<uint64_t>(usage.ru_maxrss) << 10;
   if (sandbox.phase == Sandbox::Setup && !sandbox.failure) {
     sandbox.failure = {S_attest, sandbox.cgroup.OomKills() > 0 ? ENOMEM : ECHILD,
                        "clove-init ended during the setup" + std::string(sandbox.cgroup.OomKills() > 0 ? ": memory limit too small" : "")};
@@ -391,6 +408,7 @@ void Service::Finish(uint32_t id) {
     for (int i = 0; i < 3; i++)
       for (Fd* fd : {&sandbox->stdioOurs[i], &sandbox->stdioChild[i], &sandbox->request.stdio[i].fd}) fd->reset();
     sandbox->mountTrees.clear();
+    sandbox->tasks.clear();
   }
   sandbox->phase = Sandbox::Ended;
   if (sandbox->failure) {

@@ -31,11 +31,12 @@ struct Sandbox {
 
   std::mutex mutex;  // guards cgroup against stats() from the JavaScript thread
   Cgroup cgroup;
-  std::vector<Fd> mountTrees;
+  std::vector<Fd> mountTrees, tasks;
   std::vector<bool> mountIsDirectory;
   Fd control, childControl, plan, initPidfd, agentPidfd, oomEvent;
   Fd stdioChild[3], stdioOurs[3];
   pid_t initPid = 0, agentPid = 0;
+  bool unprivileged = false;  // clove-init makes the namespaces, below a user namespace
 
   enum Phase { Setup, Running, Ended };
   std::atomic<Phase> phase{Setup};
@@ -91,8 +92,9 @@ class Service {
   void Start(const std::shared_ptr<Sandbox>& sandbox);
   void Refuse(Sandbox& sandbox, Failure failure);
   void ReadControl(Sandbox& sandbox);
+  void HandleStage2(Sandbox& sandbox, pid_t pid);
   void HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent);
-  void HandleMessage(Sandbox& sandbox, const Message& message, Fd descriptor);
+  void HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor);
   void HandleOpened(Sandbox& sandbox, const Message& message, Fd descriptor);
   void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
   void WatchOom(Sandbox& sandbox);

@@ -120,11 +120,12 @@ Failure OpenMounts(Sandbox& sandbox) {
     if (!source.valid()) return {S_open_mounts, errno, mount.source};
     struct stat info {};
     if (fstat(source.get(), &info) != 0) return {S_open_mounts, errno, mount.source};
+    sandbox.mountIsDirectory.push_back(S_ISDIR(info.st_mode));
+    if (sandbox.unprivileged) continue;  // clove-init takes it, by the same rules
     Fd tree(OpenTree(source.get(), "", kOpenTreeClone | kOpenTreeCloexec | kAtEmptyPath | kAtRecursive));
     const uint64_t attributes = kAttrNosuid | kAttrNodev | (mount.readonly ? kAttrReadonly : 0);
     if (!tree.valid() || MountSetattr(tree.get(), "", kAtEmptyPath | kAtRecursive, attributes, MS_PRIVATE) != 0)
       return {S_open_mounts, errno, mount.source};
-    sandbox.mountIsDirectory.push_back(S_ISDIR(info.st_mode));
     sandbox.mountTrees.push_back(std::move(tree));
   }
   if (sandbox.request.faultStep == S_open_mounts) return {S_open_mounts, sandbox.request.faultErrno, "fault injection"};
@@ -168,13 +169,14 @@ Failure CloneInit(Sandbox& sandbox, int initImage) {
   child.moves.push_back({sandbox.childControl.get(), FD_CONTROL});
   child.moves.push_back({sandbox.plan.get(), FD_PLAN});
   for (size_t i = 0; i < sandbox.mountTrees.size(); i++) child.moves.push_back({sandbox.mountTrees[i].get(), FD_MOUNTS + static_cast<int>(i)});
-  const int last = FD_MOUNTS + static_cast<int>(sandbox.mountTrees.size());
+  int last = FD_MOUNTS + static_cast<int>(sandbox.request.mounts.size());
+  for (const Fd& tasks : sandbox.tasks) child.moves.push_back({tasks.get(), last++});
   child.collide = initImage < last || std::any_of(child.moves.begin(), child.moves.end(), [&](const auto& move) { return move.first < last; });
 
   static char* const stack = static_cast<char*>(mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
   int pidfd = -1;
   CloneArguments arguments{};
-  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | NamespaceFlags(sandbox.request);
+  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | (sandbox.unprivileged ? 0 : NamespaceFlags(sandbox.request));
   arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   arguments.stack = reinterpret_cast<uint64_t>(stack);
   arguments.stackSize = 64 << 10;
@@ -218,33 +220,34 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
     last = now;
   };
   stage("queue");
+  // Not root, but namespaces are wanted: a user namespace makes them possible where the host allows it.
+  sandbox.unprivileged = geteuid() != 0 && NamespaceFlags(request) != 0;
   if (Failure f = OpenMounts(sandbox)) return f;
   stage("mounts");
   if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.disable, request.require, request.faultStep,
                                         request.faultErrno, sandbox.layers))
     return f;
+  if (Failure f = sandbox.cgroup.OpenTasks(sandbox.tasks)) return f;
   stage("cgroups");
   if (Failure f = OpenChannels(sandbox)) return f;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
-  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON));
+  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(),
+                        sandbox.unprivileged ? NamespaceFlags(request) : 0};
+  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
   if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
   stage("plan");
+  if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
+  Message gate{};  // waits in the socket: nothing is left to do between the clone and gate 1
+  gate.kind = M_GATE1;
+  if (send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
   const Failure cloned = CloneInit(sandbox, initImage);
   for (Fd& fd : sandbox.stdioChild) fd.reset();
   sandbox.childControl.reset();
   sandbox.plan.reset();
   sandbox.mountTrees.clear();
+  sandbox.tasks.clear();
   if (cloned) return cloned;
   stage("clone");
-  // The child waits at gate 1 and has no children: nobody can slip past these groups.
-  if (Failure f = sandbox.cgroup.Attach(sandbox.initPid, request.faultStep, request.faultErrno)) return f;
-  const std::string process = "/proc/" + std::to_string(sandbox.initPid) + "/oom_score_adj";
-  WriteFileAt(AT_FDCWD, process.c_str(), "500");  // when the machine runs out, agents go before the kernel
-  stage("attach");
-  if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
-  Message gate{};
-  gate.kind = M_GATE1;
-  if (send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
   return {};
 }
 

@@ -48,7 +48,7 @@ void ApplyRlimits() {
   else if (STEP_CALL(S_rlimit_fsize, Limit(RLIMIT_FSIZE, plan->fileSizeBytes)))
     LayerOn(L_fsize, "RLIMIT_FSIZE=%llu (read back)", static_cast<unsigned long long>(plan->fileSizeBytes));
   // Backstops; the kernel's per-user limits only mean one agent because the uid is the agent's own.
-  if (Wanted(L_uid) && Wanted(L_pids) && plan->maxProcesses != ~0ull)
+  if (Wanted(L_uid) && plan->userns == 0 && Wanted(L_pids) && plan->maxProcesses != ~0ull)
     Check(S_rlimits, LimitAtMost(RLIMIT_NPROC, plan->maxProcesses), "RLIMIT_NPROC");
   Check(S_rlimits, LimitAtMost(RLIMIT_MEMLOCK, 64 << 10), "RLIMIT_MEMLOCK");
   Check(S_rlimits, LimitAtMost(RLIMIT_MSGQUEUE, 819200), "RLIMIT_MSGQUEUE");
@@ -119,7 +119,15 @@ void DropPrivileges() {
     if (uid) prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
   }
   bool identity = uid;
-  if (uid) {
+  if (uid && plan->userns != 0) {
+    // One uid is all an unprivileged kernel can map, and its groups cannot be dropped.
+    identity = false;
+    if ((plan->require & bit(L_uid)) != 0) {
+      errno = EPERM;
+      Check(S_uid, -1, "an unprivileged kernel has no second uid to give");
+    }
+    LayerSet(L_uid, STATE_DEGRADED, EPERM, "on the host the agent has the uid and groups of the kernel");
+  } else if (uid) {
     identity = STEP_CALL(S_groups, setgroups(0, nullptr)) && STEP_CALL(S_gid, setresgid(plan->gid, plan->gid, plan->gid)) &&
                STEP_CALL(S_uid, setresuid(plan->uid, plan->uid, plan->uid));
   } else {

@@ -32,6 +32,9 @@ bool Send(const void* data, size_t size, int descriptor = -1);
 void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor = -1);
 const char* StepName(Step step);
 
+// --- userns.cc
+/** Continues as PID 1 of new namespaces, owned by a new user namespace. Only the child returns. */
+void EnterUserNamespace();
 // --- root.cc
 void BuildRoot();
 // --- drop.cc

@@ -41,6 +41,27 @@ void ReadPlan() {
   if (!Relocate(static_cast<char*>(mapping), size, plan->command)) Fail(S_plan_read, EBADMSG, "argv or env");
 }
 
+/**
+ * Moves itself into the v1 groups (v2 placement came with the clone). A thread that moves only itself needs no lock
+ * against forks: when the kernel moves another process it waits for a grace period, several milliseconds on a machine
+ * that was idle. The parent checks the result in /proc before the agent runs.
+ */
+void AttachToGroups() {
+  for (uint32_t i = 0; i < plan->attachCount; i++) {
+    const int tasks = FD_MOUNTS + static_cast<int>(plan->mountCount + i);
+    STEP_CALL(S_cgroup_attach, write(tasks, "0", 1));
+    close(tasks);
+  }
+}
+
+/** When the machine runs out of memory, agents go before the kernel. Raising needs no right. */
+void VolunteerForOom() {
+  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (write(fd, "500", 3) != 3) errno = 0;  // lower protection of the host, not of the sandbox
+  close(fd);
+}
+
 void CloseInherited() {
   if (!Wanted(L_fds)) {
     fcntl(FD_CONTROL, F_SETFD, FD_CLOEXEC);
@@ -75,7 +96,8 @@ void Namespaces() {
   else if (STEP_CALL(S_cgroupns, unshare(CLONE_NEWCGROUP))) LayerOn(L_cgroupns, "own cgroup namespace, made after the attach");
   LayerSet(L_timens, STATE_NA, 0, "not asked for");
   LayerSet(L_overlay, STATE_NA, 0, "not asked for");
-  if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, "the kernel is root: the agent has a host uid of its own");
+  if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, plan->hostUid == 0 ? "the kernel is root: the agent has a host uid of its own" : "no namespace asked for");
+  else LayerOn(L_userns, "uid %u inside is uid %u of the host", plan->uid, plan->hostUid);
 }
 
 void NetworkAndName() {
@@ -112,7 +134,10 @@ void NetworkAndName() {
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (!AwaitGate(M_GATE1)) _exit(125);
   ReadPlan();
+  AttachToGroups();
+  VolunteerForOom();
   CloseInherited();
+  if (plan->userns != 0) EnterUserNamespace();
   if (!Wanted(L_session)) LayerSet(L_session, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_session, setsid())) LayerOn(L_session, "own session, no controlling terminal");
   Namespaces();

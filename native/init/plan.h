@@ -51,7 +51,7 @@ struct Command {
 
 struct PlanMount {
   uint32_t target;  // path inside, without the leading slash
-  uint32_t source;  // only where clove-init opens it itself (no privilege in the parent)
+  uint32_t source;  // only where clove-init opens it itself (user namespace mode), else 0
   uint8_t readonly;
   uint8_t directory;
 };
@@ -63,11 +63,12 @@ struct Plan {
   uint32_t size;
   uint64_t disable;  // bits of layers
   uint64_t require;
-  uint64_t namespaces;  // CLONE_NEW* that clove-init itself must make (user namespace mode), else 0
+  uint64_t namespaces;  // CLONE_NEW* that clove-init makes itself (user namespace mode), else 0
   uint32_t uid, gid;
   uint8_t profile;
   uint8_t hostNetwork;
-  uint8_t userns;
+  uint8_t userns;  // no privilege on the host: everything happens in a user namespace of its own
+  uint32_t hostUid, hostGid;
   uint8_t faultStep;
   int32_t faultErrno;
   uint32_t hostname;
@@ -79,6 +80,7 @@ struct Plan {
   uint64_t maxProcesses;  // RLIMIT_NPROC, ~0 = leave
   uint32_t bpf, bpfCount;
   uint32_t mounts, mountCount;
+  uint32_t attachCount;  // descriptors of cgroup v1 "tasks" files, after those of the mounts
   Command command;
 };
 constexpr uint32_t PLAN_MAGIC = 0x434c5650;
@@ -86,13 +88,12 @@ constexpr uint32_t PLAN_MAGIC = 0x434c5650;
 enum MessageKind : uint32_t {
   // parent → clove-init
   M_GATE1 = 1,
-  M_GATE_MAPS,
   M_GATE2,
   M_EXEC,
   M_EXEC_KILL,
   M_OPEN,
   // clove-init → parent
-  M_NEED_MAPS,
+  M_STAGE2,
   M_FAILED,
   M_READY,
   M_STARTED,
@@ -105,7 +106,7 @@ enum MessageKind : uint32_t {
 
 struct Message {
   uint32_t kind;
-  uint32_t op;       // of M_EXEC*, M_OPEN*
+  uint32_t op;       // of M_EXEC*, M_OPEN*; KiB of the largest process in M_MAIN_EXITED
   int32_t error;     // errno, else 0
   int32_t status;    // wait status; signal of M_EXEC_KILL; open flags of M_OPEN
   uint32_t step;     // of M_FAILED; mode of M_OPEN

@@ -212,27 +212,36 @@ int OpenTarget(int root, const char* target, bool directory) {
   return -1;
 }
 
+int trees[MAX_MOUNTS];
+
+/** Takes hold of the sources while the host's paths can still be seen. */
+void OpenMounts() {
+  for (uint32_t i = 0; i < plan->mountCount; i++) {
+    const PlanMount& entry = At<PlanMount>(plan->mounts)[i];
+    trees[i] = FD_MOUNTS + static_cast<int>(i);
+    if (entry.source == 0) continue;
+    const char* path = At<char>(entry.source);
+    const int source = OpenAt2(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+    Check(S_open_mounts, source, path);
+    trees[i] = OpenTree(source, "", kOpenTreeClone | kOpenTreeCloexec | kAtEmptyPath | kAtRecursive);
+    Check(S_open_mounts, trees[i], path);
+    close(source);
+    const uint64_t attributes = kAttrNosuid | kAttrNodev | (entry.readonly != 0 ? kAttrReadonly : 0);
+    Check(S_open_mounts, MountSetattr(trees[i], "", kAtEmptyPath | kAtRecursive, attributes, MS_PRIVATE), path);
+  }
+}
+
 void AttachMounts() {
   const int root = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   for (uint32_t i = 0; i < plan->mountCount; i++) {
     const PlanMount& entry = At<PlanMount>(plan->mounts)[i];
     const char* target = At<char>(entry.target);
-    int tree = FD_MOUNTS + static_cast<int>(i);
     if (Faulted(S_mounts)) Check(S_mounts, -1, target);
-    if (entry.source != 0) {
-      const int source = OpenAt2(AT_FDCWD, At<char>(entry.source), O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
-      Check(S_mounts, source, target);
-      tree = OpenTree(source, "", kOpenTreeClone | kOpenTreeCloexec | kAtEmptyPath | kAtRecursive);
-      Check(S_mounts, tree, target);
-      close(source);
-      const uint64_t attributes = kAttrNosuid | kAttrNodev | (entry.readonly != 0 ? kAttrReadonly : 0);
-      Check(S_mounts, MountSetattr(tree, "", kAtEmptyPath | kAtRecursive, attributes, MS_PRIVATE), target);
-    }
     const int place = OpenTarget(root, target, entry.directory != 0);
     Check(S_mounts, place, target);
-    Check(S_mounts, MoveMount(tree, "", place, "", kMoveFromEmpty | kMoveToEmpty), target);
+    Check(S_mounts, MoveMount(trees[i], "", place, "", kMoveFromEmpty | kMoveToEmpty), target);
     close(place);
-    close(tree);
+    close(trees[i]);
     // Clients look at both places.
     if (strcmp(target, "run/clove.sock") == 0 && !IsMountTarget("tmp")) (void)symlinkat("/run/clove.sock", root, "tmp/clove.sock");
   }
@@ -249,6 +258,7 @@ void BuildRoot() {
   }
   // First of all: nothing that follows may travel back to the host.
   if (!STEP_CALL(S_mount_private, mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))) return;
+  OpenMounts();
   const char* staging = Staging();
   char options[64];
   snprintf(options, sizeof options, "size=1m,nr_inodes=512,mode=755");

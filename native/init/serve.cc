@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -117,6 +119,25 @@ void Handle() {
   CloseDescriptors();
 }
 
+/** Without a pid namespace to take them along: orphans come to us, so killing children until none is left ends the tree. */
+void EndDescendants() {
+  char children[4096];
+  for (;;) {
+    const int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    const ssize_t size = fd < 0 ? -1 : read(fd, children, sizeof children - 1);
+    close(fd);
+    if (size <= 0) return;
+    children[size] = 0;
+    for (char* at = children; *at != 0;) {
+      const long pid = strtol(at, &at, 10);
+      if (pid > 0) kill(static_cast<pid_t>(pid), SIGKILL);
+      while (*at == ' ') at++;
+    }
+    if (waitpid(-1, nullptr, 0) < 0) return;
+    while (waitpid(-1, nullptr, WNOHANG) > 0) continue;
+  }
+}
+
 void Reap(int agentPid, uint64_t startedUs) {
   int status = 0;
   for (;;) {
@@ -124,7 +145,11 @@ void Reap(int agentPid, uint64_t startedUs) {
     if (pid <= 0) return;
     if (pid == agentPid) {
       // The tree lives as long as its main process; the end of PID 1 ends every other process of the namespace.
-      SendSimple(M_MAIN_EXITED, 0, 0, status, NowUs() - startedUs);
+      const uint64_t wallUs = NowUs() - startedUs;
+      if (!Wanted(L_pidns)) EndDescendants();
+      rusage usage{};
+      getrusage(RUSAGE_CHILDREN, &usage);
+      SendSimple(M_MAIN_EXITED, static_cast<uint32_t>(usage.ru_maxrss), 0, status, wallUs);
       _exit(0);
     }
     for (Running& entry : running) {
