@@ -30,26 +30,26 @@ function bestAuc(results: RunResults, dataset: string): number {
 }
 
 describe('the quick grid on built-in data', () => {
-  it('completes under the kernel while trials crash, hang and leak, with the figures of a plain process', async () => {
+  it('completes under the kernel while trials crash and leak, with the figures of a plain process', { timeout: 180_000 }, async () => {
     const options = {
       ...places(),
       scenario: drugDiscovery,
       quick: true,
       dataDirectory: 'built-in',
       parallel: 2,
-      maxAttempts: 8,
+      maxAttempts: 12,
     };
     const faulty = await runBench({
       ...options,
       runtimes: ['clove'],
-      faults: { crash: 0.3, hang: 0.1, leak: 0.15 },
-      timeoutMs: 8_000,
+      faults: { crash: 0.25, leak: 0.25 },
+      timeoutMs: 60_000,
     });
     expect(faulty.results.verdict).toMatchObject({ kind: 'pass', coverage: 1 });
     const ends = new Set(
       faulty.results.trials.flatMap((trial) => trial.attempts.map((attempt) => attempt.end)),
     );
-    expect([...ends]).toEqual(expect.arrayContaining(['completed', 'crashed']));
+    expect([...ends]).toEqual(expect.arrayContaining(['completed', 'crashed', 'oom']));
     expect(faulty.results.isolation.length).toBeGreaterThan(0);
 
     const plain = await runBench({ ...options, runtimes: ['process'] });
