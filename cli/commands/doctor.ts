@@ -54,6 +54,7 @@ async function diagnose(): Promise<Diagnosis> {
   try {
     const { layers } = await runForeground({
       request: { command: ['/bin/true'], isolation: { allow_degraded: [...LAYERS] } },
+      kernel: { logLevel: 'error' },
       stdin: null,
       onOutput: () => {},
     });
