@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { toSortedJson } from './json.ts';
+import { JsonText, toSortedJson } from './json.ts';
 
 describe('toSortedJson', () => {
   it('writes what JSON.parse reads back', () => {
@@ -28,6 +28,13 @@ describe('toSortedJson', () => {
 
   it('escapes lone surrogates, so that the answer is valid UTF-8', () => {
     expect(toSortedJson('\ud800')).toBe('"\\ud800"');
+  });
+
+  it('lets text that is JSON already through as it is', () => {
+    const kept = new JsonText(toSortedJson({ b: 1, a: [2] }));
+    expect(toSortedJson({ value: kept, list: [kept] })).toBe(
+      '{"list":[{"a":[2],"b":1}],"value":{"a":[2],"b":1}}',
+    );
   });
 
   it('refuses what JSON cannot hold instead of dropping it', () => {

@@ -1,4 +1,16 @@
 /**
+ * A value that is JSON text already: it goes out as it is, unread. For what callers leave with the kernel (messages, state,
+ * events), which may be large and is nobody's business; its members keep the order they were given in.
+ */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
  * Plain data as compact JSON with object keys in ascending order, nested ones too: what existing clients are used to, and
  * the same bytes for the same content, which recordings and tests rest on. Members that are undefined are left out.
  */
@@ -14,6 +26,7 @@ export function toSortedJson(value: unknown): string {
       return 'null';
     case 'object':
       if (value === null) return 'null';
+      if (value instanceof JsonText) return value.text;
       return Array.isArray(value) ? arrayToJson(value) : objectToJson(value as Record<string, unknown>);
     default:
       throw new TypeError(`cannot be written as JSON: ${typeof value}`);

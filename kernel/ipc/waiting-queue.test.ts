@@ -71,7 +71,7 @@ describe('WaitingQueue', () => {
 
   it('bounds what one take hands out by its bytes, but gives one item however large', async () => {
     const queue = new WaitingQueue<Item>({ items: 10, bytes: 100 * 2 ** 20 });
-    for (const id of [1, 2, 3]) queue.push(item(id, 5 * 2 ** 20));
+    for (const id of [1, 2, 3]) queue.push(item(id, 3 * 2 ** 20));
     queue.push(item(4, 20 * 2 ** 20));
     for (const expected of [[1], [2], [3], [4]]) {
       expect((await queue.take(now)).map((each) => each.id)).toEqual(expected);

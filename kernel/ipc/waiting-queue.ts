@@ -27,7 +27,7 @@ interface Waiter {
 }
 
 /** Items handed out by one take are bounded, so that an answer is: at least one, then no more than this. */
-const TAKE_BYTES = 8 * 2 ** 20;
+const TAKE_BYTES = 4 * 2 ** 20;
 
 /** First in, first out, bounded in number and size; readers may wait. Readers that wait are served in their order. */
 export class WaitingQueue<Item extends Sized> {

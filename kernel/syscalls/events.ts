@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { EVENT_TYPES } from '../events/event-bus.ts';
+import { JsonText } from '../json.ts';
 import { defineSyscall } from './define.ts';
 import { callerId, json, waiting, waitMsOf } from './fields.ts';
 
@@ -110,7 +111,7 @@ export const pollEvents = defineSyscall({
       type: each.type,
       event_type: each.type,
       ...(each.customType === null ? {} : { custom_type: each.customType }),
-      data: JSON.parse(each.text) as unknown,
+      data: new JsonText(each.text),
       source_agent_id: each.sourceId,
       source_agent: each.sourceId,
       timestamp: Math.floor(each.publishedWallMs),

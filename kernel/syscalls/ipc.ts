@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
+import { JsonText } from '../json.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { callerId, json, waiting, waitMsOf } from './fields.ts';
 
@@ -89,7 +90,7 @@ export const receive = defineSyscall({
       from_id: each.fromId,
       from_agent: each.fromId,
       from_name: each.fromName,
-      message: JSON.parse(each.text) as unknown,
+      message: new JsonText(each.text),
       age_ms: Math.floor(each.ageMs),
       timestamp: each.sentWallMs / 1000,
     }));

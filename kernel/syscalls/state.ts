@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
+import { JsonText } from '../json.ts';
 import { STATE_SCOPES, type StateScope } from '../state/state-store.ts';
 import { defineSyscall } from './define.ts';
 import { json } from './fields.ts';
@@ -66,7 +67,7 @@ export const fetch = defineSyscall({
   handle(request, { kernel, caller }) {
     const found = kernel.state.fetch(caller.id, requireKey(request.key), optionalScope(request.scope));
     if (found === null) return { success: true as const, exists: false, found: false, value: null };
-    const value = JSON.parse(found.text) as unknown;
+    const value = new JsonText(found.text);
     return { success: true as const, exists: true, found: true, value, scope: found.scope };
   },
 });
