@@ -17,9 +17,11 @@ R = TypeVar("R", bound=Result)
 class Answer:
     """One JSON answer. Every reader takes several names: the first that is there and not null counts."""
 
-    def __init__(self, opcode: int, body: Any) -> None:
+    def __init__(self, opcode: int, body: Any, caller_id: int = 0) -> None:
         self.opcode = opcode
         self.body: Any = body
+        #: Whom the kernel takes the caller for, out of the frame's header.
+        self.caller_id = caller_id
 
     @property
     def fields(self) -> Mapping[str, Any]:

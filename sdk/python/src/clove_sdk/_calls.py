@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import EllipsisType, MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from ._answer import Answer, parse_json
+from ._session import Session, Stash
 from .exceptions import PayloadTooLarge, ValidationError
 from .models.base import raise_failure
 from .protocol import MAX_PAYLOAD_SIZE, RAW_OPCODES, Message, opcode_name
@@ -24,46 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Seconds; None = no limit; ``...`` = the client's own.
-Timeout: TypeAlias = float | None | EllipsisType
-
-
-class Stash:
-    """Messages or events that were taken from the kernel but not given to anybody yet.
-
-    An answer that came after its caller had given up ends up here: a message is delivered once and must not be lost.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._items: deque[Any] = deque()
-
-    def absorb(self, reply: Message) -> None:
-        body = parse_json(reply.opcode, reply.payload)
-        if isinstance(body, dict) and isinstance(body.get(self.name), list):
-            self._items.extend(body[self.name])
-
-    def take(self, most: int) -> dict[str, Any] | None:
-        """As an answer of the kernel; None when there is nothing."""
-        taken: list[Any] = []
-        while len(taken) < most:
-            try:
-                taken.append(self._items.popleft())
-            except IndexError:
-                break
-        return self.answer(taken) if taken else None
-
-    def answer(self, items: list[Any]) -> dict[str, Any]:
-        return {"success": True, self.name: items, "count": len(items)}
-
-
-@dataclass
-class Session:
-    """What a client is to the kernel beyond its socket; taken up again after a reconnect."""
-
-    names: list[str] = field(default_factory=list)
-    subscriptions: list[str] = field(default_factory=list)
-    messages: Stash = field(default_factory=lambda: Stash("messages"))
-    events: Stash = field(default_factory=lambda: Stash("events"))
+Timeout: TypeAlias = float | EllipsisType | None
 
 
 @dataclass(frozen=True)
@@ -100,13 +61,13 @@ class Call(Generic[T]):
     def read(self, reply: Message, raise_errors: bool) -> T:
         """The result. Raises what an error answer stands for where the call or the client wants that."""
         if self.opcode in RAW_OPCODES:
-            return self.parse(Answer(self.opcode, reply.payload_str))
-        return self.read_body(parse_json(self.opcode, reply.payload), raise_errors)
+            return self.parse(Answer(self.opcode, reply.payload.decode("utf-8", errors="surrogatepass")))
+        return self.read_body(parse_json(self.opcode, reply.payload), raise_errors, reply.agent_id)
 
-    def read_body(self, body: Any, raise_errors: bool) -> T:
+    def read_body(self, body: Any, raise_errors: bool, caller_id: int = 0) -> T:
         if (self.raises or raise_errors) and isinstance(body, dict):
             raise_failure(self.opcode, body)
-        return self.parse(Answer(self.opcode, body))
+        return self.parse(Answer(self.opcode, body, caller_id))
 
     def time_limit(self, timeout: float | None) -> float | None:
         if timeout is None or self.extra_time is None:
@@ -128,7 +89,8 @@ def encode(opcode: int, request: Mapping[str, Any] | str | bytes) -> bytes:
         payload = _utf8(text)
     if len(payload) > MAX_PAYLOAD_SIZE:
         raise PayloadTooLarge(
-            f"{opcode_name(opcode)}: request of {len(payload)} bytes is larger than {MAX_PAYLOAD_SIZE}", opcode
+            f"{opcode_name(opcode)}: request of {len(payload)} bytes is larger than {MAX_PAYLOAD_SIZE}",
+            opcode,
         )
     return payload
 
@@ -166,8 +128,8 @@ class AsyncCaller(Caller):
 
 
 class syscall(Generic[P, T]):  # noqa: N801 - used as a decorator
-    """Turns a function that builds a `Call` into a method: one that returns the result on a synchronous client, and one
-    that has to be awaited on an asynchronous client."""
+    """Turns a function that builds a `Call` into a method: one that returns the result on a synchronous client,
+    and one that has to be awaited on an asynchronous client."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
         @functools.wraps(build)

@@ -1,7 +1,7 @@
 """Connections beside the main one, for calls that take long.
 
-One connection's answers come in the order of its requests, so a call that waits holds up the ones behind it. An agent is
-the same agent on every connection of its socket: there such calls get a connection of their own. A client of the
+One connection's answers come in the order of its requests, so a call that waits holds up the ones behind it. An agent
+is the same agent on every connection of its socket: there such calls get a connection of their own. A client of the
 operator's socket is its one connection: another one would have another mailbox and other grants.
 """
 

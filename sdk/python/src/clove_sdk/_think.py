@@ -7,6 +7,7 @@ system_instruction, thinking_level, temperature, model; success, content, tokens
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import selectors
@@ -89,7 +90,11 @@ def report_call(answer: dict[str, Any]) -> Call[dict[str, Any]] | None:
 
 def _with_content(answer: dict[str, Any]) -> dict[str, Any]:
     """Failures have the same fields as successes."""
-    return answer if answer.get("success") else {"content": "", **answer, "success": False}
+    if answer.get("success"):
+        return answer
+    if answer.get("code") == "UNKNOWN_SYSCALL":
+        answer["error"] = f"this kernel has no model, and {SERVICE_VARIABLE} names no service"
+    return {"content": "", **answer, "success": False}
 
 
 def failed(error: str) -> dict[str, Any]:
@@ -166,9 +171,7 @@ class LocalModel:
             return
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
         process.kill()
         process.wait()

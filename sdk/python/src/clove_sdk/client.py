@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ._answer import parse_json
-from ._calls import Call, Receive, Session, SyncCaller, Timeout
+from ._calls import Call, Receive, SyncCaller, Timeout
 from ._lanes import Lanes
+from ._session import Session, renewals, renewed
 from ._think import LocalModel, local_model_path, report_call, think_call, think_request
 from .exceptions import CloveError
 from .mixins import AllCalls
@@ -60,7 +62,13 @@ class CloveClient(AllCalls, SyncCaller):
         path = self._transport.socket_path
         self._lanes = Lanes(
             self._transport,
-            lambda: Transport(path, timeout=timeout, reconnect=False, max_answer_size=max_answer_size),
+            lambda: Transport(
+                path,
+                timeout=timeout,
+                reconnect=reconnect,
+                reconnect_timeout=reconnect_timeout,
+                max_answer_size=max_answer_size,
+            ),
         )
         self._model = LocalModel()
 
@@ -181,15 +189,17 @@ class CloveClient(AllCalls, SyncCaller):
             return self._run(think_call(request, async_, request_id, timeout))
         answer = self._model.ask(path, request, timeout)
         report = report_call(answer)
-        return answer if report is None else {**answer, **self._run(report)}
+        if report is not None:
+            used = self._run(report)
+            answer.update(used)
+        return answer
 
     def _take_up_again(self) -> None:
         """On a connection that replaces a lost one: names and subscriptions went with the old one."""
         self._lanes.forget()
-        for name in list(self._session.names):
-            self.register_name(name).raise_for_error()
-        if self._session.subscriptions:
-            self.subscribe(self._session.subscriptions).raise_for_error()
+        for renewal in renewals(self._session):
+            reply = self._transport.call(renewal.opcode, renewal.request, self._timeout)
+            renewed(self._session, renewal, reply)
 
     def _run(self, call: Call[T]) -> T:
         limit = call.time_limit(self._timeout)
@@ -219,10 +229,10 @@ class CloveClient(AllCalls, SyncCaller):
         while True:
             remaining = deadline.remaining()
             body = self._wait(self._transport, call, _SLICE if remaining is None else min(_SLICE, remaining))
-            if remaining == 0.0 or not isinstance(body, dict) or body.get("count") != 0:
+            if remaining == 0.0 or not isinstance(body, dict) or body.get("count") != 0 or "error" in body:
                 return body
-            if "error" in body:
-                return body
+            # A lock is not fair: without a pause those who wait for it might never get it.
+            time.sleep(0.001)
 
     def _wait(self, transport: Transport, call: Call[Any], timeout: float | None) -> Any:
         """One request that the kernel answers when there is something, or when the time is over."""
@@ -245,5 +255,3 @@ def connect(socket_path: str | os.PathLike[str] | None = None, **options: Any) -
     client = CloveClient(socket_path, **options)
     client.__enter__()
     return client
-
-

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -24,8 +24,8 @@ from .protocol import MAX_ANSWER_SIZE, Message, default_socket_path
 DEFAULT_TIMEOUT = 30.0
 #: How long a lost connection is tried again before calls give up. Seconds.
 DEFAULT_RECONNECT_TIMEOUT = 60.0
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 2.0
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 2.0
 _CHUNK_BYTES = 256 * 1024
 #: Nobody listens (yet), or the queue of those who want in is full.
 _RETRIABLE = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ECONNRESET})
@@ -118,10 +118,8 @@ class Transport:
         current = self._socket
         if current is not None and self._pid == os.getpid():
             # Wakes whoever holds the lock and waits for an answer.
-            try:
+            with suppress(OSError):
                 current.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         with self._exclusive(Deadline(None)):
             self._drop()
 
@@ -201,6 +199,10 @@ class Transport:
         finally:
             lock.release()
 
+    def _given_up(self) -> bool:
+        """Whether another thread has called disconnect()."""
+        return not self._wanted
+
     def _forget_parent(self) -> None:
         """After a fork the connection is the parent's: two processes on one would read each other's answers."""
         self._pid = os.getpid()
@@ -232,7 +234,7 @@ class Transport:
                 attempt.close()
                 if error.errno == errno.EAGAIN:
                     deadline.left()
-                    time.sleep(_FIRST_PAUSE)
+                    time.sleep(FIRST_PAUSE)
                     continue
                 raise unreachable(self.socket_path, error) from error
             except BaseException:
@@ -249,7 +251,7 @@ class Transport:
         if not self._reconnect:
             raise ConnectionError(f"connection to {self.socket_path} was lost")
         give_up = deadline.sooner(self._reconnect_timeout)
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         while True:
             try:
                 self._open(deadline)
@@ -260,7 +262,7 @@ class Transport:
                 self._drop()
                 remaining = give_up.remaining()
                 is_over = remaining is not None and remaining <= pause
-                if is_over or not self._wanted or not is_retriable(error):
+                if is_over or self._given_up() or not is_retriable(error):
                     raise
             except BaseException:
                 # A connection that has not got its names back must not be used.
@@ -268,9 +270,9 @@ class Transport:
                 raise
             # Spread out, so that a fleet does not come back all at once.
             time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, LONGEST_PAUSE)
         connection: socket.socket | None = self._socket
-        if connection is None or not self._wanted:
+        if connection is None or self._given_up():
             raise self._lost("disconnect() was called")
         return connection
 

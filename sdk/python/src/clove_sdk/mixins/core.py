@@ -18,7 +18,7 @@ class CoreCalls(Caller):
                 KernelInfo,
                 version=answer.text("version", "kernel_version", default="unknown"),
                 capabilities=answer.array("capabilities"),
-                agent_id=answer.integer("agent_id"),
+                agent_id=answer.integer("agent_id", default=answer.caller_id),
                 uptime_seconds=answer.number("uptime"),
             )
 

@@ -40,9 +40,7 @@ class IPCCalls(Caller):
 
         def parse(answer: Answer) -> SendResult:
             delivered = answer.flag("delivered", default=answer.integer("delivered_to") > 0)
-            return answer.make(
-                SendResult, success=answer.success, delivered=delivered, error=answer.error
-            )
+            return answer.make(SendResult, success=answer.success, delivered=delivered, error=answer.error)
 
         return Call(SyscallOp.SYS_SEND, {**receiver, "message": message}, parse)
 

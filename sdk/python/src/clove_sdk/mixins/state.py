@@ -71,7 +71,12 @@ class StateCalls(Caller):
 
     @syscall
     def list_keys(
-        self, prefix: str = "", *, scope: str | None = None, after: str | None = None, limit: int | None = None
+        self,
+        prefix: str = "",
+        *,
+        scope: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> Call[KeysResult]:
         """Keys the caller can read, sorted. When ``result["more"]`` is true, ask again with `after` = the last one."""
         request = {"prefix": prefix, **without_none(scope=scope, after=after, limit=limit)}

@@ -77,7 +77,8 @@ class WorldCalls(Caller):
                 id=answer.text("id", default=state.text("world_id")),
                 name=answer.text("name", default=state.text("name")),
                 agents=answer.array("agents") or state.array("agents"),
-                metrics=answer.object("metrics") or {name: state.object(name) for name in groups if state.has(name)},
+                metrics=answer.object("metrics")
+                or {name: state.object(name) for name in groups if state.has(name)},
                 chaos_events_injected=answer.integer(
                     "chaos_events_injected", default=chaos.integer("failures_injected")
                 ),
@@ -115,7 +116,9 @@ class WorldCalls(Caller):
 
 def operation(answer: Answer) -> OperationResult:
     kept = {
-        name: value for name, value in answer.fields.items() if name not in ("success", "error", "code", "hint")
+        name: value
+        for name, value in answer.fields.items()
+        if name not in ("success", "error", "code", "hint")
     }
     return answer.make(OperationResult, success=answer.success, error=answer.error, data=kept or None)
 

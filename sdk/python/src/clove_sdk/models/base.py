@@ -58,5 +58,3 @@ def raise_failure(opcode: int, answer: Mapping[str, Any]) -> None:
     failure = failure_of(answer)
     if failure is not None:
         raise error_from_answer(opcode, failure)
-
-

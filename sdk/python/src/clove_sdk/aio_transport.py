@@ -1,0 +1,278 @@
+"""The asyncio connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ._answer import parse_json
+from ._calls import Timeout, encode
+from ._exchange import Exchange, Late, Slot
+from .exceptions import CloveError, ConnectionError, ProtocolError
+from .protocol import MAX_ANSWER_SIZE, Message, default_socket_path
+from .transport import (
+    DEFAULT_RECONNECT_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Deadline,
+    is_retriable,
+    unreachable,
+)
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class AsyncTransport:
+    """One connection to the kernel, for one event loop.
+
+    Calls overlap: they leave at once and answers find their callers. A call that is cancelled or runs out of time
+    leaves its place in the order of answers. Otherwise as `Transport`.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        reconnect: bool = True,
+        reconnect_timeout: float = DEFAULT_RECONNECT_TIMEOUT,
+        max_answer_size: int = MAX_ANSWER_SIZE,
+        on_reconnect: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.socket_path = os.fspath(socket_path) if socket_path else default_socket_path()
+        self.timeout = timeout
+        self._reconnect = reconnect
+        self._reconnect_timeout = reconnect_timeout
+        self._max_answer_size = max_answer_size
+        self._on_reconnect = on_reconnect
+        self._opening = asyncio.Lock()
+        self._link: _Link | None = None
+        #: Being introduced: nobody but `on_reconnect` may use it yet.
+        self._new: _Link | None = None
+        self._wanted = False
+        self._agent_id = 0
+
+    @property
+    def agent_id(self) -> int:
+        """Who the kernel says the caller is; 0 before the first answer."""
+        return self._agent_id
+
+    @property
+    def connected(self) -> bool:
+        return self._link is not None and self._link.failure is None
+
+    async def connect(self, timeout: Timeout = ...) -> None:
+        """Does nothing when connected. Raises `ConnectionError`, `TimeoutError`."""
+        deadline = self._deadline(timeout)
+        async with self._opening:
+            self._wanted = True
+            if not self.connected:
+                self._link = await self._open(deadline)
+
+    async def disconnect(self) -> None:
+        """Calls that wait for an answer raise `ConnectionError`."""
+        self._wanted = False
+        links = {link for link in (self._link, self._new) if link is not None}
+        self._link = None
+        for link in links:
+            await link.close(ConnectionError(f"connection to {self.socket_path} was closed"))
+
+    async def call(
+        self,
+        opcode: int,
+        payload: bytes | str | Mapping[str, Any] = b"",
+        timeout: Timeout = ...,
+        *,
+        late: Late | None = None,
+    ) -> Message:
+        """Sends a request and waits for its answer. `late` is given an answer that comes after the caller gave up.
+
+        Raises `ConnectionError`, `TimeoutError`, `ProtocolError`, `ValidationError`.
+        """
+        data = encode(opcode, payload)
+        deadline = self._deadline(timeout)
+        link = await self._ready(deadline)
+        return await self._call_on(link, opcode, data, deadline, late)
+
+    async def call_json(
+        self, opcode: int, request: Mapping[str, Any] | None = None, timeout: Timeout = ...
+    ) -> dict[str, Any] | list[Any]:
+        """As `call`, JSON both ways."""
+        reply = await self.call(opcode, request or {}, timeout)
+        body = parse_json(opcode, reply.payload)
+        if isinstance(body, (dict, list)):
+            return body
+        raise ProtocolError(f"answer to opcode {opcode} is neither an object nor an array")
+
+    async def call_new(self, opcode: int, payload: Mapping[str, Any], timeout: float | None) -> Message:
+        """For `on_reconnect` only: a call on the connection that nobody else may use yet."""
+        if self._new is None:
+            raise ConnectionError("no connection is being introduced")
+        return await self._call_on(self._new, opcode, encode(opcode, payload), Deadline(timeout), None)
+
+    async def __aenter__(self) -> AsyncTransport:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.disconnect()
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self.timeout if timeout is ... else timeout)
+
+    async def _call_on(
+        self, link: _Link, opcode: int, data: bytes, deadline: Deadline, late: Late | None
+    ) -> Message:
+        reply = await link.call(opcode, data, deadline, late)
+        self._agent_id = reply.agent_id
+        return reply
+
+    async def _ready(self, deadline: Deadline) -> _Link:
+        # No detour when the link is up: calls leave in the order they were made.
+        if self._link is not None and self._link.failure is None:
+            return self._link
+        remaining = deadline.left()
+        try:
+            return await asyncio.wait_for(self._reopen(deadline), remaining)
+        except asyncio.TimeoutError as error:
+            raise deadline.passed() from error
+
+    async def _reopen(self, deadline: Deadline) -> _Link:
+        async with self._opening:
+            if self._link is not None and self._link.failure is None:
+                return self._link
+            if not self._wanted:
+                raise ConnectionError("not connected: call connect() first")
+            if not self._reconnect:
+                raise ConnectionError(f"connection to {self.socket_path} was lost")
+            give_up = deadline.sooner(self._reconnect_timeout)
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    self._link = await self._introduce(await self._open(deadline))
+                    return self._link
+                except ConnectionError as error:
+                    remaining = give_up.remaining()
+                    is_over = remaining is not None and remaining <= pause
+                    if is_over or self._given_up() or not is_retriable(error):
+                        raise
+                # Spread out, so that a fleet does not come back all at once.
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _given_up(self) -> bool:
+        """Whether another task has called disconnect()."""
+        return not self._wanted
+
+    async def _introduce(self, link: _Link) -> _Link:
+        self._new = link
+        try:
+            if self._on_reconnect is not None:
+                await self._on_reconnect()
+            if not self._wanted:
+                raise ConnectionError(f"connection to {self.socket_path} was closed")
+        except BaseException as error:
+            await link.close(error if isinstance(error, CloveError) else ConnectionError("given up"))
+            raise
+        finally:
+            self._new = None
+        return link
+
+    async def _open(self, deadline: Deadline) -> _Link:
+        while True:
+            remaining = deadline.left()
+            try:
+                opened = asyncio.open_unix_connection(self.socket_path, limit=_CHUNK_BYTES)
+                reader, writer = await asyncio.wait_for(opened, remaining)
+                return _Link(self.socket_path, reader, writer, self._max_answer_size)
+            except BlockingIOError:
+                # The queue of those who want in is full.
+                await asyncio.sleep(FIRST_PAUSE)
+            except asyncio.TimeoutError as error:
+                raise deadline.passed() from error
+            except OSError as error:
+                raise unreachable(self.socket_path, error) from error
+
+
+class _Link:
+    """One socket and the task that reads it."""
+
+    def __init__(
+        self,
+        socket_path: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        max_answer_size: int,
+    ) -> None:
+        self.failure: CloveError | None = None
+        self._socket_path = socket_path
+        self._reader = reader
+        self._writer = writer
+        self._exchange = Exchange(max_answer_size)
+        self._pending: dict[Slot, asyncio.Future[None]] = {}
+        self._reading = asyncio.ensure_future(self._read())
+
+    async def call(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Message:
+        if self.failure is not None:
+            raise self.failure
+        remaining = deadline.left()
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot = self._exchange.begin(opcode, late)
+        slot.on_answer(lambda: None if answered.done() else answered.set_result(None))
+        self._pending[slot] = answered
+        self._writer.write(Message(0, opcode, data).serialize())
+        try:
+            # wait() and not wait_for(): when the answer and the end of the time meet, the answer counts.
+            await asyncio.wait((answered,), timeout=remaining)
+            if slot.answer is not None:
+                return slot.answer
+            if not answered.done():
+                raise deadline.passed()
+            answered.result()
+            raise AssertionError("a settled slot has an answer")
+        except BaseException:
+            slot.give_up()
+            raise
+        finally:
+            del self._pending[slot]
+            # Its exception was for nobody else.
+            if answered.done() and not answered.cancelled():
+                answered.exception()
+
+    async def close(self, reason: CloveError) -> None:
+        self._fail(reason)
+        if self._reading is not asyncio.current_task():
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                data = await self._reader.read(_CHUNK_BYTES)
+                if not data:
+                    raise OSError("the kernel closed it")
+                self._exchange.feed(data)
+        except CloveError as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(ConnectionError(f"connection to {self._socket_path} lost: {error}"))
+        finally:
+            # Whatever ended it, nobody waits for ever.
+            self._fail(ConnectionError(f"connection to {self._socket_path} ended"))
+            self._writer.close()
+
+    def _fail(self, reason: CloveError) -> None:
+        if self.failure is not None:
+            return
+        self.failure = reason
+        for answered in self._pending.values():
+            if not answered.done():
+                # Every caller gets an exception of its own: they grow tracebacks.
+                answered.set_exception(type(reason)(str(reason)))
