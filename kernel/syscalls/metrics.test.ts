@@ -146,3 +146,16 @@ it('what is not of the right form is refused', async () => {
   }
   expect(await client.call('METRICS_CGROUP', { cgroup_path: 1 })).toMatchObject({ code: 'BAD_REQUEST' });
 });
+
+it('an agent that runs without a sandbox is not called sandboxed', async () => {
+  const open = await TestKernel.boot({ sandbox: 'off' });
+  try {
+    const operator = await open.connect();
+    const { id } = await operator.spawn({ name: 'loose', command: ['/bin/sleep', '600'] });
+    const { metrics } = await operator.call('METRICS_AGENT', { agent_id: id });
+    expect(metrics).toMatchObject({ name: 'loose', status: 'running', sandboxed: false });
+    expect(metrics.process.memory.rss).toBeGreaterThan(0);
+  } finally {
+    await open.close();
+  }
+});
