@@ -184,7 +184,7 @@ export interface Machine {
   readonly gitDirty: boolean | null;
 }
 
-/** Inputs computed once and shared by every trial and runtime. */
+/** Made once, before the trials: inputs shared by all of them, and what a runtime itself needs (its kernel or host process). */
 export interface Preparation {
   readonly name: string;
   readonly key: string;

@@ -74,9 +74,8 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
   });
 
   const open = new Map<RuntimeName, Runtime>();
-  const openRuntime = async (name: RuntimeName): Promise<Runtime> => {
-    const known = open.get(name);
-    if (known !== undefined) return known;
+  const openRuntime = async (name: RuntimeName): Promise<void> => {
+    const startedAtMs = performance.now();
     const runtime = await createRuntime(
       name,
       {
@@ -96,10 +95,12 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       { kernelSocket: options.kernelSocket },
     );
     open.set(name, runtime);
-    return runtime;
+    const boots = store.fact('boots');
+    store.putFact('boots', { ...boots, [name]: (boots[name] ?? 0) + performance.now() - startedAtMs });
   };
 
   try {
+    for (const name of runtimes) if (progress.get(name)?.finished !== trials.length) await openRuntime(name);
     for (const [index, block] of blocks.entries()) {
       // Each runtime goes first as often as any other, so that a drift of the machine favours none.
       const order = runtimes.map((_, place) => runtimes[(place + index) % runtimes.length] as RuntimeName);
@@ -126,10 +127,10 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
   async function runBlock(name: RuntimeName, block: number, left: readonly Trial[], own: RuntimeProgress) {
     const slots = name === 'sequential' ? 1 : parallel;
     const refusals = new Map<Refusal, number>();
+    const runtime = open.get(name) as Runtime;
     const startedAtMs = nowMs();
     let isolationKnown = store.fact('isolation').length > 0;
     store.beginSegment(name, block, startedAtMs);
-    const runtime = await openRuntime(name);
     const report = (running: number) =>
       listener({ kind: 'progress', progress: own.snapshot(running, nowMs() - startedAtMs) });
     const segment = runSegment({

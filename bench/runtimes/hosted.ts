@@ -40,7 +40,10 @@ interface Host {
   peakBytes: number;
 }
 
-export function createHostedRuntime(name: 'thread' | 'sequential', context: RuntimeContext): Runtime {
+export async function createHostedRuntime(
+  name: 'thread' | 'sequential',
+  context: RuntimeContext,
+): Promise<Runtime> {
   const memoryGuardBytes = (machineMemory()?.totalBytes ?? Number.POSITIVE_INFINITY) * HOST_MEMORY_SHARE;
   let host: Host | null = null;
   let closing = false;
@@ -186,6 +189,8 @@ export function createHostedRuntime(name: 'thread' | 'sequential', context: Runt
     });
   }
 
+  host = startHost();
+  await host.ready;
   return {
     name,
     isolation: [],

@@ -26,6 +26,6 @@ export async function createRuntime(
       return createProcessRuntime(context);
     case 'thread':
     case 'sequential':
-      return createHostedRuntime(name, context);
+      return await createHostedRuntime(name, context);
   }
 }

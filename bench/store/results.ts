@@ -3,7 +3,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { summarise } from '../measure/summary.ts';
 import { outcomesOf, verdictOf } from '../outcome.ts';
-import type { RunResults } from '../types.ts';
+import type { Preparation, RunResults } from '../types.ts';
 import { type RunRecords, RunStore } from './store.ts';
 
 /** Throws RUN_NOT_FOUND. */
@@ -23,14 +23,15 @@ export function resultsFromRecords(records: RunRecords): RunResults {
     status: facts.status,
     startedAt: definition.startedAt,
     finishedAt: facts.finishedAt,
-    wallMs: segments.reduce((sum, segment) => sum + segment.lastMs - segment.startedAtMs, 0),
+    // The run's clock stands still between sessions.
+    wallMs: segments.reduce((last, segment) => Math.max(last, segment.lastMs), 0),
     seed: definition.seed,
     options: { ...definition.resolved, parallel: definition.parallel, blocks: definition.blocks },
     faults: definition.faults,
     command: definition.command,
     machine: definition.machine,
     isolation: facts.isolation,
-    preparations: facts.preparations,
+    preparations: [...facts.preparations, ...bootsOf(records)],
     verdict: verdictOf(trials, primary ?? 'clove', definition.coverageFloor, facts.status === 'complete'),
     runtimes: definition.runtimes.map((runtime) =>
       summarise({
@@ -48,6 +49,24 @@ export function resultsFromRecords(records: RunRecords): RunResults {
     notices: facts.notices,
     presentation: definition.presentation,
   };
+}
+
+/** Bringing up a runtime is no part of its wall, and not hidden either. */
+function bootsOf({ definition, facts }: RunRecords): Preparation[] {
+  return definition.runtimes.flatMap((runtime) => {
+    const wallMs = facts.boots[runtime];
+    return wallMs === undefined || wallMs < 1
+      ? []
+      : [
+          {
+            name: `runtime ${runtime}`,
+            key: `runtime/${runtime}`,
+            from: 'computed' as const,
+            wallMs,
+            facts: {},
+          },
+        ];
+  });
 }
 
 /** Replaces results.json at once: a reader sees the old file or the new one. Returns its path. */

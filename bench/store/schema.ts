@@ -49,6 +49,8 @@ export interface RunFacts {
   readonly preparations: readonly Preparation[];
   readonly isolation: readonly LayerReport[];
   readonly notices: readonly string[];
+  /** ms it took to bring up each runtime, over all sessions. */
+  readonly boots: Readonly<Partial<Record<RuntimeName, number>>>;
   readonly status: RunResults['status'];
   readonly finishedAt: string | null;
 }

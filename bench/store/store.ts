@@ -54,6 +54,7 @@ export class RunStore {
       store.#putFact('preparations', []);
       store.#putFact('isolation', []);
       store.#putFact('notices', []);
+      store.#putFact('boots', {});
       store.#putFact('status', 'running');
       store.#putFact('finishedAt', null);
       // Last: a record without a definition is one whose creation did not come to its end.
@@ -95,6 +96,7 @@ export class RunStore {
         preparations: fact<RunFacts['preparations']>('preparations'),
         isolation: fact<RunFacts['isolation']>('isolation'),
         notices: fact<RunFacts['notices']>('notices'),
+        boots: fact<RunFacts['boots']>('boots'),
         status: fact<RunFacts['status']>('status'),
         finishedAt: fact<RunFacts['finishedAt']>('finishedAt'),
       },

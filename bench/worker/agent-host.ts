@@ -1,6 +1,8 @@
 /** An attempt as an agent under the kernel: one order on standard input, the report as a message to whoever spawned it. */
 import { readFileSync, writeSync } from 'node:fs';
-import { connect } from '../../sdk/typescript/index.ts';
+import { MAX_ANSWER_BYTES } from '../../kernel/protocol/constants.ts';
+import { OPCODES } from '../../kernel/protocol/opcodes.ts';
+import { Connection } from '../../sdk/typescript/connection.ts';
 import { executeOrder } from './execute.ts';
 import type { AttemptOrder } from './order.ts';
 
@@ -13,7 +15,16 @@ export async function main(): Promise<never> {
       writeSync(2, `${line}\n`);
     },
   });
-  const kernel = await connect();
-  await kernel.send('parent', report);
+  await sendToParent(report);
   process.exit(report.end === 'completed' ? 0 : 1);
+}
+
+/** One SEND over the SDK's bare connection: its client, with names and reconnecting, would be loaded for every trial. */
+async function sendToParent(message: unknown): Promise<void> {
+  const socketPath = process.env.CLOVE_SOCKET ?? '/run/clove.sock';
+  const kernel = await Connection.open({ socketPath, maxAnswerBytes: MAX_ANSWER_BYTES });
+  const payload = JSON.stringify({ to_name: 'parent', message });
+  const answer = await kernel.call(OPCODES.SEND, payload, { timeoutMs: 30_000 });
+  const text = new TextDecoder().decode(answer.payload);
+  if (JSON.parse(text).success !== true) throw new Error(`the report was not delivered: ${text}`);
 }

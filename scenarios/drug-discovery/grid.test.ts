@@ -30,7 +30,9 @@ function bestAuc(results: RunResults, dataset: string): number {
 }
 
 describe('the quick grid on built-in data', () => {
-  it('completes under the kernel while trials crash and leak, with the figures of a plain process', { timeout: 180_000 }, async () => {
+  it('completes under the kernel while trials crash and leak, with the figures of a plain process', {
+    timeout: 180_000,
+  }, async () => {
     const options = {
       ...places(),
       scenario: drugDiscovery,
@@ -53,7 +55,10 @@ describe('the quick grid on built-in data', () => {
     expect(faulty.results.isolation.length).toBeGreaterThan(0);
 
     const plain = await runBench({ ...options, runtimes: ['process'] });
-    expect(plain.results.preparations.map((preparation) => preparation.from)).toEqual(['cache', 'cache']);
+    expect(plain.results.preparations.map(({ name, from }) => `${name} ${from}`)).toEqual([
+      'hERG cache',
+      'AMES cache',
+    ]);
     const metrics = (results: RunResults) => results.trials.map((trial) => trial.metrics);
     expect(metrics(plain.results)).toEqual(metrics(faulty.results));
   });
