@@ -514,6 +514,24 @@ describe('bounds', () => {
     expect(largest).toBeLessThanOrEqual(110_000);
   });
 
+  it('a peer that floods has only so many requests in front of those of others', async () => {
+    const { socketPath, recorder } = serve(echo, { limits: { handoffRequests: 20 } });
+    const batches: number[] = [];
+    const { onRequests } = recorder;
+    recorder.onRequests = (requests) => {
+      batches.push(requests.filter(({ connection }) => connection === FIRST_CONNECTION).length);
+      onRequests.call(recorder, requests);
+    };
+    const flood = await connect(socketPath);
+    const other = await connect(socketPath);
+    const frame = encodeFrame({ opcode: STORE, payload: '1' });
+    flood.write(Buffer.concat(Array.from({ length: 20_000 }, () => frame)));
+    for (let i = 0; i < 20; i += 1) await other.call({ opcode: STORE, payload: '2' });
+    for (let i = 0; i < 20_000; i += 1) await flood.next();
+    // What is read while a batch is being taken may come with the next one.
+    expect(Math.max(...batches)).toBeLessThanOrEqual(40);
+  });
+
   it('ten thousand connections that come and go leave no descriptor behind', async () => {
     const { socketPath, recorder } = serve(echo);
     await (await connect(socketPath)).close();

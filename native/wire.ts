@@ -12,6 +12,8 @@ export interface WireLimits {
   readonly outputBytes: number;
   /** Answer bytes including those that came after reading was stopped; beyond, the connection is closed. */
   readonly outputBytesHard: number;
+  /** Requests JavaScript has not taken yet: what the requests of others may have to wait behind. */
+  readonly handoffRequests: number;
   /** Request bytes of all connections that JavaScript has not taken yet; beyond, no more requests are read. */
   readonly handoffBytes: number;
   /** Longest silence inside a frame that was begun. */
@@ -29,6 +31,7 @@ export const WIRE_LIMITS: WireLimits = Object.freeze({
   outstandingBytes: 4 * 2 ** 20,
   outputBytes: 4 * 2 ** 20,
   outputBytesHard: 64 * 2 ** 20,
+  handoffRequests: 128,
   handoffBytes: 32 * 2 ** 20,
   frameSilenceMs: 10_000,
   frameTotalMs: 60_000,

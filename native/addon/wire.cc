@@ -127,6 +127,7 @@ Limits ReadLimits(const Napi::Object& from) {
   limits.outstandingBytes = static_cast<uint64_t>(Number(from, "outstandingBytes"));
   limits.outputBytes = static_cast<uint64_t>(Number(from, "outputBytes"));
   limits.outputBytesHard = static_cast<uint64_t>(Number(from, "outputBytesHard"));
+  limits.handoffRequests = static_cast<uint32_t>(Number(from, "handoffRequests"));
   limits.handoffBytes = static_cast<uint64_t>(Number(from, "handoffBytes"));
   limits.frameSilenceMs = static_cast<uint32_t>(Number(from, "frameSilenceMs"));
   limits.frameTotalMs = static_cast<uint32_t>(Number(from, "frameTotalMs"));

@@ -74,11 +74,10 @@ void Connection::OnAttention() { Settle(); }
 
 /// Goes on with what was read before a bound was reached.
 void Connection::Resume() {
-  Handoff& handoff = shared_->handoff;
   while (!dead_ && state_ == Input::kStalled && HasPlentyOfRoom()) {
     // Asked for before the last look, so that room made in between is not missed.
-    if (!handoff.HasRoom()) handoff.WaitForRoom();
-    if (!handoff.HasRoom()) return;
+    if (!HandoffHasRoom()) shared_->handoff.WaitForRoom();
+    if (!HandoffHasRoom()) return;
     state_ = Input::kReading;
     ConsumeStored();
     if (hungUp_) ReadRest();
@@ -194,6 +193,9 @@ void Connection::TakeRequest(uint8_t* data, const Frame& frame) {
     PushSlot(true, requestBytes, std::string(reinterpret_cast<const char*>(data), kHeaderBytes + frame.payloadBytes));
     return;
   }
+  const uint64_t epoch = shared_->handoff.Epoch();
+  handedOver_ = handoffEpoch_ == epoch ? handedOver_ + 1 : 1;
+  handoffEpoch_ = epoch;
   RequestEvent event = {};
   event.connection = id_;
   event.sequence = headSequence_ + slots_.size();

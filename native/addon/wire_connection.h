@@ -46,6 +46,7 @@ class Connection : public Source {
   uint32_t Listener() const { return listener_; }
   /// To be destroyed by the wire thread.
   bool Dead() const { return dead_; }
+  bool Stalled() const { return state_ == Input::kStalled; }
 
   /// Wire thread. Returns the errno of epoll_ctl, or 0.
   int Register();
@@ -99,6 +100,7 @@ class Connection : public Source {
   void Swallow();
   bool HasRoom(size_t moreOutput) const;
   bool HasPlentyOfRoom() const;
+  bool HandoffHasRoom() const;
   void Emit(const uint8_t* data, size_t size);
   void Drain();
   size_t Send(const uint8_t* data, size_t size);
@@ -134,6 +136,9 @@ class Connection : public Source {
   /// Answers that wait in slots_ for an earlier one.
   uint64_t readyBytes_ = 0;
   uint64_t nativeCount_ = 0;
+  /// Requests handed over since JavaScript last took some (Handoff::Epoch).
+  uint32_t handedOver_ = 0;
+  uint64_t handoffEpoch_ = 0;
 
   /// Answers that the socket did not take yet.
   ByteQueue output_;

@@ -16,7 +16,13 @@ void Connection::PushSlot(bool ready, uint32_t requestBytes, std::string frame) 
 bool Connection::HasRoom(size_t moreOutput) const {
   const Limits& limits = shared_->limits;
   return slots_.size() < limits.outstandingRequests && outstandingBytes_ < limits.outstandingBytes &&
-         output_.Size() + readyBytes_ + moreOutput < limits.outputBytes && shared_->handoff.HasRoom();
+         output_.Size() + readyBytes_ + moreOutput < limits.outputBytes && HandoffHasRoom();
+}
+
+bool Connection::HandoffHasRoom() const {
+  const Handoff& handoff = shared_->handoff;
+  return handoff.HasRoom() &&
+         (handedOver_ < shared_->limits.handoffRequests || handoffEpoch_ != handoff.Epoch());
 }
 
 /// Below half of its own bounds.

@@ -64,6 +64,7 @@ bool Handoff::Take(Batch* batch) {
   }
   const uint64_t freed = batch->bytes.size() + batch->requests.size() * kRequestOverhead;
   bytes_.fetch_sub(freed);
+  epoch_.fetch_add(1);
   return waiting_.exchange(false);
 }
 

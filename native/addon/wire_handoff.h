@@ -21,7 +21,9 @@ class Handoff {
   void Close(uint32_t connection) { local_.closes.push_back(connection); }
   void Publish();
   bool HasRoom() const { return bytes_.load() < maxBytes_; }
-  /// Some connection waits for room: the next Take() has to wake the wire thread.
+  /// Counts the takings: what was handed over in an earlier epoch is no longer waiting.
+  uint64_t Epoch() const { return epoch_.load(); }
+  /// Some connection waits for room or for the next epoch: the next Take() has to wake the wire thread.
   void WaitForRoom() { waiting_.store(true); }
 
   // JavaScript's thread. Returns whether the wire thread waits for the room that this has made.
@@ -36,6 +38,7 @@ class Handoff {
   void* const context_;
   Batch local_;
   std::atomic<uint64_t> bytes_{0};
+  std::atomic<uint64_t> epoch_{0};
   std::atomic<bool> waiting_{false};
   std::mutex mutex_;
   /// Guarded by mutex_.

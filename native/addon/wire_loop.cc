@@ -143,7 +143,9 @@ void WireLoop::HandleWake() {
   std::lock_guard lock(state_);
   ApplyQueuedAnswers();
   if (roomMade_.exchange(false)) {
-    for (auto& [id, connection] : connections_) RequestAttention(connection.get());
+    for (auto& [id, connection] : connections_) {
+      if (connection->Stalled()) RequestAttention(connection.get());
+    }
   }
   std::vector<uint32_t> attention = std::move(attention_);
   attention_.clear();

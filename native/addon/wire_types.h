@@ -20,6 +20,8 @@ struct Limits {
   uint64_t outputBytes = 4 << 20;
   /// The same, answers that came after reading was stopped included: beyond, the connection is closed.
   uint64_t outputBytesHard = 64 << 20;
+  /// Requests of one connection that JavaScript has not taken yet: what others may have to wait behind.
+  uint32_t handoffRequests = 128;
   /// Request bytes of all connections that JavaScript has not taken yet.
   uint64_t handoffBytes = 32 << 20;
   /// A frame that was begun: longest silence, and longest time in all.

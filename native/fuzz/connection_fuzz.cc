@@ -86,6 +86,7 @@ class Trial {
     raw_.set(kRawOpcode);
     limits_.outstandingRequests = 1 + static_cast<uint32_t>(random.Below(6));
     limits_.outstandingBytes = 1 + random.Below(8000);
+    limits_.handoffRequests = 1 + static_cast<uint32_t>(random.Below(3));
     limits_.outputBytes = 1 + random.Below(20000);
   }
 

@@ -173,6 +173,7 @@ int main(int argc, char** argv) {
   Limits limits;
   limits.outstandingRequests = 50;
   limits.outputBytes = 2000;
+  limits.handoffRequests = 10;
   limits.handoffBytes = 5000;
   limits.failedMs = limits.lingerMs = 20;
   limits.frameSilenceMs = 50;
