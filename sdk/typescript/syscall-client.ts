@@ -21,7 +21,7 @@ export const RAW_SYSCALLS: ReadonlySet<SyscallName> = new Set(['NOOP', 'EXIT']);
 export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT']);
 
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
-const FIRST_CLIENT_ID = 2 ** 30;
+export const FIRST_CLIENT_ID = 2 ** 30;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Calls that wait at the same time. The kernel gives an agent 16 connections; its other processes need some, too. */
 const MAX_AGENT_LANES = 12;

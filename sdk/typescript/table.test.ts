@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { FIRST_CLIENT_ID as KERNEL_FIRST_CLIENT_ID } from '../../kernel/identity.ts';
 import { SYSCALLS } from '../../kernel/syscalls/table.ts';
 import { CloveClient } from './client.ts';
-import { LONG_SYSCALLS, RAW_SYSCALLS } from './syscall-client.ts';
+import { FIRST_CLIENT_ID, LONG_SYSCALLS, RAW_SYSCALLS } from './syscall-client.ts';
 import type { SyscallName, SyscallRequest } from './types.ts';
 
 /** The friendly method of each syscall. A syscall without one does not compile. */
@@ -49,6 +50,10 @@ it('every syscall of the table has a method, and no method stands for two', () =
 it('the table and the client agree on which payloads are raw', () => {
   const raw = SYSCALLS.filter((definition) => definition.raw === true).map(({ name }) => name);
   expect(new Set(raw)).toEqual(RAW_SYSCALLS);
+});
+
+it('the kernel and the client agree on which ids are those of agents', () => {
+  expect(FIRST_CLIENT_ID).toBe(KERNEL_FIRST_CLIENT_ID);
 });
 
 it('what the client sends on connections of their own may wait, and is no matter of which connection asks', () => {
