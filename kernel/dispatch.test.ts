@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { callingAgent, type TestClient, TestKernel } from './fixture.ts';
+import { callingAgent, type TestClient, TestKernel, until } from './fixture.ts';
 import { FIRST_CLIENT_ID } from './identity.ts';
 import { OPCODES, type SyscallName } from './protocol/opcodes.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
@@ -154,6 +154,32 @@ describe('requests of one connection', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     await leaving.close();
     expect(await client.call('KILL', { id, grace_ms: 0 })).toMatchObject({ killed: true });
+  });
+});
+
+describe('a flood of requests', () => {
+  it('of one agent over many connections does not keep others waiting for its end', async () => {
+    const source = `
+      const net = require('node:net');
+      const body = Buffer.from('{"key":"none"}');
+      const frame = Buffer.alloc(17);
+      frame.writeUInt32LE(0x41474e54, 0); frame[8] = ${OPCODES.FETCH}; frame.writeUInt32LE(body.length, 9);
+      const many = Buffer.concat(Array.from({ length: 500 }, () => Buffer.concat([frame, body])));
+      for (let n = 0; n < 12; n += 1) {
+        const socket = net.connect(process.env.CLOVE_SOCKET);
+        const flood = () => { while (socket.write(many)); };
+        socket.on('data', () => {}).on('error', () => {}).on('drain', flood);
+        flood();
+      }`;
+    const { dispatcher, agents } = kernel.running.kernel;
+    const { id } = await client.spawn({ command: ['node', '-e', source] });
+    const counters = agents.get(id)?.counters;
+    await until(() => (counters?.syscalls ?? 0) > 20_000);
+    const before = dispatcher.counters.served;
+    for (let n = 0; n < 30; n += 1) expect(await client.call('HELLO')).toMatchObject({ success: true });
+    // It takes its turns in between, no more: far fewer than what it keeps waiting at any time would be served first.
+    expect((dispatcher.counters.served - before) / 30).toBeLessThan(10_000);
+    await client.call('KILL', { id, grace_ms: 0 });
   });
 });
 

@@ -5,6 +5,7 @@ import type { Caller } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
+import { Turns } from './turns.ts';
 
 const BLOCKED_LOG_INTERVAL_MS = 1000;
 
@@ -66,6 +67,7 @@ export class Dispatcher {
   /** Syscalls that take no request: a payload that is not JSON is as good as none. */
   readonly #needNothing: boolean[] = [];
   readonly #connections = new Map<number, Connection>();
+  readonly #turns = new Turns<WireRequest>((request) => this.#serveSafely(request));
 
   constructor(options: DispatcherOptions) {
     this.#getKernel = options.kernel;
@@ -107,16 +109,28 @@ export class Dispatcher {
   }
 
   serve(requests: readonly WireRequest[]): void {
+    // The usual case: one request, and nothing waits before it.
+    const only = requests.length === 1 && this.#turns.isIdle ? requests[0] : undefined;
+    if (only !== undefined) {
+      this.#serveSafely(only);
+      return;
+    }
     for (const request of requests) {
-      const connection = this.#connections.get(request.connection);
-      if (connection === undefined) continue;
-      try {
-        this.#serveOne(connection, request);
-      } catch (error) {
-        // Not even the error could be answered. Whatever it was, it must not take the kernel along.
-        this.#kernel.log.error({ err: error, opcode: request.opcode }, 'fault in dispatch');
-        this.#kernel.wire.closeConnection(request.connection);
-      }
+      const caller = this.#connections.get(request.connection)?.caller;
+      if (caller !== undefined) this.#turns.add(caller.id, caller.kind === 'operator', request);
+    }
+    this.#turns.run();
+  }
+
+  #serveSafely(request: WireRequest): void {
+    const connection = this.#connections.get(request.connection);
+    if (connection === undefined) return;
+    try {
+      this.#serveOne(connection, request);
+    } catch (error) {
+      // Not even the error could be answered. Whatever it was, it must not take the kernel along.
+      this.#kernel.log.error({ err: error, opcode: request.opcode }, 'fault in dispatch');
+      this.#kernel.wire.closeConnection(request.connection);
     }
   }
 

@@ -27,6 +27,9 @@ import { claimPrivateFolder } from './private-folder.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
 
+/** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
+const REQUEST_LIMITS = { outstandingRequests: 256, outstandingBytes: 2 * 2 ** 20 };
+
 /** After SIGKILL a tree is gone within milliseconds, unless something is stuck in the operating system. */
 const UNKILLABLE_MS = 10_000;
 
@@ -132,11 +135,14 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     table: SYSCALL_BY_OPCODE,
     checkAnswers: options.checkAnswers,
   });
-  const wire = createWireServer({
-    onOpen: (connection, principal, peer) => dispatcher.open(connection, principal, peer),
-    onRequests: (requests) => dispatcher.serve(requests),
-    onClose: (connection) => dispatcher.close(connection),
-  });
+  const wire = createWireServer(
+    {
+      onOpen: (connection, principal, peer) => dispatcher.open(connection, principal, peer),
+      onRequests: (requests) => dispatcher.serve(requests),
+      onClose: (connection) => dispatcher.close(connection),
+    },
+    { limits: REQUEST_LIMITS },
+  );
   undo.push(() => wire.close());
   const kernel: Kernel = {
     options,

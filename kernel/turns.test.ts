@@ -1,0 +1,93 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Turns } from './turns.ts';
+
+interface Item {
+  readonly lane: number;
+  readonly n: number;
+}
+
+function turns(onServe: (item: Item) => void = () => {}): { served: Item[]; queue: Turns<Item> } {
+  const served: Item[] = [];
+  const queue = new Turns<Item>((item) => {
+    served.push(item);
+    onServe(item);
+  });
+  return { served, queue };
+}
+
+async function untilIdle(queue: Turns<Item>): Promise<void> {
+  queue.run();
+  while (!queue.isIdle) await turnOfTheLoop();
+}
+
+/** Keeps the processor busy: what a request costs is what turns are about. */
+function spend(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
+describe('Turns', () => {
+  it('serves everything once, in the order of its lane', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 200 })), { maxLength: 12 }),
+        async (bursts) => {
+          const { served, queue } = turns();
+          const expected = new Map<number, number>();
+          for (const [lane, count] of bursts) {
+            for (let n = 0; n < count; n += 1) {
+              const next = expected.get(lane) ?? 0;
+              queue.add(lane, lane === 0, { lane, n: next });
+              expected.set(lane, next + 1);
+            }
+            if (count % 2 === 0) queue.run();
+          }
+          await untilIdle(queue);
+          for (const [lane, count] of expected) {
+            const order = served.filter((item) => item.lane === lane).map(({ n }) => n);
+            expect(order).toEqual(Array.from({ length: count }, (_, n) => n));
+          }
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  it('lets nobody wait for the flood of another', () => {
+    const { served, queue } = turns();
+    for (let n = 0; n < 10_000; n += 1) queue.add(1, false, { lane: 1, n });
+    queue.add(2, false, { lane: 2, n: 0 });
+    queue.add(3, true, { lane: 3, n: 0 });
+    queue.run();
+    expect(served[0]).toEqual({ lane: 3, n: 0 });
+    expect(served.findIndex(({ lane }) => lane === 2)).toBeLessThanOrEqual(33);
+  });
+
+  it('gives the event loop its turn, and what comes then is not last', async () => {
+    const { served, queue } = turns(() => spend(0.2));
+    for (let n = 0; n < 200; n += 1) queue.add(1, false, { lane: 1, n });
+    queue.run();
+    expect(queue.isIdle).toBe(false);
+    const before = served.length;
+    expect(before).toBeLessThan(100);
+    queue.add(2, true, { lane: 2, n: 0 });
+    queue.run();
+    expect(served).toHaveLength(before);
+    await untilIdle(queue);
+    expect(served.findIndex(({ lane }) => lane === 2)).toBe(before);
+    expect(served).toHaveLength(201);
+  });
+
+  it('shares time, not numbers: a lane of slow requests does not slow the others down', async () => {
+    const { served, queue } = turns(({ lane }) => {
+      if (lane === 1) spend(1);
+    });
+    for (let n = 0; n < 20; n += 1) queue.add(1, false, { lane: 1, n });
+    for (let n = 0; n < 20; n += 1) queue.add(2, false, { lane: 2, n });
+    await untilIdle(queue);
+    const lastOfFast = served.findLastIndex(({ lane }) => lane === 2);
+    expect(served.slice(0, lastOfFast).filter(({ lane }) => lane === 1).length).toBeLessThan(20);
+  });
+});

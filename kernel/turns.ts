@@ -1,0 +1,82 @@
+/** What one lane may do before the next one has its turn: so many requests, or as many as begin within this time. */
+const SLICE = 32;
+const SLICE_MS = 0.25;
+/** How long lanes are served before the event loop has its turn: whatever came in meanwhile is then seen. */
+const BUDGET_MS = 2;
+
+interface Lane<Item> {
+  items: Item[];
+  head: number;
+}
+
+/**
+ * Work in turns, one lane per caller, so that nobody waits for a flood of somebody else's requests: a lane with little to do is
+ * done within one round. Lanes of operators are served before those of agents in each round. Within a lane the order is kept.
+ */
+export class Turns<Item> {
+  readonly #serve: (item: Item) => void;
+  readonly #first = new Map<number, Lane<Item>>();
+  readonly #others = new Map<number, Lane<Item>>();
+  #scheduled = false;
+
+  constructor(serve: (item: Item) => void) {
+    this.#serve = serve;
+  }
+
+  get isIdle(): boolean {
+    return this.#first.size === 0 && this.#others.size === 0;
+  }
+
+  add(laneId: number, isFirst: boolean, item: Item): void {
+    const lanes = isFirst ? this.#first : this.#others;
+    const lane = lanes.get(laneId);
+    if (lane === undefined) lanes.set(laneId, { items: [item], head: 0 });
+    else lane.items.push(item);
+  }
+
+  /** Serves until all is done or the budget is used up; then goes on by itself in the next turn of the event loop. */
+  run(): void {
+    if (this.#scheduled) return;
+    const deadline = performance.now() + BUDGET_MS;
+    while (!this.isIdle) {
+      this.#round(this.#first, deadline);
+      if (this.#round(this.#others, deadline)) continue;
+      if (this.isIdle) return;
+      this.#scheduled = true;
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.run();
+      });
+      return;
+    }
+  }
+
+  /** One slice of each lane, those that waited longest first. False = the time is up. */
+  #round(lanes: Map<number, Lane<Item>>, deadline: number): boolean {
+    for (let left = lanes.size; left > 0; left -= 1) {
+      const next = lanes.entries().next().value;
+      if (next === undefined) break;
+      this.#slice(lanes, ...next);
+      if (performance.now() >= deadline) return false;
+    }
+    return performance.now() < deadline;
+  }
+
+  #slice(lanes: Map<number, Lane<Item>>, id: number, lane: Lane<Item>): void {
+    // To the end of the round, whatever happens: maps iterate in the order of insertion.
+    lanes.delete(id);
+    const end = Math.min(lane.items.length, lane.head + SLICE);
+    const deadline = performance.now() + SLICE_MS;
+    do {
+      const item = lane.items[lane.head] as Item;
+      lane.head += 1;
+      this.#serve(item);
+    } while (lane.head < end && performance.now() < deadline);
+    if (lane.head === lane.items.length) return;
+    if (lane.head >= 1024) {
+      lane.items = lane.items.slice(lane.head);
+      lane.head = 0;
+    }
+    lanes.set(id, lane);
+  }
+}
