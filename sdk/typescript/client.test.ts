@@ -38,7 +38,8 @@ describe('CloveClient with a real kernel', () => {
   it('says hello, echoes, says goodbye', async () => {
     const clove = await client();
     expect(await clove.hello()).toMatchObject({ success: true, agent_id: clove.agentId });
-    expect(await clove.echo('hëllo')).toBe('hëllo');
+    for (const text of ['', 'hëllo', '\ufeffmarked', '{"not": json'])
+      expect(await clove.echo(text)).toBe(text);
     expect(await clove.exit()).toBe('goodbye');
     expect(clove.connected).toBe(true);
   });

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { OPCODES } from '../../kernel/protocol/opcodes.ts';
 import { ScriptedKernel, type ScriptedRequest } from '../testing/scripted-kernel.ts';
@@ -84,6 +85,40 @@ describe('calls', () => {
     const clove = await client(scripted);
     await expect(clove.fetch('slow', { timeoutMs: 20 })).rejects.toEqual(code('TIMEOUT'));
     expect(await Promise.all([clove.fetch('a'), clove.fetch('b')])).toEqual(['a', 'b']);
+    expect(scripted.connections).toBe(1);
+  });
+
+  it('get their own answer or none, however late answers come and whoever gives up', async () => {
+    const scripted = await kernel((request) => {
+      if (request.name !== 'FETCH') return false;
+      const { key } = request.body as { key: string };
+      setTimeout(() => request.answer({ success: true, found: true, value: key }), Number(key.split(' ')[1]));
+      return true;
+    });
+    const clove = await client(scripted);
+    const call = fc.record({
+      answerAfterMs: fc.nat(6),
+      timeoutMs: fc.option(fc.integer({ min: 1, max: 6 })),
+      abortAfterMs: fc.option(fc.nat(6)),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(call, { minLength: 1, maxLength: 40, size: 'max' }), async (calls) => {
+        const outcomes = calls.map(async ({ answerAfterMs, timeoutMs, abortAfterMs }, at) => {
+          const key = `${at} ${answerAfterMs}`;
+          const signal = abortAfterMs === null ? undefined : AbortSignal.timeout(abortAfterMs);
+          try {
+            expect(await clove.fetch(key, { timeoutMs, signal })).toBe(key);
+          } catch (error) {
+            expect(error).toMatchObject({ name: 'CloveError' });
+            const { code: reason } = error as { code: string };
+            expect([timeoutMs === null ? null : 'TIMEOUT', signal && 'CANCELLED']).toContain(reason);
+          }
+        });
+        await Promise.all(outcomes);
+        expect(await clove.echo('in step')).toBe('in step');
+      }),
+      { numRuns: 30 },
+    );
     expect(scripted.connections).toBe(1);
   });
 

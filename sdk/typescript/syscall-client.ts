@@ -234,7 +234,9 @@ function encodeRequest(name: SyscallName, request: unknown): string {
 }
 
 function decodeAnswer<Name extends SyscallName>(name: Name, frame: Frame): SyscallResponse<Name> {
-  const text = new TextDecoder().decode(frame.payload);
+  const { buffer, byteOffset, byteLength } = frame.payload;
+  // Not a TextDecoder: it would take a leading U+FEFF away from an echo.
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString('utf8');
   if (RAW_SYSCALLS.has(name)) return text as SyscallResponse<Name>;
   let answer: unknown;
   try {
