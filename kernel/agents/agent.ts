@@ -49,7 +49,8 @@ export interface Agent {
   readonly name: string;
   /** Caller id of who spawned it; 0 = the kernel itself. */
   readonly parentId: number;
-  readonly plan: LaunchPlan;
+  /** What a restart needs; emptied of the request's bulk when the agent is retired. */
+  plan: LaunchPlan;
   readonly counters: AgentCounters;
   readonly restart: RestartState;
   readonly stdout: LogBuffer;

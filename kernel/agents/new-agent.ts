@@ -1,5 +1,5 @@
 import type { SandboxExit } from '../../native/types.ts';
-import type { Agent } from './agent.ts';
+import type { Agent, LaunchPlan } from './agent.ts';
 import { LogBuffer } from './logs.ts';
 import type { Plan } from './plan.ts';
 import { RestartState } from './restart-policy.ts';
@@ -37,4 +37,9 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
     restartAt: null,
     lastExit: null,
   };
+}
+
+/** Thousands of ended agents are remembered, and a request may carry megabytes of stdin and environment. */
+export function withoutBulk(plan: LaunchPlan): LaunchPlan {
+  return { ...plan, stdin: null, sandbox: { ...plan.sandbox, argv: [], env: {}, mounts: [] } };
 }

@@ -143,6 +143,16 @@ describe('supervision', () => {
 });
 
 describe('many agents', () => {
+  it('are remembered after their end, but not what they were given', async () => {
+    const big = 'x'.repeat(500_000);
+    const { agent_id: id } = await client.run({
+      command: ['/bin/true'],
+      stdin: big,
+      env: { BIG: 'y'.repeat(100_000) },
+    });
+    expect(JSON.stringify(kernel.running.kernel.agents.find(id)?.plan).length).toBeLessThan(5000);
+  });
+
   it('leave no user, socket, descriptor or folder behind', async () => {
     const { readdirSync } = await import('node:fs');
     await client.run({ command: ['/bin/true'] });

@@ -6,7 +6,7 @@ import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Agent, AgentExit } from './agent.ts';
 import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
 import type { Launched, Launcher } from './launcher.ts';
-import { newAgent, SETUP_EXIT } from './new-agent.ts';
+import { newAgent, SETUP_EXIT, withoutBulk } from './new-agent.ts';
 import type { Plan } from './plan.ts';
 import type { AgentTable } from './table.ts';
 
@@ -317,6 +317,7 @@ export class Supervisor {
     const asWanted = life.stoppedBy !== null || (exit?.reason === 'exited' && exit.exitCode === 0);
     agent.state = asWanted ? 'stopped' : 'failed';
     agent.restartAt = null;
+    agent.plan = withoutBulk(agent.plan);
     this.#lives.delete(agent.id);
     this.#options.agents.retire(agent);
     this.#options.launcher.close(agent.id);
