@@ -116,7 +116,7 @@ function deliver(
       number,
       number,
     ];
-    events.onOpen(connection, principal, { pid, uid, gid });
+    call(() => events.onOpen(connection, principal, { pid, uid, gid }));
   }
   if (requests.length > 0) {
     const batch: WireRequest[] = [];
@@ -129,9 +129,20 @@ function deliver(
         refused: requests[i + 4] as string | null,
       });
     }
-    events.onRequests(batch);
+    call(() => events.onRequests(batch));
   }
-  for (const connection of closes) events.onClose(connection);
+  for (const connection of closes) call(() => events.onClose(connection));
+}
+
+/** What one handler throws must not cost the others of the batch; it is an uncaught exception all the same. */
+function call(handler: () => void): void {
+  try {
+    handler();
+  } catch (error) {
+    setImmediate(() => {
+      throw error;
+    });
+  }
 }
 
 class NativeWireServer implements WireServer {

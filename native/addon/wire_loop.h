@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "wire_connection.h"
+#include "wire_fair_mutex.h"
 #include "wire_listener.h"
 
 namespace clove::wire {
@@ -88,7 +89,7 @@ class WireLoop {
   std::vector<std::unique_ptr<Connection>> graveyard_;
 
   /// Guards everything below and every Connection. Held by the wire thread for one event at a time, never while waiting.
-  std::mutex state_;
+  FairMutex state_;
   Counters counters_;
   Shared shared_;
   std::unordered_map<uint32_t, std::unique_ptr<Connection>> connections_;
