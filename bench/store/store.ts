@@ -1,4 +1,7 @@
-/** The record of one run: one SQLite database in the run's folder. Every call that changes something is durable when it returns. */
+/**
+ * The record of one run: one SQLite database in the run's folder. What a call changed survives the death of this process when it
+ * returns; the end of an attempt survives that of the machine too.
+ */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -47,7 +50,7 @@ export class RunStore {
       throw new CloveError('CONFLICT', `${directory} holds a run already`);
     const store = new RunStore(directory, openDatabase(directory, false));
     store.#lock();
-    store.#transaction(() => {
+    store.#transaction('machine', () => {
       trials.forEach((trial, position) => {
         store.#statements.insertTrial.run(position, trial.id, trial.key, JSON.stringify(trial));
       });
@@ -117,7 +120,8 @@ export class RunStore {
 
   /** Set before any of its work is done. */
   attemptStarted(start: AttemptStart): void {
-    this.#transaction(() => {
+    // Lost with the machine's power, it costs nothing but a repetition that would happen anyway.
+    this.#transaction('process', () => {
       this.#writeSamples();
       this.#statements.insertAttempt.run(start.runtime, start.trialId, start.attempt, JSON.stringify(start));
       this.#touchSegment(start.startedAtMs);
@@ -125,7 +129,7 @@ export class RunStore {
   }
 
   attemptEnded(attempt: Attempt): void {
-    this.#transaction(() => {
+    this.#transaction('machine', () => {
       this.#writeSamples();
       const { changes } = this.#statements.endAttempt.run(
         attempt.end,
@@ -256,7 +260,7 @@ export class RunStore {
   }
 
   #flushSamples(): void {
-    if (this.#waitingSamples.length > 0) this.#transaction(() => this.#writeSamples());
+    if (this.#waitingSamples.length > 0) this.#transaction('process', () => this.#writeSamples());
   }
 
   #writeSamples(): void {
@@ -265,8 +269,8 @@ export class RunStore {
     this.#waitingSamples = [];
   }
 
-  #transaction(work: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE');
+  #transaction(survives: 'process' | 'machine', work: () => void): void {
+    this.#db.exec(`PRAGMA synchronous = ${survives === 'machine' ? 'FULL' : 'NORMAL'}; BEGIN IMMEDIATE`);
     try {
       work();
       this.#db.exec('COMMIT');
@@ -302,7 +306,7 @@ function openDatabase(directory: string, mustExist: boolean): DatabaseSync {
       hint: 'clove bench list shows the runs there are.',
     });
   const db = new DatabaseSync(path, { timeout: 5_000 });
-  // FULL: a result is not lost even when the machine loses its power right after it was reported.
+  // FULL: synced with every commit, so that a result is not lost even when the machine loses its power right after.
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
   db.exec(TABLES);
   return db;
