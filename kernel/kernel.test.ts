@@ -135,6 +135,37 @@ describe('a kernel', () => {
     }
   });
 
+  it('hears only users it was told of', async (ctx) => {
+    if (process.geteuid?.() !== 0) ctx.skip('needs root to become somebody else');
+    const nobody = 65_534;
+    const folder = mkdtempSync(path.join(tmpdir(), 'clove-users-'));
+    chmodSync(folder, 0o755);
+    const source = `const s = require('node:net').connect(process.argv[1], () => s.write(Buffer.from('544e4741000000000001000000000000007a', 'hex')));
+      s.on('data', (data) => { console.log('answered ' + data.subarray(17)); s.end(); });
+      s.on('error', (error) => console.log(error.code)); s.on('close', () => console.log('closed'));`;
+    const asNobody = async (socketPath: string) => {
+      const child = spawn(process.execPath, ['-e', source, socketPath], {
+        uid: nobody,
+        gid: nobody,
+        cwd: '/',
+      });
+      const chunks: Buffer[] = [];
+      child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+      await once(child, 'close');
+      return Buffer.concat(chunks).toString();
+    };
+    try {
+      const closed = await boot({ socketPath: path.join(folder, 'a.sock') });
+      expect(await asNobody(closed.running.socketPath)).toBe('EACCES\nclosed\n');
+      chmodSync(closed.running.socketPath, 0o666);
+      expect(await asNobody(closed.running.socketPath)).not.toContain('answered');
+      const open = await boot({ socketPath: path.join(folder, 'b.sock'), operatorUids: [nobody] });
+      expect(await asNobody(open.running.socketPath)).toBe('answered z\nclosed\n');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('without sandbox says so to every client and in every report', async () => {
     const kernel = await boot({ sandbox: 'off' });
     const client = await kernel.connect();
