@@ -81,6 +81,34 @@ describe('EventBus', () => {
     expect((await bus.poll(1, now)).dropped).toBe(0);
   });
 
+  it('holds an event once, however many wait for it', async () => {
+    const bus = new EventBus();
+    for (let id = 1; id <= 500; id += 1) bus.subscribe(id, ['CUSTOM']);
+    expect(bus.emit(1, 'CUSTOM', 'x'.repeat(100_000))).toBe(500);
+    expect(bus.usage().bytes).toBeLessThan(101_000);
+    for (let id = 1; id <= 499; id += 1) await bus.poll(id, now);
+    expect(bus.usage().bytes).toBeGreaterThan(100_000);
+    bus.release(500);
+    expect(bus.usage().bytes).toBe(0);
+  });
+
+  it('refuses an emitter that fills the queues of others, before all of them together are full', async () => {
+    const data = 'x'.repeat(1000);
+    const overload = expect.objectContaining({ code: 'OVERLOAD' }) as Error;
+    const bus = new EventBus({ limits: { sourceBytes: 3000, totalBytes: 5000 } });
+    bus.subscribe(9, ['CUSTOM']);
+    for (let at = 0; at < 2; at += 1) bus.emit(1, 'CUSTOM', data);
+    expect(() => bus.emit(1, 'CUSTOM', data)).toThrow(overload);
+    bus.emit(2, 'CUSTOM', data);
+    expect(() => bus.emit(3, 'CUSTOM', 'x'.repeat(2000))).toThrow(overload);
+    expect(bus.publish('AGENT_EXITED', data, 0)).toBe(0);
+    bus.subscribe(9, ['AGENT_EXITED']);
+    expect(bus.publish('AGENT_EXITED', 'x'.repeat(2000), 0)).toBe(1);
+    const { events, dropped } = await bus.poll(9, now);
+    expect([events.length, dropped]).toEqual([3, 1]);
+    bus.emit(1, 'CUSTOM', data);
+  });
+
   it('keeps an event for one caller from everybody else', async () => {
     const bus = new EventBus();
     bus.subscribe(1, ['*']);

@@ -1,5 +1,6 @@
 import { CloveError } from '../../errors/index.ts';
 import { FIRST_CLIENT_ID } from '../identity.ts';
+import { type RoomLimits, type Shared, SharedRoom } from '../ipc/shared-room.ts';
 import { type QueueLimits, type TakeOptions, WaitingQueue } from '../ipc/waiting-queue.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 
@@ -20,8 +21,18 @@ export type EventType = (typeof EVENT_TYPES)[number];
 
 const KERNEL_TYPES: ReadonlySet<string> = new Set(EVENT_TYPES.filter((type) => type !== 'CUSTOM'));
 
-/** Undelivered events of one subscriber. */
-export const EVENT_QUEUE_LIMITS: QueueLimits = { items: 10_000, bytes: 16 * 2 ** 20 };
+/**
+ * `items` and `bytes`: undelivered events of one subscriber. `sourceBytes` and `totalBytes`: of one emitter and of all, over
+ * all subscribers; beyond, emitters are refused until some events are polled or dropped.
+ */
+export interface EventLimits extends QueueLimits, RoomLimits {}
+
+export const EVENT_LIMITS: EventLimits = {
+  items: 10_000,
+  bytes: 16 * 2 ** 20,
+  sourceBytes: 64 * 2 ** 20,
+  totalBytes: 256 * 2 ** 20,
+};
 /** Types one subscriber may ask for; more is a mistake or an attack. */
 const MAX_SUBSCRIPTIONS = 256;
 const MAX_TYPE_LENGTH = 128;
@@ -31,7 +42,7 @@ const EVENT_OVERHEAD_BYTES = 256;
 export type Audience = number | 'operators' | 'agents';
 
 export interface EventBusOptions {
-  readonly limits?: Partial<QueueLimits>;
+  readonly limits?: Partial<EventLimits>;
   /** Milliseconds that never go back. */
   readonly monotonicMs?: () => number;
   /** Milliseconds since the epoch. */
@@ -64,21 +75,25 @@ export interface PollResult {
   readonly dropped: number;
 }
 
+type Held = BusEvent & Shared;
+
 interface Subscriber {
   readonly types: Set<string>;
-  readonly queue: WaitingQueue<BusEvent>;
+  readonly queue: WaitingQueue<Held>;
   dropped: number;
 }
 
 /** Who wants to hear of what. Queues are bounded: who does not poll loses the oldest events and is told how many. */
 export class EventBus implements KeepsByCaller {
-  readonly #limits: QueueLimits;
+  readonly #limits: EventLimits;
   readonly #monotonicMs: () => number;
   readonly #wallMs: () => number;
   readonly #subscribers = new Map<number, Subscriber>();
+  readonly #room: SharedRoom;
 
   constructor(options: EventBusOptions = {}) {
-    this.#limits = { ...EVENT_QUEUE_LIMITS, ...options.limits };
+    this.#limits = { ...EVENT_LIMITS, ...options.limits };
+    this.#room = new SharedRoom(this.#limits);
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
     this.#wallMs = options.wallMs ?? Date.now;
   }
@@ -117,14 +132,19 @@ export class EventBus implements KeepsByCaller {
     return this.#publish(type, null, JSON.stringify(data ?? null), sourceId, onlyTo);
   }
 
-  /** A caller's event. It is CUSTOM under any name but those of the kernel. @throws FORBIDDEN, BAD_REQUEST */
+  /** A caller's event. It is CUSTOM under any name but those of the kernel. @throws FORBIDDEN, BAD_REQUEST, OVERLOAD */
   emit(sourceId: number, name: string, data: unknown): number {
     assertTypeName(name);
     if (KERNEL_TYPES.has(name) || name === '*') {
       throw new CloveError('FORBIDDEN', `event type ${name} is reserved for the kernel`);
     }
-    if (name === 'CUSTOM') return this.#publish('CUSTOM', null, JSON.stringify(data ?? null), sourceId);
-    return this.#publish('CUSTOM', name, JSON.stringify(withCustomType(data, name)), sourceId);
+    const text = JSON.stringify(name === 'CUSTOM' ? (data ?? null) : withCustomType(data, name));
+    if (!this.#room.hasRoom(sourceId, sizeOf(text))) {
+      throw new CloveError('OVERLOAD', 'too many events wait to be polled', {
+        hint: 'Wait until subscribers have polled some.',
+      });
+    }
+    return this.#publish('CUSTOM', name === 'CUSTOM' ? null : name, text, sourceId);
   }
 
   /** Oldest first. Without a subscription there is nothing, and a wait lasts its whole time. @throws CANCELLED */
@@ -137,7 +157,10 @@ export class EventBus implements KeepsByCaller {
       subscriber.dropped = 0;
       const now = this.#monotonicMs();
       return {
-        events: events.map((event) => ({ ...event, ageMs: Math.max(0, now - event.publishedAtMs) })),
+        events: events.map(({ holders: _, ...event }) => ({
+          ...event,
+          ageMs: Math.max(0, now - event.publishedAtMs),
+        })),
         dropped,
       };
     } finally {
@@ -150,15 +173,14 @@ export class EventBus implements KeepsByCaller {
     this.#subscribers.delete(id);
   }
 
-  /** Subscribers and the bytes that wait for them. */
+  /** Subscribers and the bytes that wait for them; an event that waits for several counts once. */
   usage(): { readonly subscribers: number; readonly bytes: number } {
-    let bytes = 0;
-    for (const subscriber of this.#subscribers.values()) bytes += subscriber.queue.bytes;
-    return { subscribers: this.#subscribers.size, bytes };
+    return { subscribers: this.#subscribers.size, bytes: this.#room.totalBytes };
   }
 
   #newSubscriber(): Subscriber {
-    return { types: new Set(), queue: new WaitingQueue<BusEvent>(this.#limits), dropped: 0 };
+    const queue = new WaitingQueue<Held>(this.#limits, (event) => this.#room.leave(event));
+    return { types: new Set(), queue, dropped: 0 };
   }
 
   #dropIfIdle(id: number, subscriber: Subscriber): void {
@@ -175,24 +197,36 @@ export class EventBus implements KeepsByCaller {
     sourceId: number,
     onlyTo?: Audience,
   ): number {
-    const event: BusEvent = {
+    const event: Held = {
       type,
       customType,
       text,
       sourceId,
-      bytes: Buffer.byteLength(text) + EVENT_OVERHEAD_BYTES,
+      bytes: sizeOf(text),
       publishedAtMs: this.#monotonicMs(),
       publishedWallMs: this.#wallMs(),
+      holders: 0,
     };
+    const hasRoom = this.#room.totalBytes + event.bytes <= this.#limits.totalBytes;
     let reached = 0;
     for (const [id, subscriber] of this.#subscribers) {
       if (onlyTo !== undefined && !isMeant(onlyTo, id)) continue;
       if (!wants(subscriber.types, event)) continue;
-      subscriber.dropped += subscriber.queue.pushDroppingOldest(event);
       reached += 1;
+      // The kernel's own events cannot be refused; where there is no room at all they are lost, and that is told.
+      if (!hasRoom || event.bytes > this.#limits.bytes) {
+        subscriber.dropped += 1;
+        continue;
+      }
+      this.#room.hold(event);
+      subscriber.dropped += subscriber.queue.pushDroppingOldest(event);
     }
     return reached;
   }
+}
+
+function sizeOf(text: string): number {
+  return Buffer.byteLength(text) + EVENT_OVERHEAD_BYTES;
 }
 
 function isMeant(audience: Audience, id: number): boolean {

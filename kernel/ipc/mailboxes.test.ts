@@ -75,7 +75,7 @@ describe('Mailboxes', () => {
     expect(() => one.send(1, 2, text)).toThrow(overload);
     one.send(1, 3, text);
 
-    const sender = open(3, { limits: { senderBytes: 3000 } });
+    const sender = open(3, { limits: { sourceBytes: 3000 } });
     for (let at = 0; at < 2; at += 1) sender.send(1, 2, text);
     expect(() => sender.send(1, 3, text)).toThrow(overload);
     sender.send(2, 3, text);

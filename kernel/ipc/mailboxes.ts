@@ -1,22 +1,21 @@
 import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { NameTable } from './names.ts';
+import { type RoomLimits, type Shared, SharedRoom } from './shared-room.ts';
 import { type TakeOptions, WaitingQueue } from './waiting-queue.ts';
 
-export interface MailboxLimits {
+/** `sourceBytes`: undelivered bytes of one sender, over all mailboxes. */
+export interface MailboxLimits extends RoomLimits {
   /** Undelivered messages of one mailbox. */
   readonly messages: number;
   /** Undelivered bytes of one mailbox. */
   readonly bytes: number;
-  /** Undelivered bytes of one sender, over all mailboxes: nobody can use up `totalBytes` alone. */
-  readonly senderBytes: number;
-  readonly totalBytes: number;
 }
 
 export const MAILBOX_LIMITS: MailboxLimits = {
   messages: 10_000,
   bytes: 64 * 2 ** 20,
-  senderBytes: 128 * 2 ** 20,
+  sourceBytes: 128 * 2 ** 20,
   totalBytes: 512 * 2 ** 20,
 };
 
@@ -53,10 +52,7 @@ export interface BroadcastResult {
   readonly refused: readonly number[];
 }
 
-interface Held extends Message {
-  /** In how many mailboxes it lies; its room is given back when it is in none. */
-  holders: number;
-}
+type Held = Message & Shared;
 
 interface Mailbox {
   readonly parentId: number;
@@ -79,11 +75,11 @@ export class Mailboxes implements KeepsByCaller {
   readonly #wallMs: () => number;
   readonly #boxes = new Map<number, Mailbox>();
   readonly #names = new NameTable();
-  readonly #outstanding = new Map<number, number>();
-  #totalBytes = 0;
+  readonly #room: SharedRoom;
 
   constructor(options: MailboxesOptions = {}) {
     this.#limits = { ...MAILBOX_LIMITS, ...options.limits };
+    this.#room = new SharedRoom(this.#limits);
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
     this.#wallMs = options.wallMs ?? Date.now;
   }
@@ -98,7 +94,7 @@ export class Mailboxes implements KeepsByCaller {
     this.#boxes.set(id, {
       parentId: options.parentId ?? 0,
       queue: new WaitingQueue<Held>({ items: this.#limits.messages, bytes: this.#limits.bytes }, (message) =>
-        this.#leave(message),
+        this.#room.leave(message),
       ),
     });
   }
@@ -155,7 +151,7 @@ export class Mailboxes implements KeepsByCaller {
     const delivered: number[] = [];
     const refused: number[] = [];
     // The sender counts as a holder meanwhile: a receiver that takes at once must not settle the account early.
-    this.#hold(message);
+    this.#room.hold(message);
     for (const id of this.#names.namedIds()) {
       if (id === fromId && !includeSelf) continue;
       const box = this.#boxes.get(id);
@@ -163,7 +159,7 @@ export class Mailboxes implements KeepsByCaller {
       if (this.#deliver(box, message)) delivered.push(id);
       else refused.push(id);
     }
-    this.#leave(message);
+    this.#room.leave(message);
     return { delivered, refused };
   }
 
@@ -186,7 +182,7 @@ export class Mailboxes implements KeepsByCaller {
 
   /** What lies in all mailboxes together. */
   usage(): { readonly mailboxes: number; readonly bytes: number } {
-    return { mailboxes: this.#boxes.size, bytes: this.#totalBytes };
+    return { mailboxes: this.#boxes.size, bytes: this.#room.totalBytes };
   }
 
   pending(id: number): number {
@@ -195,18 +191,15 @@ export class Mailboxes implements KeepsByCaller {
 
   #admit(fromId: number, text: string): Held {
     const bytes = Buffer.byteLength(text) + MESSAGE_OVERHEAD_BYTES;
-    const outstanding = this.#outstanding.get(fromId) ?? 0;
-    if (
-      outstanding + bytes > this.#limits.senderBytes ||
-      this.#totalBytes + bytes > this.#limits.totalBytes
-    ) {
+    if (!this.#room.hasRoom(fromId, bytes)) {
       throw new CloveError('OVERLOAD', 'too many undelivered messages', {
         hint: 'Wait until receivers have taken some.',
-        details: { senderBytes: outstanding, totalBytes: this.#totalBytes },
+        details: { senderBytes: this.#room.sourceBytes(fromId), totalBytes: this.#room.totalBytes },
       });
     }
     return {
       fromId,
+      sourceId: fromId,
       fromName: this.nameOf(fromId),
       text,
       bytes,
@@ -219,24 +212,8 @@ export class Mailboxes implements KeepsByCaller {
   #deliver(box: Mailbox, message: Held): boolean {
     if (!box.queue.fits(message)) return false;
     // Before the push: a waiting receiver takes the message inside it.
-    this.#hold(message);
+    this.#room.hold(message);
     box.queue.push(message);
     return true;
-  }
-
-  #hold(message: Held): void {
-    message.holders += 1;
-    if (message.holders > 1) return;
-    this.#totalBytes += message.bytes;
-    this.#outstanding.set(message.fromId, (this.#outstanding.get(message.fromId) ?? 0) + message.bytes);
-  }
-
-  #leave(message: Held): void {
-    message.holders -= 1;
-    if (message.holders > 0) return;
-    this.#totalBytes -= message.bytes;
-    const left = (this.#outstanding.get(message.fromId) ?? 0) - message.bytes;
-    if (left > 0) this.#outstanding.set(message.fromId, left);
-    else this.#outstanding.delete(message.fromId);
   }
 }

@@ -167,6 +167,19 @@ describe('StateStore', () => {
     await put(everybody, 3, 'c', 1, { scope: 'agent' });
   });
 
+  it('bounds what all callers together keep for themselves, and counts exactly', async () => {
+    const store = inMemory({ limits: { totalBytes: 2500 } });
+    const big = 'x'.repeat(1000);
+    await put(store, 1, 'a', big, { scope: 'agent' });
+    await put(store, 2, 'a', big, { scope: 'session' });
+    await expect(put(store, 3, 'a', big, { scope: 'agent' })).rejects.toThrow(code('OVERLOAD'));
+    await put(store, 2, 'a', big.slice(1), { scope: 'session' });
+    store.release(1);
+    await put(store, 3, 'a', big, { scope: 'agent' });
+    for (const caller of [2, 3]) store.release(caller);
+    expect(store.usage()).toEqual({ keys: 0, bytes: 0 });
+  });
+
   it('makes room by what has expired before it refuses', async () => {
     const store = inMemory({ limits: { callerKeys: 1 } });
     await put(store, 1, 'a', 1, { ttlMs: 10 });

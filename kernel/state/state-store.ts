@@ -23,6 +23,8 @@ export interface StateLimits {
   /** Keys and bytes that one caller has written, over all scopes. */
   readonly callerKeys: number;
   readonly callerBytes: number;
+  /** Of all scopes of all callers. */
+  readonly totalBytes: number;
 }
 
 export const STATE_LIMITS: StateLimits = {
@@ -32,6 +34,7 @@ export const STATE_LIMITS: StateLimits = {
   globalBytes: 256 * 2 ** 20,
   callerKeys: 20_000,
   callerBytes: 64 * 2 ** 20,
+  totalBytes: 1024 * 2 ** 20,
 };
 
 export interface StateStoreOptions {
@@ -84,6 +87,7 @@ export class StateStore implements KeepsByCaller {
     session: new Map(),
   };
   readonly #usage = new Map<number, Usage>();
+  #totalBytes = 0;
   readonly #sweeper: NodeJS.Timeout;
 
   private constructor(options: StateStoreOptions) {
@@ -198,10 +202,7 @@ export class StateStore implements KeepsByCaller {
 
   usage(): { readonly keys: number; readonly bytes: number } {
     const spaces = [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
-    return {
-      keys: spaces.reduce((sum, space) => sum + space.size, 0),
-      bytes: spaces.reduce((sum, space) => sum + space.bytes, 0),
-    };
+    return { keys: spaces.reduce((sum, space) => sum + space.size, 0), bytes: this.#totalBytes };
   }
 
   /** Waits until everything acknowledged or under way is written. */
@@ -267,6 +268,7 @@ export class StateStore implements KeepsByCaller {
     const mine = previous !== undefined && previous.writerId === callerId;
     if (usage.keys + (mine ? 0 : 1) > this.#limits.callerKeys) return false;
     if (usage.bytes + entry.bytes - (mine ? previous.bytes : 0) > this.#limits.callerBytes) return false;
+    if (this.#totalBytes + entry.bytes - (previous?.bytes ?? 0) > this.#limits.totalBytes) return false;
     if (request.scope !== 'global') return true;
     if (this.#global.size + (previous === undefined ? 1 : 0) > this.#limits.globalKeys) return false;
     return this.#global.bytes + entry.bytes - (previous?.bytes ?? 0) <= this.#limits.globalBytes;
@@ -287,6 +289,7 @@ export class StateStore implements KeepsByCaller {
   }
 
   #charge(entry: Entry, sign: 1 | -1): void {
+    this.#totalBytes += sign * entry.bytes;
     if (entry.writerId === 0) return;
     const usage = this.#usage.get(entry.writerId);
     // A released caller has no account any more; what it left behind is charged to nobody.
