@@ -51,6 +51,12 @@ describe('NameTable', () => {
     );
   });
 
+  it.each(['worker-1', 'scout (2)', 'team/a:b@c', 'a#b', '_x', '7'])('takes %s', (name) => {
+    const names = new NameTable();
+    names.take(1, name);
+    expect(names.idOf(name)).toBe(1);
+  });
+
   it('bounds the names of one principal', () => {
     const names = new NameTable();
     for (let at = 0; at < MAX_NAMES_EACH; at += 1) names.take(1, `n${at}`);

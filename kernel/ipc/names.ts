@@ -8,7 +8,7 @@ export const MAX_NAME_LENGTH = 128;
 export const MAX_NAMES_EACH = 64;
 
 /** ASCII only: no two names may look the same, and a name is printed in terminals, reports and file names. */
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9 ._:@/+-]{0,127}$/;
+const NAME = /^[A-Za-z0-9_][\x20-\x7e]{0,127}$/;
 
 /** `Worker` and `worker` cannot belong to two principals: whoever reads a log could not tell them apart. */
 function nameKey(name: string): string {
@@ -82,7 +82,7 @@ function assertTakeable(name: string): void {
   }
   if (!isValidName(name)) {
     throw new CloveError('BAD_REQUEST', 'invalid request: malformed name', {
-      hint: `A name has at most ${MAX_NAME_LENGTH} ASCII letters, digits, blanks or ._:@/+- and starts with a letter, a digit or _.`,
+      hint: `A name has at most ${MAX_NAME_LENGTH} printable ASCII characters and starts with a letter, a digit or _.`,
     });
   }
 }

@@ -70,7 +70,6 @@ export const unsubscribe = defineSyscall({
   errorShape: { unsubscribed: [], subscribed: [] },
   handle(request, { kernel, caller }) {
     const types = typesOf(request);
-    if (types.length === 0 && !request.all) throw new CloveError('BAD_REQUEST', 'No events specified');
     const before = kernel.events.subscriptions(caller.id);
     const remaining = kernel.events.unsubscribe(caller.id, request.all ? 'all' : types);
     return {
