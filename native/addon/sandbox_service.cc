@@ -100,7 +100,7 @@ void Service::Loop() {
       if (sandbox == nullptr) continue;
       if (source == Control) ReadControl(*sandbox);
       else if (source == Init) HandleInitExit(*sandbox);
-      else if (source == Oom) CheckOom(*sandbox, 50);
+      else if (source == Oom) CheckOom(*sandbox, 0);
     }
     for (;;) {
       std::function<void()> task;
@@ -343,16 +343,18 @@ void Service::WatchOom(Sandbox& sandbox) {
   if (sandbox.cgroup.OomKills() > 0) KillTree(sandbox);
 }
 
-void Service::CheckOom(Sandbox& sandbox, int attemptsLeft) {
+void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
   uint64_t ignored;
   while (read(sandbox.oomEvent.get(), &ignored, sizeof ignored) > 0) continue;
   if (sandbox.phase == Sandbox::Ended) return;
   if (sandbox.cgroup.OomKills() > 0) return KillTree(sandbox);
-  if (attemptsLeft == 0) return;
-  // The notice comes just before the kill; reclaim may still avoid it.
+  if (sandbox.oomWatched && delayUs == 0) return;  // an earlier notice is being followed already
+  sandbox.oomWatched = true;
+  // The notice comes before the kill, and on a busy machine long before; or never, when reclaim still finds something.
+  const uint64_t next = std::clamp<uint64_t>(delayUs * 2, 1 * kMs, 250 * kMs);
   const uint32_t id = sandbox.id;
-  After(2 * kMs, [this, id, attemptsLeft] {
-    if (const auto found = Find(id)) CheckOom(*found, attemptsLeft - 1);
+  After(next, [this, id, next] {
+    if (const auto found = Find(id)) CheckOom(*found, next);
   });
 }
 

@@ -41,7 +41,7 @@ struct Sandbox {
   enum Phase { Setup, Running, Ended };
   std::atomic<Phase> phase{Setup};
   Failure failure;      // why the setup was refused
-  bool execFailed = false;
+  bool execFailed = false, oomWatched = false;
   bool mainExited = false, initReaped = false;
   int mainStatus = 0;
   uint64_t wallUs = 0, runningSinceUs = 0, baseUserUs = 0, baseSystemUs = 0;
@@ -98,7 +98,7 @@ class Service {
   void HandleOpened(Sandbox& sandbox, const Message& message, Fd descriptor);
   void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
   void WatchOom(Sandbox& sandbox);
-  void CheckOom(Sandbox& sandbox, int attemptsLeft);
+  void CheckOom(Sandbox& sandbox, uint64_t delayUs);
   void KillTree(Sandbox& sandbox);
   void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);
   void HandleInitExit(Sandbox& sandbox);
