@@ -55,6 +55,20 @@ describe('every opcode', () => {
     expect(await client.callText(OPCODES.NOOP, 'alive')).toBe('alive');
   });
 
+  it('takes a payload of the largest size, and no larger one', async () => {
+    const largest = `{"key":"${'k'.repeat(2 ** 20 - 10)}"}`;
+    expect(Buffer.byteLength(largest)).toBe(2 ** 20);
+    for (const opcode of SYSCALL_BY_OPCODE.keys()) {
+      const text = await client.callText(opcode, largest);
+      if (!RAW.includes(opcode)) expect(JSON.parse(text).code).not.toBe('INTERNAL');
+    }
+    const other = await kernel.connect();
+    const answer = JSON.parse(await other.callText(OPCODES.STORE, `${largest} `));
+    expect(answer).toMatchObject({ success: false, error: expect.any(String) });
+    await expect(other.call('HELLO')).rejects.toThrow('connection ended');
+    expect(await client.callText(OPCODES.NOOP, 'alive')).toBe('alive');
+  });
+
   it('survives generated JSON of every shape', async () => {
     // Not SPAWN and EXEC with valid requests: those would start things.
     const names = Object.keys(OPCODES).filter((name) => name !== 'NOOP' && name !== 'EXIT') as SyscallName[];

@@ -215,7 +215,17 @@ class Running implements RunningKernel {
 
   async #close(): Promise<void> {
     this.kernel.log.info('kernel is stopping');
-    for (const step of this.#steps) await step();
+    const errors: unknown[] = [];
+    for (const step of this.#steps) {
+      // What one part cannot give back must not keep the others from it.
+      try {
+        await step();
+      } catch (error) {
+        this.kernel.log.error({ err: error }, 'fault while stopping');
+        errors.push(error);
+      }
+    }
     this.kernel.log.info('kernel has stopped');
+    if (errors.length > 0) throw errors[0];
   }
 }

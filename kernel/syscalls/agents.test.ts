@@ -121,6 +121,35 @@ describe('SPAWN', () => {
     expect(exit.stdout).toBe('part /run/clove.sock one\nreadonly\n');
   });
 
+  it('runs a Python script of an existing client: it connects to the path it is given', async (ctx) => {
+    if (!existsSync('/usr/bin/python3')) ctx.skip('no python3 in the system folders');
+    const file = path.join(kernel.folder, 'worker.py');
+    // Readable by its owner only, as the temporary files of Python are.
+    writeFileSync(
+      file,
+      `import socket, struct, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+s.sendall(struct.pack('<IIBQ', 0x41474e54, 0, 0, 5) + b'hello')
+magic, agent, opcode, size = struct.unpack('<IIBQ', s.recv(17))
+print(agent, opcode, s.recv(size).decode())
+t = socket.socket(socket.AF_UNIX); t.connect('/tmp/clove.sock'); print('default path')
+`,
+      { mode: 0o600 },
+    );
+    const answer = await client.spawn({
+      name: 'worker',
+      script: file,
+      sandboxed: true,
+      network: false,
+      limits: null,
+    });
+    expect(answer.script).toMatchObject({ mounted: 'copy' });
+    expect(await client.call('WAIT', { id: answer.id })).toMatchObject({ exit_code: 0 });
+    expect((await client.call('LOGS', { id: answer.id })).stdout).toBe(
+      `${answer.id} 0 hello\ndefault path\n`,
+    );
+  });
+
   it('feeds stdin, ends it, and starts where it is told', async () => {
     const text = 'line\n'.repeat(100_000);
     expect(await client.run(shell('cat | wc -c; pwd', { stdin: text, cwd: '/tmp' }))).toMatchObject({
