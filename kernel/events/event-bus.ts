@@ -129,7 +129,7 @@ export class EventBus implements KeepsByCaller {
 
   /** An event of the kernel's own. `onlyTo` keeps it from everybody else. Returns how many subscribers it reached. */
   publish(type: EventType, data: unknown, sourceId: number, onlyTo?: Audience): number {
-    return this.#publish(type, null, JSON.stringify(data ?? null), sourceId, onlyTo);
+    return this.#publish(type, null, () => JSON.stringify(data ?? null), sourceId, onlyTo);
   }
 
   /** A caller's event. It is CUSTOM under any name but those of the kernel. @throws FORBIDDEN, BAD_REQUEST, OVERLOAD */
@@ -144,7 +144,7 @@ export class EventBus implements KeepsByCaller {
         hint: 'Wait until subscribers have polled some.',
       });
     }
-    return this.#publish('CUSTOM', name === 'CUSTOM' ? null : name, text, sourceId);
+    return this.#publish('CUSTOM', name === 'CUSTOM' ? null : name, () => text, sourceId);
   }
 
   /** Oldest first. Without a subscription there is nothing, and a wait lasts its whole time. @throws CANCELLED */
@@ -193,35 +193,49 @@ export class EventBus implements KeepsByCaller {
   #publish(
     type: EventType,
     customType: string | null,
-    text: string,
+    text: () => string,
     sourceId: number,
     onlyTo?: Audience,
   ): number {
+    const recipients = this.#recipients(type, customType, onlyTo);
+    // Most events interest nobody: then they cost nothing.
+    if (recipients.length === 0) return 0;
+    const written = text();
     const event: Held = {
       type,
       customType,
-      text,
+      text: written,
       sourceId,
-      bytes: sizeOf(text),
+      bytes: sizeOf(written),
       publishedAtMs: this.#monotonicMs(),
       publishedWallMs: this.#wallMs(),
       holders: 0,
     };
-    const hasRoom = this.#room.totalBytes + event.bytes <= this.#limits.totalBytes;
-    let reached = 0;
-    for (const [id, subscriber] of this.#subscribers) {
-      if (onlyTo !== undefined && !isMeant(onlyTo, id)) continue;
-      if (!wants(subscriber.types, event)) continue;
-      reached += 1;
-      // The kernel's own events cannot be refused; where there is no room at all they are lost, and that is told.
-      if (!hasRoom || event.bytes > this.#limits.bytes) {
+    // The kernel's own events cannot be refused; where there is no room at all they are lost, and that is told.
+    const fits =
+      event.bytes <= this.#limits.bytes && this.#room.totalBytes + event.bytes <= this.#limits.totalBytes;
+    for (const subscriber of recipients) {
+      if (!fits) {
         subscriber.dropped += 1;
         continue;
       }
       this.#room.hold(event);
       subscriber.dropped += subscriber.queue.pushDroppingOldest(event);
     }
-    return reached;
+    return recipients.length;
+  }
+
+  #recipients(type: EventType, customType: string | null, onlyTo: Audience | undefined): Subscriber[] {
+    if (typeof onlyTo === 'number') {
+      const subscriber = this.#subscribers.get(onlyTo);
+      return subscriber !== undefined && wants(subscriber.types, type, customType) ? [subscriber] : [];
+    }
+    const recipients: Subscriber[] = [];
+    for (const [id, subscriber] of this.#subscribers) {
+      if (onlyTo !== undefined && id >= FIRST_CLIENT_ID !== (onlyTo === 'operators')) continue;
+      if (wants(subscriber.types, type, customType)) recipients.push(subscriber);
+    }
+    return recipients;
   }
 }
 
@@ -229,15 +243,8 @@ function sizeOf(text: string): number {
   return Buffer.byteLength(text) + EVENT_OVERHEAD_BYTES;
 }
 
-function isMeant(audience: Audience, id: number): boolean {
-  if (typeof audience === 'number') return id === audience;
-  return id >= FIRST_CLIENT_ID === (audience === 'operators');
-}
-
-function wants(types: ReadonlySet<string>, event: BusEvent): boolean {
-  return (
-    types.has(event.type) || types.has('*') || (event.customType !== null && types.has(event.customType))
-  );
+function wants(types: ReadonlySet<string>, type: EventType, customType: string | null): boolean {
+  return types.has(type) || types.has('*') || (customType !== null && types.has(customType));
 }
 
 function assertTypeName(name: string): void {
