@@ -154,7 +154,8 @@ describe('a bench that is killed', () => {
     'under %s at random moments loses nothing, runs nothing twice, and leaves no process',
     async (runtime, kills) => {
       const moments = new Luck(20).stream(`kill moments ${runtime}`);
-      const set = { trials: '40', 'work-ms': '60' };
+      // More work than the kills can let through.
+      const set = { trials: kills > 5 ? '100' : '60', 'work-ms': '80' };
       let child = start('run', { ...options, scenario: undefined, runtimes: [runtime], set });
       const runDirectory = await runDirectoryOf(child);
       let completed = 0;

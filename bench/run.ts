@@ -159,7 +159,10 @@ async function work(
   },
   listener: BenchListener,
 ): Promise<BenchRun> {
-  const guardian = startGuardian();
+  const guardian = await startGuardian().catch((error) => {
+    store.close();
+    throw error;
+  });
   const scratchDirectory = mkdtempSync(join(tmpdir(), 'clove-bench-'));
   guardian.addDirectory(scratchDirectory);
   try {

@@ -3,7 +3,7 @@
  * is an ordinary client: it spawns, waits, and receives what the agent sends to its parent.
  */
 import { join } from 'node:path';
-import { errorToData, isCloveError } from '../../errors/index.ts';
+import { isCloveError } from '../../errors/index.ts';
 import type { RunningKernel } from '../../kernel/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
@@ -133,11 +133,19 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     get isolation() {
       return isolation;
     },
-    start: (request) =>
-      start(request).catch((error) => {
+    async start(request) {
+      const startedAtMs = monotonicMs();
+      try {
+        return await start(request);
+      } catch (error) {
         if (isCloveError(error) && error.code === 'SANDBOX_UNAVAILABLE') context.onNotice(error.message);
-        return infrastructureEnding(errorToData(error), 0);
-      }),
+        // The connection may be what failed: the next attempt on this slot makes a new one.
+        const client = clients.get(request.slot);
+        clients.delete(request.slot);
+        client?.then((open) => open.close()).catch(() => {});
+        return infrastructureEnding(error, monotonicMs() - startedAtMs);
+      }
+    },
     memoryBytes,
     async close() {
       for (const client of [observer, ...clients.values()])

@@ -3,8 +3,10 @@
  * is left of them, and removes the bench's temporary folder, when the bench's end of the pipe closes, however the bench ended.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CloveError } from '../../errors/index.ts';
 import { processStartTicks } from '../measure/proc.ts';
 import type { ProcessGuard } from './runtime.ts';
 
@@ -15,14 +17,19 @@ export interface Guardian extends ProcessGuard {
   close(): Promise<void>;
 }
 
-export function startGuardian(): Guardian {
+/** @throws SETUP_FAILED when it cannot be started: without it a killed bench would leave its trials running */
+export async function startGuardian(): Promise<Guardian> {
   const script = fileURLToPath(
     new URL(`../worker/guardian-host${extname(import.meta.filename)}`, import.meta.url),
   );
   // A session of its own: Ctrl-C in the terminal must not reach it.
   const child = spawn(process.execPath, [script], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  child.on('error', () => {});
+  try {
+    await once(child, 'spawn');
+  } catch (cause) {
+    throw new CloveError('SETUP_FAILED', `cannot start a process: ${(cause as Error).message}`, { cause });
+  }
   child.stdin.on('error', () => {});
   child.unref();
   return {
