@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -173,6 +173,17 @@ t = socket.socket(socket.AF_UNIX); t.connect('/tmp/clove.sock'); print('default 
     expect(answer.isolation.degraded_reason).toContain('seccomp');
     expect(answer.isolation.off).toEqual(expect.arrayContaining(['pidns', 'mntns', 'seccomp']));
     expect(answer.isolation.cgroups.memory_limit).toBe(true);
+  });
+
+  it('has a network only when told so, and the report says it', async () => {
+    const hostNetwork = readlinkSync('/proc/self/ns/net');
+    const own = await client.run(shell('readlink /proc/self/ns/net; cat /proc/net/dev'));
+    expect(own.stdout).not.toContain(hostNetwork);
+    expect(own.stdout.match(/^ *\w+: /gm)?.map((name: string) => name.trim())).toEqual(['lo:']);
+    const answer = await client.spawn(shell('readlink /proc/self/ns/net', { network: true }));
+    expect(answer.isolation).toMatchObject({ fully_isolated: false, namespaces: { net: false, pid: true } });
+    await client.call('WAIT', { id: answer.id });
+    expect((await client.call('LOGS', { id: answer.id })).stdout.trim()).toBe(hostNetwork);
   });
 
   it('mounts what an operator gives, read-only unless said otherwise', async () => {
