@@ -67,6 +67,7 @@ export class Dispatcher {
   /** Syscalls that take no request: a payload that is not JSON is as good as none. */
   readonly #needNothing: boolean[] = [];
   readonly #connections = new Map<number, Connection>();
+  readonly #ofAgent = new Map<number, Set<Connection>>();
   readonly #turns = new Turns<WireRequest>((request) => this.#serveSafely(request));
 
   constructor(options: DispatcherOptions) {
@@ -91,7 +92,9 @@ export class Dispatcher {
     const kind = principal === 0 ? 'operator' : 'agent';
     const caller: Caller = { id: principal === 0 ? connection : principal, kind, connection, peer };
     const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
-    this.#connections.set(connection, new Connection(this.#kernel, caller, agent));
+    const state = new Connection(this.#kernel, caller, agent);
+    this.#connections.set(connection, state);
+    if (kind === 'agent') this.#ofAgent.getOrInsertComputed(caller.id, () => new Set()).add(state);
     if (kind === 'operator') this.#kernel.mailboxes.open(caller.id);
   }
 
@@ -100,8 +103,15 @@ export class Dispatcher {
     if (state === undefined) return;
     this.#takeNativeCounts(state);
     this.#connections.delete(connection);
+    this.#forgetOfAgent(state);
     state.close();
     if (state.caller.kind === 'operator') this.#kernel.release(state.caller.id);
+  }
+
+  #forgetOfAgent(state: Connection): void {
+    const connections = this.#ofAgent.get(state.caller.id);
+    connections?.delete(state);
+    if (connections?.size === 0) this.#ofAgent.delete(state.caller.id);
   }
 
   closeAll(): void {
@@ -134,9 +144,10 @@ export class Dispatcher {
     }
   }
 
-  /** Brings the counters of agents up to date with what the wire server answered by itself. */
-  collectNativeCounts(): void {
-    for (const connection of this.#connections.values()) this.#takeNativeCounts(connection);
+  /** Brings the counters of agents up to date with what the wire server answered by itself; an agent sees only its own. */
+  #collectNativeCounts(caller: Caller): void {
+    const connections = caller.kind === 'agent' ? this.#ofAgent.get(caller.id) : this.#connections.values();
+    for (const connection of connections ?? []) this.#takeNativeCounts(connection);
   }
 
   #takeNativeCounts(connection: Connection): void {
@@ -157,7 +168,7 @@ export class Dispatcher {
       }
       this.#authorise(connection, definition);
       // Figures of agents include what the wire server answered by itself.
-      if (definition.permission.startsWith('metrics.')) this.collectNativeCounts();
+      if (definition.permission.startsWith('metrics.')) this.#collectNativeCounts(connection.caller);
       const input = this.#parse(definition, request);
       if (definition.ordered === true) {
         this.#serveOrdered(connection, request, definition, input);
