@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { launch } from '../native/index.ts';
+import { hostCapabilities, launch } from '../native/index.ts';
 import type { WireServer } from '../native/types.ts';
 import { createWireServer } from '../native/wire.ts';
 import { Launcher } from './agents/launcher.ts';
@@ -82,13 +82,16 @@ export async function createKernel(userOptions: UserKernelOptions = {}): Promise
   try {
     return await start(options, undo);
   } catch (error) {
-    for (const step of undo.reverse()) await step();
+    // Why it could not start matters more than what could not be undone.
+    for (const step of undo.reverse()) await Promise.try(step).catch(() => {});
     throw error;
   }
 }
 
 async function start(options: KernelOptions, undo: (() => void | Promise<void>)[]): Promise<RunningKernel> {
   const log = createLog(options.logLevel);
+  // Loads the native part, or says what it lacks, before anything is made.
+  log.info({ host: hostCapabilities() }, 'kernel is starting');
   const userId = process.geteuid?.() ?? 0;
   claimPrivateFolder(options.dataDirectory);
   claimPrivateFolder(options.runDirectory);
