@@ -194,11 +194,15 @@ std::string Cgroup::WriteLimit(Step step, int directory, bool v1, const CgroupLi
   std::string how;
   const auto set = [&](const char* file, const std::string& value, bool exact = true) {
     if (!problem.empty()) return;
-    std::string back;
-    if (!WriteFileAt(directory, file, value) || !ReadFileAt(directory, file, back)) {
+    const Fd fd(openat(directory, file, O_RDWR | O_CLOEXEC));
+    char read[256];
+    const bool written = fd.valid() && write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+    const ssize_t size = written ? pread(fd.get(), read, sizeof read, 0) : -1;
+    if (size < 0) {
       problem = file;
       return;
     }
+    std::string back(read, static_cast<size_t>(size));
     while (!back.empty() && back.back() == '\n') back.pop_back();
     if (exact && back != value) {
       errno = ERANGE;
@@ -400,18 +404,20 @@ void Cgroup::CpuTimes(uint64_t& userUs, uint64_t& systemUs) const {
   systemUs = NumberOf(content, "system_usec");
 }
 
-CgroupUsage Cgroup::Usage() const {
+CgroupUsage Cgroup::Usage(bool atEnd) const {
   CgroupUsage usage;
   std::string content;
   const auto positive = [](int64_t value) { return static_cast<uint64_t>(std::max<int64_t>(value, 0)); };
   if (const int memory = Of(C_MEMORY); memory >= 0) {
     const bool v1 = memoryIsV1();
-    usage.memoryBytes = positive(ReadNumberAt(memory, v1 ? "memory.usage_in_bytes" : "memory.current", 0));
     usage.memoryPeakBytes = positive(ReadNumberAt(memory, v1 ? "memory.max_usage_in_bytes" : "memory.peak", 0));
-    usage.memoryPeakBytes = std::max(usage.memoryPeakBytes, usage.memoryBytes);
-    const int64_t limit = ReadNumberAt(memory, v1 ? "memory.limit_in_bytes" : "memory.max", -1);
-    usage.memoryLimit = limit >= (int64_t{1} << 62) ? -1 : limit;  // v1 writes "no limit" as a huge number
     usage.oomKills = OomKills();
+    if (!atEnd) {
+      usage.memoryBytes = positive(ReadNumberAt(memory, v1 ? "memory.usage_in_bytes" : "memory.current", 0));
+      usage.memoryPeakBytes = std::max(usage.memoryPeakBytes, usage.memoryBytes);
+      const int64_t limit = ReadNumberAt(memory, v1 ? "memory.limit_in_bytes" : "memory.max", -1);
+      usage.memoryLimit = limit >= (int64_t{1} << 62) ? -1 : limit;  // v1 writes "no limit" as a huge number
+    }
   }
   CpuTimes(usage.cpuUserUs, usage.cpuSystemUs);
   usage.cpuUsageUs = usage.cpuUserUs + usage.cpuSystemUs;
@@ -421,8 +427,8 @@ CgroupUsage Cgroup::Usage() const {
     usage.throttledUs = std::max(NumberOf(content, "throttled_usec"), NumberOf(content, "throttled_time") / 1000);
   }
   if (const int pids = Of(C_PIDS); pids >= 0) {
-    usage.pids = positive(ReadNumberAt(pids, "pids.current", 0));
-    usage.pidsLimit = ReadNumberAt(pids, "pids.max", -1);
+    if (!atEnd) usage.pids = positive(ReadNumberAt(pids, "pids.current", 0));
+    if (!atEnd) usage.pidsLimit = ReadNumberAt(pids, "pids.max", -1);
     if (ReadFileAt(pids, "pids.events", content)) usage.pidsRefused = NumberOf(content, "max");
   }
   return usage;

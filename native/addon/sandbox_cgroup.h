@@ -85,7 +85,8 @@ class Cgroup {
   bool IsFrozen() const;
   bool Populated() const;
   std::vector<int> Processes() const;
-  CgroupUsage Usage() const;
+  /** `atEnd`: only what is told about a sandbox that is over. */
+  CgroupUsage Usage(bool atEnd) const;
   uint64_t OomKills() const;
   /** CPU used so far (µs, user and system); 0 without v2. */
   void CpuTimes(uint64_t& userUs, uint64_t& systemUs) const;

@@ -233,7 +233,7 @@ bool Service::Stats(uint32_t id, CgroupUsage& usage, std::vector<int>& processes
   if (sandbox == nullptr) return false;
   const std::lock_guard lock(sandbox->mutex);
   if (sandbox->phase != Sandbox::Running) return false;
-  usage = sandbox->cgroup.Usage();
+  usage = sandbox->cgroup.Usage(false);
   processes = sandbox->cgroup.Processes();
   return true;
 }

@@ -397,7 +397,7 @@ void Service::Finish(uint32_t id) {
   {
     const std::lock_guard lock(sandbox->mutex);
     const bool populated = !pidNamespace && sandbox->cgroup.Populated();
-    if (!populated && sandbox->removeAttempts++ == 0) sandbox->finalUsage = sandbox->cgroup.Usage();
+    if (!populated && sandbox->removeAttempts++ == 0) sandbox->finalUsage = sandbox->cgroup.Usage(true);
     if ((populated || sandbox->cgroup.Remove() == EBUSY) && sandbox->removeAttempts < 5000) {
       KillTree(*sandbox);
       After(1 * kMs, [this, id] { Finish(id); });

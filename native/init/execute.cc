@@ -15,10 +15,8 @@ alignas(16) char stack[64 << 10];
 
 void ResetSignals() {
   // Ignored signals survive execve: Node ignores SIGPIPE, and an agent must not inherit that.
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
   for (int signal = 1; signal < 65; signal++)
-    if (signal != SIGKILL && signal != SIGSTOP) sigaction(signal, &standard, nullptr);
+    if (signal != SIGKILL && signal != SIGSTOP) DefaultSignal(signal);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -119,7 +117,8 @@ int StartProgram(Launch& launch, int* pidfd) {
   launch.error = 0;
   launch.step = S_NONE;
   // The flags are visible to the filter (clone3's are not); the child may use the caller's memory because the caller sleeps.
-  return clone(Child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD | (pidfd != nullptr ? CLONE_PIDFD : 0), &launch, pidfd);
+  return CloneWithStack(Child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD | (pidfd != nullptr ? CLONE_PIDFD : 0), &launch,
+                        pidfd);
 }
 
 }  // namespace clove

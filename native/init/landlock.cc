@@ -26,10 +26,11 @@ struct __attribute__((packed)) PathRule {
 uint64_t handledFs;
 
 long Allow(int ruleset, const char* path, uint64_t rights) {
-  const int fd = open(path, O_PATH | O_CLOEXEC);
+  // A link (/bin, /lib64 …) leads below another of these paths.
+  const int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -1;
   struct stat info;
-  if (fstat(fd, &info) == 0 && !S_ISDIR(info.st_mode)) rights &= kFileRights;
+  if (fstat(fd, &info) == 0 && !S_ISDIR(info.st_mode)) rights = S_ISLNK(info.st_mode) ? 0 : rights & kFileRights;
   PathRule rule{rights & handledFs, fd};
   const long result = rule.allowed == 0 ? 0 : syscall(SYS_landlock_add_rule, ruleset, 1, &rule, 0);
   close(fd);

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "init.h"
 
@@ -98,16 +97,19 @@ long MakeEtc() {
   return 0;
 }
 
+/** Number of a memory device: major 1. */
+constexpr dev_t MemoryDevice(unsigned minor) { return 1 << 8 | minor; }
+
 /** A device node of our own; where making one is forbidden (containers), the host's, bound. */
 long MakeNode(const char* name, unsigned minor) {
   char source[32], target[32];
   snprintf(source, sizeof source, "/dev/%s", name);
   snprintf(target, sizeof target, "dev/%s", name);
-  if (mknod(target, S_IFCHR | 0666, makedev(1, minor)) == 0) return 0;
+  if (mknod(target, S_IFCHR | 0666, MemoryDevice(minor)) == 0) return 0;
   if (errno != EPERM || WriteFile(target, "") != 0 || mount(source, target, nullptr, MS_BIND, nullptr) != 0) return -1;
   struct stat info;  // a swapped node on the host would hand over some other device
   if (stat(target, &info) != 0) return -1;
-  if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, minor)) return 0;
+  if (S_ISCHR(info.st_mode) && info.st_rdev == MemoryDevice(minor)) return 0;
   errno = ENODEV;
   return -1;
 }
