@@ -33,14 +33,13 @@ export interface AgentProgram {
  * agent makes a cache folder in its own /tmp that leads to the shared, read-only one.
  */
 const ENTRY = `
-import { symlinkSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
 const [cacheName, main] = process.argv.slice(1);
 if (cacheName !== '') {
-  symlinkSync('${COMPILE_CACHE}', '/tmp/' + cacheName.replace(/[^-]*$/, String(process.getuid())));
-  enableCompileCache('/tmp');
+  const name = cacheName.replace(/[^-]*$/, String(process.getuid()));
+  require('node:fs').symlinkSync('${COMPILE_CACHE}', '/tmp/' + name);
+  require('node:module').enableCompileCache('/tmp');
 }
-await (await import(main)).main();
+import(main).then((module) => module.main());
 `;
 
 export async function agentProgram(
@@ -68,7 +67,7 @@ export async function agentProgram(
   return {
     command: [
       process.execPath,
-      '--input-type=module',
+      '--input-type=commonjs',
       '--eval',
       ENTRY,
       cache === null ? '' : basename(cache),

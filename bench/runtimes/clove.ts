@@ -15,7 +15,11 @@ import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
 
-const CPU_PERIOD_US = 100_000;
+/**
+ * The longest period there is: a limit of one core then lets the compiler and collector threads of a trial that has just begun run
+ * beside it for a moment, as long as it uses no more than its share over a second.
+ */
+const CPU_PERIOD_US = 1_000_000;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
   const [kernel, program] = await Promise.all([
