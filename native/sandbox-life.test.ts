@@ -171,12 +171,14 @@ print("ready", flush=True); time.sleep(60)`;
   it('leaves nothing after a hundred sandboxes', async () => {
     await runToEnd(['/bin/true']);
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+    const groups = readFileSync('/proc/self/cgroup', 'utf8');
     const descriptors = openDescriptors();
     for (let round = 0; round < 25; round++) {
       await Promise.all([1, 2, 3, 4].map(() => runToEnd(['/bin/true'], { stdout: 2, stderr: 2 })));
     }
     expect(openDescriptors()).toBeLessThanOrEqual(descriptors);
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
+    expect(readFileSync('/proc/self/cgroup', 'utf8')).toBe(groups);
     expect(leftoverGroups()).toEqual([]);
     expect(processesOfTestUser()).toEqual([]);
     const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8');

@@ -167,8 +167,10 @@ void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
   if (failure) return Refuse(*sandbox, std::move(failure));
   sandbox->runningSinceUs = NowUs();
   Watch(sandbox->control.get(), EPOLLIN, Control, sandbox->id);
+  WatchOom(*sandbox);  // now, while clove-init is busy and nobody waits for us
   const uint32_t id = sandbox->id;
-  After(sandbox->request.setupTimeoutMs * kMs, [this, id] {
+  const uint64_t spent = NowUs() - sandbox->request.calledAtUs, allowed = sandbox->request.setupTimeoutMs * kMs;
+  After(allowed - std::min(allowed, spent), [this, id] {
     const auto waiting = Find(id);
     if (waiting != nullptr && waiting->phase == Sandbox::Setup) Refuse(*waiting, {S_timeout, ETIMEDOUT, "setup took too long"});
   });
@@ -297,8 +299,7 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       for (int i = 0; i < 3; i++) event->fds[i] = sandbox.stdioOurs[i].release();
       event->layers.assign(sandbox.layers, sandbox.layers + LAYER_COUNT);
       event->setupUs = sandbox.setupUs;
-      Deliver(sandbox.client, std::move(event));
-      return WatchOom(sandbox);
+      return Deliver(sandbox.client, std::move(event));
     }
     case M_MAIN_EXITED:
       sandbox.mainExited = true;
@@ -340,7 +341,6 @@ void Service::WatchOom(Sandbox& sandbox) {
   if (!WriteFileAt(sandbox.cgroup.memory(), "cgroup.event_control", line)) return;
   sandbox.oomEvent = std::move(event);
   Watch(sandbox.oomEvent.get(), EPOLLIN, Oom, sandbox.id);
-  if (sandbox.cgroup.OomKills() > 0) KillTree(sandbox);
 }
 
 void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
