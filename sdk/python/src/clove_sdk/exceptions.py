@@ -64,7 +64,7 @@ class PermissionDenied(SyscallError, builtins.PermissionError):
     """The caller may not do this."""
 
 
-class NotFound(SyscallError):
+class NotFound(SyscallError, LookupError):
     """What the request names does not exist."""
 
 
