@@ -1,31 +1,314 @@
+import os from 'node:os';
+import path from 'node:path';
+import { CloveError } from '../../errors/index.ts';
 import type { Caller } from '../identity.ts';
-import type { Permission } from '../syscalls/define.ts';
+import type { KeepsByCaller } from '../kernel.ts';
+import { PERMISSIONS, type Permission, type SyscallDefinition } from '../syscalls/define.ts';
+import { GOVERNORS } from './catalogue.ts';
+import { decideCommand } from './commands.ts';
+import type { Decision } from './decision.ts';
+import { digestOf, firstExcess, type Grants, holds, intersect, permitsSyscall } from './grants.ts';
+import { type HttpDecision, httpRefusal } from './hosts.ts';
+import { AGENT_HOME, EVERYTHING, levelGrants } from './levels.ts';
+import { objectOf } from './objects.ts';
+import { pathRefusal } from './path-rules.ts';
+import { forbidden, refusalText } from './refusal.ts';
 
-/** What an agent holds unless told otherwise: its own mailbox, state, events, files, commands and figures. */
-export const AGENT_DEFAULTS: readonly Permission[] = [
-  'none',
-  'ipc.send',
-  'ipc.receive',
-  'ipc.register',
-  'state.read',
-  'state.write',
-  'files.read',
-  'files.write',
-  'exec',
-  'events.subscribe',
-  'events.emit',
-  'metrics.self',
-];
+/** What an agent holds unless told otherwise. */
+export const AGENT_DEFAULTS: readonly Permission[] = PERMISSIONS.filter((permission) =>
+  holds(levelGrants('default', AGENT_HOME), permission),
+);
 
-/** Who may do what. The operator holds everything; an agent the defaults. Nobody can edit grants from inside. */
-export class Permissions {
-  readonly #agentGrants: ReadonlySet<Permission> = new Set(AGENT_DEFAULTS);
+interface Principal {
+  readonly id: number;
+  /** Who answers for it: its grants are always within theirs. Null for operators' clients, and for their agents. */
+  parent: Principal | null;
+  readonly children: Set<Principal>;
+  grants: Grants;
+  /** What an operator has set: its parent does not go beyond it. Null = nothing. */
+  ceiling: Grants | null;
+}
+
+export interface PermissionsOptions {
+  /** Where relative paths of an agent begin. */
+  readonly cwdOf: (agentId: number) => string;
+  /** Of a live agent or one that is remembered. */
+  readonly agentIdOf: (idOrName: number | string) => number | undefined;
+}
+
+/** Members of requests that some rule is about. */
+interface Input {
+  readonly path?: unknown;
+  readonly url?: unknown;
+  readonly method?: unknown;
+  readonly command?: string | null;
+  readonly argv?: readonly string[] | null;
+  readonly id?: unknown;
+  readonly agent_id?: unknown;
+  readonly name?: unknown;
+}
+
+/**
+ * Who may do what. An operator's client holds everything unless it gave something up itself; an agent holds what it was given.
+ * Whoever gives must have, a child never has more than its parent, and nobody adds to what is their own.
+ */
+export class Permissions implements KeepsByCaller {
+  readonly #options: PermissionsOptions;
+  readonly #principals = new Map<number, Principal>();
+
+  constructor(options: PermissionsOptions) {
+    this.#options = options;
+  }
+
+  /** Grants of an agent that is about to start. Those of an agent's child are cut to its parent's. */
+  adopt(agentId: number, parentId: number, grants: Grants): void {
+    const parent = this.#principals.get(parentId) ?? null;
+    const bounded = parent === null ? grants : intersect(grants, parent.grants);
+    const principal: Principal = {
+      id: agentId,
+      parent,
+      children: new Set(),
+      grants: bounded,
+      ceiling: null,
+    };
+    parent?.children.add(principal);
+    this.#principals.set(agentId, principal);
+  }
+
+  /** Its children answer to its parent from now on. */
+  release(id: number): void {
+    const principal = this.#principals.get(id);
+    if (principal === undefined) return;
+    const { parent, children } = principal;
+    parent?.children.delete(principal);
+    for (const child of children) {
+      child.parent = parent;
+      parent?.children.add(child);
+    }
+    this.#principals.delete(id);
+  }
+
+  grantsOf(caller: Pick<Caller, 'id' | 'kind'>): Grants {
+    const own = this.#principals.get(caller.id)?.grants;
+    if (own !== undefined) return own;
+    return caller.kind === 'operator' ? EVERYTHING : levelGrants('minimal', AGENT_HOME);
+  }
+
+  homeOf(kind: Caller['kind']): string {
+    return kind === 'operator' ? os.homedir() : AGENT_HOME;
+  }
 
   allows(caller: Caller, permission: Permission): boolean {
-    return caller.kind === 'operator' || this.#agentGrants.has(permission);
+    const grants = this.grantsOf(caller);
+    return holds(grants, permission) || isUnbounded(caller, grants);
   }
 
   list(caller: Caller, all: readonly Permission[]): Permission[] {
     return all.filter((permission) => this.allows(caller, permission));
   }
+
+  /** Whether an agent is the caller itself or answers to it. Everybody does to an operator. */
+  governs(caller: Pick<Caller, 'id' | 'kind'>, agentId: number): boolean {
+    if (caller.kind === 'operator') return true;
+    for (let each = this.#principals.get(agentId) ?? null; each !== null; each = each.parent) {
+      if (each.id === caller.id) return true;
+    }
+    return false;
+  }
+
+  /** Of a principal that is known; undefined = unknown. */
+  parentOf(id: number): number | null | undefined {
+    const principal = this.#principals.get(id);
+    return principal === undefined ? undefined : (principal.parent?.id ?? null);
+  }
+
+  /**
+   * The decision about a request; `input` is what its schema made of it, undefined where it is not known. Paths are judged as
+   * they are written here and as they turn out to be by checkOpened().
+   */
+  decide(
+    caller: Caller,
+    definition: Pick<SyscallDefinition, 'name' | 'permission'>,
+    input: unknown,
+  ): Decision {
+    const grants = this.grantsOf(caller);
+    const object = objectOf(input);
+    if (isUnbounded(caller, grants)) return allow('operator', grants, object);
+    const { name, permission } = definition;
+    if (!holds(grants, permission)) return deny(`syscall.not-granted:${name}`, grants, object);
+    if (permission !== 'none' && !permitsSyscall(grants, name))
+      return deny(`syscall.denied:${name}`, grants, object);
+    const refusal = this.#refusalOf(caller, grants, permission, input);
+    return refusal === null ? allow(`granted:${permission}`, grants, object) : deny(refusal, grants, object);
+  }
+
+  #refusalOf(caller: Caller, grants: Grants, permission: Permission, input: unknown): string | null {
+    if (typeof input !== 'object' || input === null) return null;
+    const request = input as Input;
+    if (permission === 'agents.control') return this.#controlRefusal(caller, grants, request);
+    if (permission === 'exec') {
+      return decideCommand(request, grants.commands.allow, grants.commands.blocked).refusal;
+    }
+    const { path: file, url, method } = request;
+    const isHttp = GOVERNORS[permission] === 'http';
+    if (isHttp && typeof url === 'string') {
+      const { refusal } = checkHttp(grants, url, typeof method === 'string' ? method : 'GET');
+      if (refusal !== null) return refusal;
+    }
+    const isRead = permission === 'files.read';
+    if (typeof file !== 'string' || file === '' || !(isRead || isHttp || permission === 'files.write'))
+      return null;
+    // What is downloaded is written.
+    if (isHttp && !grants.can.write) return 'syscall.not-granted:WRITE';
+    return this.#pathRefusal(grants, this.#absolute(caller, file), isRead ? 'read' : 'write');
+  }
+
+  /** Ending, stopping and reading others is for those they answer to, unless it is granted by name. */
+  #controlRefusal(caller: Caller, { extra }: Grants, { id, agent_id, name }: Input): string | null {
+    if (caller.kind === 'operator' || extra.includes('agents.control')) return null;
+    const target = id || agent_id || name;
+    if (typeof target !== 'number' && typeof target !== 'string') return null;
+    const agentId = this.#options.agentIdOf(target);
+    return agentId !== undefined && this.governs(caller, agentId) ? null : 'agent.not-governed';
+  }
+
+  #absolute(caller: Caller, file: string): string {
+    if (caller.kind === 'operator') return path.resolve(file);
+    return file.startsWith('/') ? file : path.posix.join(this.#options.cwdOf(caller.id), file);
+  }
+
+  #pathRefusal({ paths }: Grants, file: string, operation: 'read' | 'write'): string | null {
+    return pathRefusal(file, operation, paths[operation], paths.blocked);
+  }
+
+  /** Whether it matters where a path of this caller really leads. */
+  boundsPaths(caller: Caller, operation: 'read' | 'write'): boolean {
+    const { paths } = this.grantsOf(caller);
+    return paths[operation].length > 0 || paths.blocked.length > 0;
+  }
+
+  /** A file that was opened, by the place it turned out to be at. @throws FORBIDDEN */
+  checkOpened(caller: Caller, file: string, operation: 'read' | 'write'): void {
+    const grants = this.grantsOf(caller);
+    const refusal = this.#pathRefusal(grants, file, operation);
+    if (refusal === null) return;
+    throw forbidden(
+      deny(refusal, grants, file),
+      refusalText(operation === 'read' ? 'READ' : 'WRITE', refusal),
+    );
+  }
+
+  /** The argv that a request of a permitted command comes to. @throws FORBIDDEN */
+  commandOf(
+    caller: Caller,
+    request: { command?: string | null | undefined; argv?: string[] | null | undefined },
+  ): {
+    readonly argv: readonly string[];
+    /** Only some commands are granted: names are looked up where only the system puts programs. */
+    readonly isBounded: boolean;
+  } {
+    const grants = this.grantsOf(caller);
+    const { refusal, argv } = decideCommand(request, grants.commands.allow, grants.commands.blocked);
+    if (refusal !== null)
+      throw forbidden(deny(refusal, grants, argv.join(' ')), refusalText('EXEC', refusal));
+    return { argv, isBounded: grants.commands.allow.length > 0 };
+  }
+
+  /** Longest a command of this caller may run; 0 = unlimited. ms */
+  maxExecTimeMs(caller: Caller): number {
+    return this.grantsOf(caller).maxExecTimeMs;
+  }
+
+  /**
+   * Replaces the grants of a principal, and cuts those of its children to them. An operator's client sets anybody's; an agent
+   * those of its children up to its own, and its own only to less. @throws FORBIDDEN
+   */
+  set(caller: Caller, targetId: number, wanted: Grants): Grants {
+    const isSelf = targetId === caller.id;
+    const own = this.grantsOf(caller);
+    const target = this.#principals.get(targetId);
+    if (caller.kind === 'operator') {
+      // Whatever it gives up, another connection of the same user has it: nothing to guard here.
+      if (isSelf) return this.#setOwn(targetId, wanted);
+      if (target === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${targetId}`);
+      const given = own === EVERYTHING ? wanted : within(own, wanted);
+      const bounded = target.parent === null ? given : within(target.parent.grants, given);
+      target.ceiling = bounded;
+      this.#replace(target, bounded);
+      return bounded;
+    }
+    if (target === undefined || (!isSelf && target.parent?.id !== caller.id)) {
+      const rule = 'permissions.not-yours';
+      throw forbidden(deny(rule, own, String(targetId)), refusalText('SET_PERMS', rule));
+    }
+    const given = within(own, wanted);
+    const bounded = isSelf || target.ceiling === null ? given : within(target.ceiling, given);
+    this.#replace(target, bounded);
+    return bounded;
+  }
+
+  #setOwn(id: number, grants: Grants): Grants {
+    const principal = this.#principals.getOrInsertComputed(id, () => ({
+      id,
+      parent: null,
+      children: new Set<Principal>(),
+      grants,
+      ceiling: null,
+    }));
+    this.#replace(principal, grants);
+    return grants;
+  }
+
+  #replace(principal: Principal, grants: Grants): void {
+    principal.grants = grants;
+    for (const child of principal.children) this.#replace(child, intersect(child.grants, grants));
+  }
+}
+
+/** An operator's client as it connects: nothing is asked of it. */
+function isUnbounded(caller: Pick<Caller, 'kind'>, grants: Grants): boolean {
+  return caller.kind === 'operator' && grants === EVERYTHING;
+}
+
+function allow(ruleId: string, grants: Grants, object: string): Decision {
+  return { allowed: true, ruleId, policyDigest: digestOf(grants), object };
+}
+
+export function deny(ruleId: string, grants: Grants, object: string): Decision {
+  return { allowed: false, ruleId, policyDigest: digestOf(grants), object };
+}
+
+/** What is wanted, with whatever the bound blocks blocked, too. @throws FORBIDDEN when it goes beyond the bound otherwise */
+export function within(bound: Grants, wanted: Grants): Grants {
+  const blocking: Grants = {
+    ...wanted,
+    paths: { ...wanted.paths, blocked: [...new Set([...wanted.paths.blocked, ...bound.paths.blocked])] },
+    commands: {
+      ...wanted.commands,
+      blocked: [...new Set([...wanted.commands.blocked, ...bound.commands.blocked])],
+    },
+    syscalls: { ...wanted.syscalls, deny: [...new Set([...wanted.syscalls.deny, ...bound.syscalls.deny])] },
+  };
+  const excess = firstExcess(blocking, bound);
+  if (excess !== null) throw widens(bound, excess);
+  return intersect(wanted, bound);
+}
+
+function widens(bound: Grants, excess: string): CloveError {
+  return forbidden(
+    deny(`permissions.widen:${excess}`, bound, excess),
+    `Permission denied: ${excess} goes beyond what may be given here`,
+  );
+}
+
+/** Whether grants cover a request over HTTP; `url` is the parse to act on. Addresses are the connection's to check. */
+export function checkHttp(grants: Grants, url: string, method: string): HttpDecision {
+  if (!grants.can.http) {
+    return {
+      refusal: 'syscall.not-granted:HTTP',
+      message: 'Permission denied: HTTP not allowed',
+      url: URL.parse(url),
+    };
+  }
+  return httpRefusal(url, method, grants.http.domains, grants.http.methods);
 }

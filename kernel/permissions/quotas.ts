@@ -1,0 +1,219 @@
+import { CloveError } from '../../errors/index.ts';
+import type { KeepsByCaller } from '../kernel.ts';
+
+/** What an agent and all its children together may use; null = no limit. */
+export interface QuotaLimits {
+  /** Messages sent, over its life. */
+  readonly messages: number | null;
+  /** Of state, at a time. */
+  readonly stateBytes: number | null;
+  readonly llmCalls: number | null;
+  readonly llmTokens: number | null;
+  /** Live children and theirs. */
+  readonly agents: number | null;
+  /** With as many in one burst. */
+  readonly syscallsPerSecond: number | null;
+}
+
+export const NO_QUOTAS: QuotaLimits = {
+  messages: null,
+  stateBytes: null,
+  llmCalls: null,
+  llmTokens: null,
+  agents: null,
+  syscallsPerSecond: null,
+};
+
+export const QUOTAS = Object.keys(NO_QUOTAS) as (keyof QuotaLimits)[];
+/** What only ever adds up. */
+type Counted = 'messages' | 'llmCalls' | 'llmTokens';
+
+export type QuotaUse = Readonly<Record<keyof Omit<QuotaLimits, 'syscallsPerSecond'>, number>>;
+
+interface Account {
+  readonly id: number;
+  /** Who pays too; null = nobody. */
+  parent: Account | null;
+  readonly children: Set<Account>;
+  limits: QuotaLimits;
+  readonly used: Record<Counted, number>;
+  /** Calls it may make now, and when that was so. */
+  calls: number;
+  atMs: number;
+}
+
+export interface QuotasOptions {
+  /** Bytes of state that a caller has stored. */
+  readonly stateBytesOf: (callerId: number) => number;
+  /** Milliseconds that never go back. */
+  readonly monotonicMs?: () => number;
+}
+
+/** Who used how much. What an agent uses is also its parent's use: children are no way around a limit. */
+export class Quotas implements KeepsByCaller {
+  readonly #accounts = new Map<number, Account>();
+  readonly #stateBytesOf: (callerId: number) => number;
+  readonly #monotonicMs: () => number;
+
+  constructor(options: QuotasOptions) {
+    this.#stateBytesOf = options.stateBytesOf;
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+  }
+
+  /** @throws OVERLOAD when the parent may have no more children; then nothing was opened. */
+  open(id: number, parentId: number): void {
+    const parent = this.#accounts.get(parentId) ?? null;
+    for (let payer = parent; payer !== null; payer = payer.parent) {
+      const { agents } = payer.limits;
+      if (agents !== null && descendantsOf(payer) >= agents) throw exceeded(payer, 'agents', agents);
+    }
+    const account: Account = {
+      id,
+      parent,
+      children: new Set(),
+      limits: NO_QUOTAS,
+      used: { messages: 0, llmCalls: 0, llmTokens: 0 },
+      calls: 0,
+      atMs: 0,
+    };
+    parent?.children.add(account);
+    this.#accounts.set(id, account);
+  }
+
+  /** What it used stays used; its children are its parent's from now on. */
+  release(id: number): void {
+    const account = this.#accounts.get(id);
+    if (account === undefined) return;
+    const { parent, children } = account;
+    parent?.children.delete(account);
+    for (const child of children) {
+      child.parent = parent;
+      parent?.children.add(child);
+    }
+    this.#accounts.delete(id);
+  }
+
+  has(id: number): boolean {
+    return this.#accounts.has(id);
+  }
+
+  limitsOf(id: number): QuotaLimits {
+    return this.#accounts.get(id)?.limits ?? NO_QUOTAS;
+  }
+
+  /** Tighter limits than those of `id` that hold for it because of its ancestors are in their accounts. */
+  set(id: number, limits: QuotaLimits): void {
+    const account = this.#accounts.get(id);
+    if (account === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${id}`);
+    if (limits.syscallsPerSecond !== account.limits.syscallsPerSecond) {
+      account.calls = limits.syscallsPerSecond ?? 0;
+      account.atMs = this.#monotonicMs();
+    }
+    account.limits = limits;
+  }
+
+  resetUse(id: number): void {
+    const account = this.#accounts.get(id);
+    if (account !== undefined) Object.assign(account.used, { messages: 0, llmCalls: 0, llmTokens: 0 });
+  }
+
+  useOf(id: number): QuotaUse {
+    const account = this.#accounts.get(id);
+    if (account === undefined) return { messages: 0, stateBytes: 0, llmCalls: 0, llmTokens: 0, agents: 0 };
+    return { ...account.used, stateBytes: this.#stateBytes(account), agents: descendantsOf(account) };
+  }
+
+  /** One call of an agent. @throws OVERLOAD */
+  chargeSyscall(id: number): void {
+    const first = this.#accounts.get(id);
+    if (first === undefined) return;
+    for (let payer: Account | null = first; payer !== null; payer = payer.parent) {
+      const rate = payer.limits.syscallsPerSecond;
+      if (rate === null) continue;
+      const now = this.#monotonicMs();
+      payer.calls = Math.min(rate, payer.calls + ((now - payer.atMs) / 1000) * rate);
+      payer.atMs = now;
+      if (payer.calls < 1) throw exceeded(payer, 'syscallsPerSecond', rate);
+    }
+    for (let payer: Account | null = first; payer !== null; payer = payer.parent) {
+      if (payer.limits.syscallsPerSecond !== null) payer.calls -= 1;
+    }
+  }
+
+  /** All or nothing. @throws OVERLOAD */
+  charge(id: number, amounts: Partial<Record<Counted, number>>): void {
+    const first = this.#accounts.get(id) ?? null;
+    const entries = Object.entries(amounts) as [Counted, number][];
+    for (const [quota, amount] of entries) {
+      if (!Number.isFinite(amount) || amount < 0)
+        throw new CloveError('BAD_REQUEST', `no amount of ${quota}: ${amount}`);
+    }
+    for (let payer = first; payer !== null; payer = payer.parent) {
+      for (const [quota, amount] of entries) {
+        const limit = payer.limits[quota];
+        if (limit !== null && payer.used[quota] + amount > limit) throw exceeded(payer, quota, limit);
+      }
+    }
+    for (let payer = first; payer !== null; payer = payer.parent) {
+      for (const [quota, amount] of entries) payer.used[quota] += amount;
+    }
+  }
+
+  /** What turned out to be used after all, also beyond a limit: the next charge meets it. */
+  settle(id: number, quota: Counted, amount: number): void {
+    if (!Number.isFinite(amount) || amount < 0) return;
+    for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent) {
+      payer.used[quota] += amount;
+    }
+  }
+
+  /** Whether anybody who pays for this agent has a limit on state: else nobody needs to count. */
+  limitsState(id: number): boolean {
+    for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent) {
+      if (payer.limits.stateBytes !== null) return true;
+    }
+    return false;
+  }
+
+  /** @throws OVERLOAD */
+  admitState(id: number, bytes: number): void {
+    for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent) {
+      const limit = payer.limits.stateBytes;
+      if (limit !== null && this.#stateBytes(payer) + bytes > limit)
+        throw exceeded(payer, 'stateBytes', limit);
+    }
+  }
+
+  #stateBytes(account: Account): number {
+    let bytes = this.#stateBytesOf(account.id);
+    for (const child of account.children) bytes += this.#stateBytes(child);
+    return bytes;
+  }
+}
+
+function descendantsOf(account: Account): number {
+  let count = 0;
+  for (const child of account.children) count += 1 + descendantsOf(child);
+  return count;
+}
+
+/** As requests and answers call them. */
+export const QUOTA_FIELDS: Readonly<Record<keyof QuotaLimits, string>> = {
+  messages: 'messages',
+  stateBytes: 'state_bytes',
+  llmCalls: 'llm_calls',
+  llmTokens: 'llm_tokens',
+  agents: 'agents',
+  syscallsPerSecond: 'syscalls_per_second',
+};
+
+function exceeded(account: Account, quota: keyof QuotaLimits, limit: number): CloveError {
+  const field = QUOTA_FIELDS[quota];
+  return new CloveError('OVERLOAD', `quota of agent ${account.id} is used up: ${field}`, {
+    hint:
+      quota === 'syscallsPerSecond'
+        ? 'Make fewer calls, or wait a moment.'
+        : 'Ask whoever started the agent for more.',
+    details: { rule: `quota.exceeded:${field}`, agent_id: account.id, quota: field, limit },
+  });
+}
