@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   // files
   PATH_REFUSED: 'The path leaves its root, is a link, or is not a regular file.',
   IO: 'The operating system reported an error.',
+  // audit
+  AUDIT_FAILED: 'The call must be recorded, and the audit log cannot be written at present.',
   // bench, data
   USAGE: 'The command line does not make sense.',
   CONFIG: 'A configuration, scenario or data file does not make sense.',

@@ -1,7 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
+import { DurableStore } from '../store/durable-store.ts';
 import { loadStateRows } from './database.ts';
-import { Journal } from './journal.ts';
 import { type Entry, KeySpace } from './key-space.ts';
 
 /**
@@ -40,6 +40,8 @@ export const STATE_LIMITS: StateLimits = {
 export interface StateStoreOptions {
   /** SQLite file of the global scope; null = kept in memory only. */
   readonly databasePath: string | null;
+  /** What writes that file; absent = a writer of its own, which is closed with this store. */
+  readonly store?: DurableStore;
   readonly limits?: Partial<StateLimits>;
   /** Milliseconds that never go back; lifetimes are counted on it. */
   readonly monotonicMs?: () => number;
@@ -80,7 +82,8 @@ export class StateStore implements KeepsByCaller {
   readonly #limits: StateLimits;
   readonly #monotonicMs: () => number;
   readonly #wallMs: () => number;
-  readonly #journal: Journal | null;
+  readonly #journal: DurableStore | null;
+  readonly #ownsJournal: boolean;
   readonly #global = new KeySpace();
   readonly #private: Record<'agent' | 'session', Map<number, KeySpace>> = {
     agent: new Map(),
@@ -94,7 +97,9 @@ export class StateStore implements KeepsByCaller {
     this.#limits = { ...STATE_LIMITS, ...options.limits };
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
     this.#wallMs = options.wallMs ?? Date.now;
-    this.#journal = options.databasePath === null ? null : new Journal(options.databasePath);
+    const { databasePath, store } = options;
+    this.#ownsJournal = store === undefined;
+    this.#journal = store ?? (databasePath === null ? null : new DurableStore({ databasePath }));
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
     if (options.databasePath !== null) this.#load(options.databasePath);
   }
@@ -194,7 +199,7 @@ export class StateStore implements KeepsByCaller {
         this.#drop(space, key);
         // Not waited for: a row that stays is expired when it is loaded, too.
         if (space === this.#global) {
-          this.#journal?.append({ key, text: null, expiresWallMs: null }, () => {}).catch(() => {});
+          this.#journal?.write([['state.delete', key]]).catch(() => {});
         }
       }
     }
@@ -208,7 +213,8 @@ export class StateStore implements KeepsByCaller {
   /** Waits until everything acknowledged or under way is written. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
-    await this.#journal?.close();
+    if (this.#ownsJournal) await this.#journal?.close();
+    else await this.#journal?.settled();
   }
 
   #load(databasePath: string): void {
@@ -241,7 +247,9 @@ export class StateStore implements KeepsByCaller {
     expiresWallMs: number | null,
   ): Promise<void> {
     if (this.#journal === null) return;
-    await this.#journal.append({ key, text, expiresWallMs }, () => {
+    const change =
+      text === null ? (['state.delete', key] as const) : (['state.put', key, text, expiresWallMs] as const);
+    await this.#journal.write([change], () => {
       if (previous === undefined) this.#drop(space, key);
       else this.#put(space, key, previous);
     });

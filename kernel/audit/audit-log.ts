@@ -1,0 +1,235 @@
+import { CloveError } from '../../errors/index.ts';
+import type { Decision } from '../permissions/decision.ts';
+import type { DurableStore } from '../store/durable-store.ts';
+import type { Gap } from '../store/record-queue.ts';
+import {
+  AUDIT_CATEGORIES,
+  type AuditCategory,
+  type Permission,
+  type SyscallDefinition,
+} from '../syscalls/define.ts';
+import { chainName, describeChain } from './chains.ts';
+import { type AuditConfig, DEFAULT_AUDIT_CONFIG, switchesOf } from './config.ts';
+import type { AuditDraft, Outcome } from './draft.ts';
+import { type AuditEvent, CallRecord, EventRecord, type Subject } from './records.ts';
+
+/** What to do when records cannot be written: refuse what could not be recorded, or go on and record the gap. */
+export type AuditFailurePolicy = 'stop' | 'continue';
+
+export interface AuditLogOptions {
+  readonly store: DurableStore;
+  readonly bootId: string;
+  /** As it was stored; null = the defaults. */
+  readonly config: AuditConfig | null;
+  readonly onFailure: AuditFailurePolicy;
+}
+
+/**
+ * What changes nothing that outlives the kernel's memory. The answer to all else leaves only when its record is on disk, so
+ * that whatever was acknowledged is in the log after a crash.
+ */
+const TRANSIENT: ReadonlySet<Permission> = new Set<Permission>([
+  'none',
+  'agents.list',
+  'ipc.send',
+  'ipc.receive',
+  'ipc.register',
+  'state.read',
+  'files.read',
+  'events.subscribe',
+  'events.emit',
+  'metrics.self',
+  'metrics.all',
+]);
+
+/** Writes what was decided and what happened. Cheap where the category is off: one look-up. */
+export class AuditLog {
+  readonly #store: DurableStore;
+  readonly #bootId: string;
+  readonly #onFailure: AuditFailurePolicy;
+  #config: AuditConfig;
+  /** By position in AUDIT_CATEGORIES. */
+  #switches: boolean[];
+  readonly #categoryIndex = new Map<AuditCategory, number>(AUDIT_CATEGORIES.map((name, at) => [name, at]));
+
+  constructor(options: AuditLogOptions) {
+    this.#store = options.store;
+    this.#bootId = options.bootId;
+    this.#onFailure = options.onFailure;
+    this.#config = options.config ?? DEFAULT_AUDIT_CONFIG;
+    this.#switches = switchesOf(this.#config);
+    options.store.maxEntries = this.#config.max_entries;
+    options.store.describeGap = (gap) => this.#gapRecord(gap);
+  }
+
+  get config(): AuditConfig {
+    return this.#config;
+  }
+
+  isOn(category: AuditCategory): boolean {
+    return this.#switches[this.#categoryIndex.get(category) ?? 0] === true;
+  }
+
+  /**
+   * The record of a call that was allowed, still without its outcome; null = its category is off.
+   * @throws AUDIT_FAILED where it could not be recorded and the policy is to stop.
+   */
+  begin(
+    subject: Subject,
+    definition: SyscallDefinition,
+    decision: Decision,
+    input: unknown,
+  ): CallRecord | null {
+    if (!this.isOn(definition.audit)) return null;
+    this.#assertWritable(definition.audit);
+    return new CallRecord(
+      this.#bootId,
+      definition.audit,
+      subject,
+      definition,
+      definition.opcode,
+      decision,
+      input,
+    );
+  }
+
+  /** Runs the handler of a call; a write it begins with carries the call's record in its transaction. */
+  during<Result>(record: CallRecord | null, work: () => Result): Result {
+    return record === null ? work() : this.#store.during(record, work);
+  }
+
+  /**
+   * The call has ended. Returns what its answer has to wait for; null = nothing. The promise @throws AUDIT_FAILED when the record
+   * cannot be written and the policy is to stop.
+   */
+  end(record: CallRecord, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
+    if (record.isUnderWay) {
+      if (record.outcome !== outcome) this.#correct(record, outcome);
+    } else {
+      record.outcome = outcome;
+      this.#write(record);
+    }
+    if (outcome !== 'OK' || record.isDurable || TRANSIENT.has(definition.permission)) return null;
+    return this.#whenDurable(record);
+  }
+
+  /** A refusal. It holds nothing up: nothing was done. */
+  denied(subject: Subject, definition: SyscallDefinition, decision: Decision, input: unknown): void {
+    if (!this.isOn('SECURITY')) return;
+    const record = new CallRecord(
+      this.#bootId,
+      'SECURITY',
+      subject,
+      definition,
+      definition.opcode,
+      decision,
+      input,
+    );
+    record.outcome = 'FORBIDDEN';
+    this.#write(record);
+  }
+
+  unknownSyscall(subject: Subject, opcode: number): void {
+    if (!this.isOn('SYSCALL')) return;
+    const decision = { allowed: false, ruleId: 'syscall.unknown', policyDigest: '', object: '' };
+    const record = new CallRecord(this.#bootId, 'SYSCALL', subject, null, opcode, decision, null);
+    record.outcome = 'UNKNOWN_SYSCALL';
+    this.#write(record);
+  }
+
+  /** Resolves when the event is on disk, or its category is off, or it will be written later. Never rejects. */
+  async event(event: AuditEvent, isAlwaysRecorded = false): Promise<void> {
+    if (!isAlwaysRecorded && !this.isOn(event.category)) return;
+    const record = new EventRecord(this.#bootId, event);
+    this.#write(record);
+    await record.whenSettled();
+  }
+
+  /**
+   * Recorded first, whatever is being switched off, together with the setting itself; then it takes effect.
+   * @throws IO when it could not be stored; then nothing has changed.
+   */
+  async configure(change: Partial<AuditConfig>, by: Subject): Promise<AuditConfig> {
+    const next: AuditConfig = { ...this.#config, ...change };
+    const record = new EventRecord(this.#bootId, {
+      category: 'SECURITY',
+      type: 'AUDIT_CONFIG_CHANGED',
+      agentId: by.caller.id,
+      agentName: by.name,
+      by,
+      details: { changed_by: by.caller.id, old_config: this.#config, new_config: next },
+    });
+    await this.#store.during(record, () =>
+      this.#store.write([['audit.setting', 'config', JSON.stringify(next)]]),
+    );
+    this.#config = next;
+    this.#switches = switchesOf(next);
+    this.#store.maxEntries = next.max_entries;
+    return next;
+  }
+
+  /** Everything recorded until now is on disk, or known not to get there. */
+  settled(): Promise<void> {
+    return this.#store.settled();
+  }
+
+  #write(record: AuditDraft): void {
+    record.queued();
+    this.#store.record(record);
+  }
+
+  async #whenDurable(record: CallRecord): Promise<void> {
+    const reason = await record.whenSettled();
+    if (reason === null || this.#onFailure === 'continue') return;
+    throw new CloveError('AUDIT_FAILED', 'done, but its audit record could not be written yet', {
+      hint: 'Check the disk of the kernel’s data directory. The record is written as soon as that is possible.',
+      details: { reason },
+    });
+  }
+
+  #assertWritable(category: AuditCategory): void {
+    if (this.#onFailure === 'continue') return;
+    const { failure } = this.#store;
+    if (failure === null && !this.#store.isFull) return;
+    throw new CloveError(
+      'AUDIT_FAILED',
+      `the audit log cannot be written, and ${category} must be recorded`,
+      {
+        hint: 'Check the disk of the kernel’s data directory. The kernel tries again by itself.',
+        details: { reason: failure ?? 'too many records wait for the disk' },
+      },
+    );
+  }
+
+  /** Its record went with its write, but what came after that failed: said by a record of its own. */
+  #correct(record: CallRecord, outcome: Outcome): void {
+    const category = describeChain(record.chain)?.category ?? 'SYSCALL';
+    this.#write(
+      new EventRecord(this.#bootId, {
+        category,
+        type: 'SYSCALL_FAILED_AFTER_WRITE',
+        agentId: record.agentId,
+        success: false,
+        details: { call: JSON.parse(record.body()), outcome },
+      }),
+    );
+  }
+
+  #gapRecord(gap: Gap): AuditDraft {
+    const category = describeChain(gap.chain)?.category ?? 'SECURITY';
+    const record = new EventRecord(this.#bootId, {
+      category,
+      type: 'AUDIT_GAP',
+      success: false,
+      details: {
+        chain: chainName(gap.chain),
+        missing: gap.count,
+        from: new Date(gap.firstMs).toISOString(),
+        to: new Date(gap.lastMs).toISOString(),
+        reason: this.#store.failure ?? 'more records waited for the disk than there was room for',
+      },
+    });
+    record.queued();
+    return record;
+  }
+}

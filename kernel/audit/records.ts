@@ -1,0 +1,131 @@
+import type { Caller } from '../identity.ts';
+import type { Decision } from '../permissions/decision.ts';
+import type { AuditCategory, SyscallDefinition } from '../syscalls/define.ts';
+import { canonicalJson, canonicalString } from './canonical.ts';
+import { chainOf } from './chains.ts';
+import { AuditDraft, isoTime } from './draft.ts';
+import { boundText, summarise } from './summary.ts';
+
+/** Who did it, as a record names it. */
+export interface Subject {
+  readonly caller: Caller;
+  readonly name: string;
+}
+
+const MAX_OBJECT_CHARS = 1024;
+/** Where a request names what it is about, if the decision did not. The first that is there counts. */
+const OBJECT_FIELDS = [
+  'path',
+  'url',
+  'key',
+  'name',
+  'to_name',
+  'to',
+  'target',
+  'id',
+  'agent_id',
+  'world_id',
+  'script',
+  'command',
+];
+
+/** One decision about one syscall: who asked for what, which rule allowed or refused it, and what came of it. */
+export class CallRecord extends AuditDraft {
+  readonly #boot: string;
+  readonly #subject: Subject;
+  readonly #opcode: number;
+  readonly #syscall: string | null;
+  readonly #decision: Decision;
+  readonly #details: string;
+  readonly #object: string;
+
+  constructor(
+    boot: string,
+    category: AuditCategory,
+    subject: Subject,
+    definition: SyscallDefinition | null,
+    opcode: number,
+    decision: Decision,
+    input: unknown,
+  ) {
+    super(chainOf(category, subject.caller.kind === 'agent' ? 'agents' : 'operators'), subject.caller.id);
+    this.#boot = boot;
+    this.#subject = subject;
+    this.#opcode = opcode;
+    this.#syscall = definition?.name ?? null;
+    this.#decision = decision;
+    // Now: handlers may change what they were given.
+    const isRaw = definition === null || definition.raw === true;
+    this.#details = isRaw ? '{}' : summarise(input);
+    this.#object = decision.object === '' ? objectOf(input) : decision.object;
+  }
+
+  body(): string {
+    const { allowed, ruleId, policyDigest } = this.#decision;
+    const type = allowed ? 'SYSCALL' : 'PERMISSION_DENIED';
+    return (
+      `{"boot":"${this.#boot}","decision":"${allowed ? 'allow' : 'deny'}","details":${this.#details},` +
+      `"event_type":"${type}","monotonic_us":${Math.round(this.monotonicMs * 1000)},` +
+      `"object":${canonicalString(boundText(this.#object, MAX_OBJECT_CHARS))},"opcode":${this.#opcode},` +
+      `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${canonicalString(boundText(ruleId, MAX_OBJECT_CHARS))},` +
+      `"subject":${subjectJson(this.#subject)},"success":${this.outcome === 'OK'},` +
+      `"syscall":${this.#syscall === null ? 'null' : `"${this.#syscall}"`},` +
+      `"time":"${isoTime(this.wallMs)}","world_time":null}`
+    );
+  }
+}
+
+export interface AuditEvent {
+  readonly category: AuditCategory;
+  /** Upper case, as AGENT_SPAWNED. */
+  readonly type: string;
+  /** Whom it is about; absent = the kernel. */
+  readonly agentId?: number;
+  readonly agentName?: string;
+  /** Who made it happen; absent = the kernel itself. */
+  readonly by?: Subject;
+  readonly success?: boolean;
+  /** Plain data without secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** Something that happened, whoever brought it about. */
+export class EventRecord extends AuditDraft {
+  readonly #boot: string;
+  readonly #event: AuditEvent;
+  readonly #details: string;
+
+  constructor(boot: string, event: AuditEvent) {
+    super(chainOf(event.category, 'events'), event.agentId ?? 0);
+    this.#boot = boot;
+    this.#event = event;
+    this.#details = canonicalJson(event.details ?? {});
+  }
+
+  body(): string {
+    const { type, agentName, by, success } = this.#event;
+    return (
+      `{${agentName === undefined ? '' : `"agent_name":${canonicalString(agentName)},`}` +
+      `"boot":"${this.#boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
+      `"monotonic_us":${Math.round(this.monotonicMs * 1000)},"outcome":"${this.outcome}",` +
+      `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by)},` +
+      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":null}`
+    );
+  }
+}
+
+function subjectJson({ caller, name }: Subject): string {
+  const { id, kind, peer } = caller;
+  return `{"id":${id},"kind":"${kind}","name":${canonicalString(name)},"pid":${peer.pid},"uid":${peer.uid}}`;
+}
+
+function objectOf(input: unknown): string {
+  if (typeof input !== 'object' || input === null) return '';
+  for (const field of OBJECT_FIELDS) {
+    const value = (input as Readonly<Record<string, unknown>>)[field];
+    if (typeof value === 'string' && value !== '') return value;
+    if (typeof value === 'number' && value !== 0) return String(value);
+    if (Array.isArray(value) && typeof value[0] === 'string') return value[0];
+  }
+  return '';
+}

@@ -1,0 +1,155 @@
+import { statSync } from 'node:fs';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type AnchorPlace, loadOrMakeKey, writeAnchor } from '../audit/anchor.ts';
+import { ChainWriter } from '../audit/chain-writer.ts';
+import { openDatabase } from './database.ts';
+import type { StoreAnswer, StoreRequest } from './durable-store.ts';
+import { STATEMENTS, type StatementName } from './schema.ts';
+
+/** How far the anchor may be behind the log. */
+const ANCHOR_INTERVAL_MS = 1000;
+
+if (parentPort === null) throw new Error('store-worker runs in a worker thread only');
+const port = parentPort;
+const { databasePath, anchorPlace } = workerData as {
+  readonly databasePath: string;
+  /** null = this database has no audit log. */
+  readonly anchorPlace: AnchorPlace | null;
+};
+
+/** The open database, with what depends on it. */
+interface Session {
+  readonly database: DatabaseSync;
+  readonly statements: Map<StatementName, StatementSync>;
+  readonly chains: ChainWriter | null;
+  /** Device and inode of the files that are written. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+let maxEntries = Number.MAX_SAFE_INTEGER;
+let anchoredSeq = -1;
+let anchoredAtMs = Number.NEGATIVE_INFINITY;
+let anchorTimer: NodeJS.Timeout | null = null;
+const key = anchorPlace === null ? null : loadOrMakeKey(anchorPlace.keyPath);
+let session: Session | null = begin();
+// Before the first commit: one that says "closed" must not stand before records that follow.
+anchor(false);
+
+function begin(): Session {
+  const database = openDatabase(databasePath);
+  return {
+    database,
+    statements: new Map(),
+    chains: anchorPlace === null ? null : new ChainWriter(database, () => maxEntries),
+    files: new Map(
+      [databasePath, `${databasePath}-wal`].flatMap((file) => {
+        const identity = identityOf(file);
+        return identity === null ? [] : [[file, identity]];
+      }),
+    ),
+  };
+}
+
+port.on('message', (request: StoreRequest) => {
+  if (request.kind === 'close') {
+    if (anchorTimer !== null) clearTimeout(anchorTimer);
+    if (session !== null) {
+      if (isStillOurs(session)) anchor(true);
+      session.database.close();
+    }
+    port.close();
+    return;
+  }
+  maxEntries = request.maxEntries;
+  const answer: StoreAnswer = { error: commit(request) };
+  port.postMessage(answer);
+  if (answer.error === null) anchorSoon();
+});
+
+function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' }>): string | null {
+  try {
+    session ??= begin();
+    if (!isStillOurs(session)) {
+      return 'the database was moved, deleted or replaced while the kernel was running';
+    }
+    const { database, chains } = session;
+    database.exec('BEGIN IMMEDIATE');
+    for (const [name, ...values] of operations) statement(session, name).run(...values);
+    for (let at = 0; at < records.length; at += 3) {
+      chains?.append({
+        chain: records[at] as number,
+        agentId: records[at + 1] as number,
+        body: records[at + 2] as string,
+      });
+    }
+    chains?.retain();
+    database.exec('COMMIT');
+    chains?.committed();
+    return null;
+  } catch (error) {
+    undo();
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/**
+ * Whether a commit that failed is on disk or not is known only by looking again: after an error of the disk the file is opened
+ * anew, and the heads are those found there.
+ */
+function undo(): void {
+  if (session === null) return;
+  const { database, chains } = session;
+  try {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    chains?.rolledBack();
+    chains?.reload();
+  } catch {
+    session = null;
+    try {
+      database.close();
+    } catch {
+      // It is given up either way.
+    }
+  }
+}
+
+function statement({ database, statements }: Session, name: StatementName): StatementSync {
+  return statements.getOrInsertComputed(name, () => database.prepare(STATEMENTS[name]));
+}
+
+function isStillOurs({ files }: Session): boolean {
+  for (const [file, identity] of files) if (identityOf(file) !== identity) return false;
+  return true;
+}
+
+function identityOf(file: string): string | null {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? null : `${stats.dev}:${stats.ino}`;
+}
+
+function anchorSoon(): void {
+  if (key === null || anchorTimer !== null || session?.chains?.head.seq === anchoredSeq) return;
+  const waitMs = anchoredAtMs + ANCHOR_INTERVAL_MS - performance.now();
+  anchorTimer = setTimeout(
+    () => {
+      anchorTimer = null;
+      anchor(false);
+    },
+    Math.max(0, waitMs),
+  );
+}
+
+/** An anchor that cannot be written is written later; until then the older one stands, which is true as well. */
+function anchor(closed: boolean): void {
+  const head = session?.chains?.head;
+  if (head === undefined || key === null || anchorPlace === null || head.seq === 0) return;
+  anchoredAtMs = performance.now();
+  try {
+    writeAnchor(anchorPlace, key, head, closed, Date.now());
+    anchoredSeq = head.seq;
+  } catch (error) {
+    port.postMessage({ error: null, anchorError: (error as Error).message } satisfies StoreAnswer);
+    if (!closed) anchorSoon();
+  }
+}
