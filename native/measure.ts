@@ -1,4 +1,5 @@
-// Measures a spawn: node native/measure.ts [launches]. Prints p50, p95, p99 of launch → exited for /bin/true, by stage.
+// Measures a spawn: node native/measure.ts [launches] [ballast MiB] [pause ms]. Prints min, p50, p95, p99 of launch → exited
+// for /bin/true, by stage; the ballast shows that the size of the kernel process does not matter.
 import { randomBytes } from 'node:crypto';
 import { type Layer, launch, reconcile, type SandboxSpec } from './index.ts';
 
@@ -37,6 +38,8 @@ function quantile(sorted: readonly number[], q: number): number {
 }
 
 const launches = Number(process.argv[2] ?? 300);
+const ballast = Buffer.alloc(Number(process.argv[3] ?? 0) * 2 ** 20, 1);
+const pauseMs = Number(process.argv[4] ?? 0);
 const warmUp = 20;
 const boot = `clove/measure-${randomBytes(4).toString('hex')}`;
 const stages = new Map<string, number[]>();
@@ -82,6 +85,7 @@ for (let i = 0; i < launches + warmUp; i++) {
     stderr: 2,
     setupTimeoutMs: 5000,
   };
+  if (pauseMs > 0) await sleep(pauseMs);
   const started = performance.now();
   const sandbox = await launch(spec);
   const running = performance.now();
@@ -102,6 +106,6 @@ for (const [stage, values] of stages) {
   table[stage] = { min: ms(0), p50: ms(0.5), p95: ms(0.95), p99: ms(0.99) };
 }
 console.log(
-  `${launches} launches of /bin/true, all layers required; ms; RSS ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB`,
+  `${launches} launches of /bin/true, all layers required; ms; RSS ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB, ballast ${ballast.length >> 20} MiB, pause ${pauseMs} ms`,
 );
 console.table(table);

@@ -12,6 +12,7 @@
 namespace clove {
 
 enum Controller : uint8_t { C_MEMORY, C_CPU, C_PIDS, C_CPUSET, C_FREEZER, CONTROLLER_COUNT };
+inline constexpr const char* kControllerNames[] = {"memory", "cpu", "pids", "cpuset", "freezer"};
 
 /** One mounted hierarchy. */
 struct Hierarchy {
@@ -29,6 +30,9 @@ struct CgroupHost {
   int unified = -1;
 };
 const CgroupHost& HostCgroups();
+
+/** v1 cpuset groups start empty and take no process until their sets are filled. */
+void InheritCpuset(int parent, int child);
 
 struct CgroupLimits {
   int64_t memoryBytes = -1, swapBytes = -1, cpuQuotaUs = -1, cpuPeriodUs = 100000, cpuShares = -1, maxPids = -1;

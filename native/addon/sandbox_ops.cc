@@ -9,16 +9,6 @@
 namespace clove {
 namespace {
 
-std::unique_ptr<Event> Failed(uint32_t op, const char* code, const std::string& message, int error = 0) {
-  auto event = std::make_unique<Event>();
-  event->kind = Event::Failed;
-  event->op = op;
-  event->code = code;
-  event->message = message;
-  event->error = error;
-  return event;
-}
-
 /** File systems whose files are windows into the kernel, not data. */
 bool IsPseudo(int fd) {
   struct statfs info {};
@@ -71,29 +61,28 @@ void Service::Kill(uint32_t id, bool timeout) {
 void Service::Freeze(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client) {
   Post([this, id, op, frozen, client = std::move(client)] {
     const auto sandbox = Find(id);
-    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, Failed(op, "NOT_FOUND", "the sandbox has ended"));
+    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
     if (!sandbox->cgroup.SetFrozen(frozen))
-      return Deliver(client, Failed(op, "SANDBOX_UNAVAILABLE", "freezing needs cgroup v2 or the v1 freezer", errno));
+      return Deliver(client, MakeError(op, "SANDBOX_UNAVAILABLE", "freezing needs cgroup v2 or the v1 freezer", errno));
     WaitFrozen(id, op, frozen, client, NowUs() + 5000000);
   });
 }
 
 void Service::WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs) {
   const auto sandbox = Find(id);
-  if (sandbox == nullptr) return Deliver(client, Failed(op, "NOT_FOUND", "the sandbox ended meanwhile"));
+  if (sandbox == nullptr) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox ended meanwhile"));
   if (sandbox->cgroup.IsFrozen() == frozen) {
-    auto event = std::make_unique<Event>();
-    event->op = op;
+    auto event = MakeEvent(Event::Done, op);
     return Deliver(client, std::move(event));
   }
-  if (NowUs() > deadlineUs) return Deliver(client, Failed(op, "TIMEOUT", frozen ? "some process does not freeze" : "some process does not thaw"));
+  if (NowUs() > deadlineUs) return Deliver(client, MakeError(op, "TIMEOUT", frozen ? "some process does not freeze" : "some process does not thaw"));
   After(1000, [=, this] { WaitFrozen(id, op, frozen, client, deadlineUs); });
 }
 
 void Service::Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<ExecRequest> request, std::shared_ptr<Client> client) {
   Post([this, id, op, exitOp, request = std::shared_ptr<ExecRequest>(std::move(request)), client = std::move(client)] {
     const auto sandbox = Find(id);
-    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, Failed(op, "NOT_FOUND", "the sandbox has ended"));
+    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
     PendingOp pending;
     pending.kind = PendingOp::Exec;
     pending.exitOp = exitOp;
@@ -105,7 +94,7 @@ void Service::Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<Ex
         continue;
       }
       int ends[2];
-      if (pipe2(ends, O_CLOEXEC) != 0) return Deliver(client, Failed(op, "IO", "no more descriptors for pipes", errno));
+      if (pipe2(ends, O_CLOEXEC) != 0) return Deliver(client, MakeError(op, "IO", "no more descriptors for pipes", errno));
       theirs[i] = Fd(ends[i == 0 ? 0 : 1]);
       pending.ends[i] = Fd(ends[i == 0 ? 1 : 0]);
     }
@@ -115,7 +104,7 @@ void Service::Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<Ex
     message.kind = M_EXEC;
     message.op = op;
     if (!blob.valid() || !SendTo(*sandbox, message, fds, 4))
-      return Deliver(client, Failed(op, errno == EAGAIN ? "OVERLOAD" : "IO", "the sandbox takes no command now", errno));
+      return Deliver(client, MakeError(op, errno == EAGAIN ? "OVERLOAD" : "IO", "the sandbox takes no command now", errno));
     sandbox->ops.emplace(op, std::move(pending));
   });
 }
@@ -127,7 +116,7 @@ void Service::HandleExecStarted(Sandbox& sandbox, const Message& message, Fd des
   if (message.error != 0) {
     const bool directory = message.status == 1;
     const char* code = message.error == EAGAIN ? "OVERLOAD" : "EXEC_FAILED";
-    auto event = Failed(message.op, code, directory ? "working directory" : "execve", message.error);
+    auto event = MakeError(message.op, code, directory ? "working directory" : "execve", message.error);
     sandbox.ops.erase(found);
     return Deliver(sandbox.client, std::move(event));
   }
@@ -175,7 +164,7 @@ void Service::ExecKill(uint32_t id, uint32_t op, int signal) {
 void Service::Open(uint32_t id, uint32_t op, std::string path, int flags, uint32_t mode, bool truncate, std::shared_ptr<Client> client) {
   Post([=, this, path = std::move(path), client = std::move(client)] {
     const auto sandbox = Find(id);
-    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, Failed(op, "NOT_FOUND", "the sandbox has ended"));
+    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
     Message message{};
     message.kind = M_OPEN;
     message.op = op;
@@ -183,7 +172,7 @@ void Service::Open(uint32_t id, uint32_t op, std::string path, int flags, uint32
     message.step = mode;
     memcpy(message.text, path.c_str(), std::min(path.size(), sizeof message.text - 1));
     if (!SendTo(*sandbox, message, nullptr, 0))
-      return Deliver(client, Failed(op, errno == EAGAIN ? "OVERLOAD" : "IO", "the sandbox opens nothing now", errno));
+      return Deliver(client, MakeError(op, errno == EAGAIN ? "OVERLOAD" : "IO", "the sandbox opens nothing now", errno));
     PendingOp pending;
     pending.forWriting = (flags & O_ACCMODE) != O_RDONLY;
     pending.truncate = truncate;
@@ -196,7 +185,7 @@ void Service::HandleOpened(Sandbox& sandbox, const Message& message, Fd descript
   if (found == sandbox.ops.end()) return;
   const bool forWriting = found->second.forWriting, truncate = found->second.truncate;
   sandbox.ops.erase(found);
-  const auto refuse = [&](const char* code, const char* why, int error) { Deliver(sandbox.client, Failed(message.op, code, why, error)); };
+  const auto refuse = [&](const char* code, const char* why, int error) { Deliver(sandbox.client, MakeError(message.op, code, why, error)); };
   if (message.error != 0 || !descriptor.valid()) return refuse(OpenErrorCode(message.error), "open", message.error);
   struct stat info {};
   if (fstat(descriptor.get(), &info) != 0) return refuse("IO", "fstat", errno);
@@ -221,9 +210,8 @@ void Service::Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> c
       for (const auto& [id, sandbox] : table_) live |= sandbox->request.cgroupParent == path;
     }
     if (!live) parents_.erase(path);  // gives up our own lock
-    if (live || !RemoveParent(path)) return Deliver(client, Failed(op, "CONFLICT", "somebody lives in the groups of " + path));
-    auto event = std::make_unique<Event>();
-    event->op = op;
+    if (live || !RemoveParent(path)) return Deliver(client, MakeError(op, "CONFLICT", "somebody lives in the groups of " + path));
+    auto event = MakeEvent(Event::Done, op);
     Deliver(client, std::move(event));
   });
 }

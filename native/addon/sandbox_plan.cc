@@ -79,6 +79,21 @@ uint64_t NowUs() {
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
+std::unique_ptr<Event> MakeEvent(Event::Kind kind, uint32_t op) {
+  auto event = std::make_unique<Event>();
+  event->kind = kind;
+  event->op = op;
+  return event;
+}
+
+std::unique_ptr<Event> MakeError(uint32_t op, const char* code, const std::string& message, int error) {
+  auto event = MakeEvent(Event::Failed, op);
+  event->code = code;
+  event->message = message;
+  event->error = error;
+  return event;
+}
+
 std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   Blob blob(sizeof(Plan));
   Plan plan{};

@@ -70,6 +70,12 @@ struct Event {
   uint64_t cpuUserUs = 0, cpuSystemUs = 0, maxRssBytes = 0, wallUs = 0;
 };
 
+std::unique_ptr<Event> MakeEvent(Event::Kind kind, uint32_t op);
+/** A failed operation on a running sandbox; failed launches name their stage instead of a message. */
+std::unique_ptr<Event> MakeError(uint32_t op, const char* code, const std::string& message, int error = 0);
+
+constexpr uint64_t kMs = 1000;  // in µs, the unit of every time here
+
 /** One JavaScript environment: where events go. Outlives the environment; `deliver` is cleared at its end. */
 struct Client {
   std::function<void(std::unique_ptr<Event>)> deliver;  // called on the service thread

@@ -1,0 +1,216 @@
+// Where groups can be made on this host: hierarchies, parent groups, their locks, their removal.
+#include "sandbox_cgroup.h"
+
+#include <dirent.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include <algorithm>
+
+namespace clove {
+namespace {
+
+uint32_t ControllerBits(const std::vector<std::string>& names) {
+  uint32_t bits = 0;
+  for (const std::string& name : names)
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+      if (name == kControllerNames[c]) bits |= 1u << c;
+  return bits;
+}
+
+CgroupHost Discover() {
+  CgroupHost host;
+  std::string mounts, own;
+  if (!ReadFileAt(AT_FDCWD, "/proc/self/mountinfo", mounts)) return host;
+  ReadFileAt(AT_FDCWD, "/proc/self/cgroup", own);
+  for (const std::string& line : Split(mounts, '\n')) {
+    const size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    const std::vector<std::string> left = Split(line.substr(0, dash), ' '), right = Split(line.substr(dash + 3), ' ');
+    if (left.size() < 5 || right.size() < 3) continue;
+    Hierarchy hierarchy;
+    hierarchy.mount = left[4];
+    struct statfs info {};  // a mount may be covered by another
+    if (statfs(hierarchy.mount.c_str(), &info) != 0) continue;
+    if (right[0] == "cgroup2") {
+      if (host.unified >= 0 || info.f_type != CGROUP2_SUPER_MAGIC) continue;
+      hierarchy.unified = true;
+      std::string controllers;
+      ReadFileAt(AT_FDCWD, (hierarchy.mount + "/cgroup.controllers").c_str(), controllers);
+      while (!controllers.empty() && controllers.back() == '\n') controllers.pop_back();
+      hierarchy.controllers = ControllerBits(Split(controllers, ' '));
+    } else if (right[0] == "cgroup") {
+      hierarchy.controllers = ControllerBits(Split(right[2], ','));
+      if (hierarchy.controllers == 0 || info.f_type != CGROUP_SUPER_MAGIC) continue;
+    } else {
+      continue;
+    }
+    for (const std::string& entry : Split(own, '\n')) {
+      const size_t first = entry.find(':'), second = entry.find(':', first + 1);
+      if (second == std::string::npos) continue;
+      const std::string names = entry.substr(first + 1, second - first - 1);
+      if (hierarchy.unified ? !names.empty() : (ControllerBits(Split(names, ',')) & hierarchy.controllers) == 0) continue;
+      hierarchy.v1Name = names;
+      hierarchy.ownPath = entry.substr(second + 1) == "/" ? "" : entry.substr(second + 1);
+    }
+    const int index = static_cast<int>(host.hierarchies.size());
+    if (hierarchy.unified) host.unified = index;
+    for (int c = 0; c < CONTROLLER_COUNT; c++)
+      if ((hierarchy.controllers & (1u << c)) != 0 && host.of[c] < 0) host.of[c] = index;
+    host.hierarchies.push_back(hierarchy);
+  }
+  return host;
+}
+
+void SleepMs(long milliseconds) {
+  const timespec pause{milliseconds / 1000, milliseconds % 1000 * 1000000};
+  nanosleep(&pause, nullptr);
+}
+
+/** Switches v2 controllers on for the children of a group; returns those that are on afterwards. */
+uint32_t EnableControllers(int directory, uint32_t wanted) {
+  std::string current;
+  for (int c = 0; c < CONTROLLER_COUNT; c++)
+    if ((wanted & (1u << c)) != 0) WriteFileAt(directory, "cgroup.subtree_control", std::string("+") + kControllerNames[c]);
+  ReadFileAt(directory, "cgroup.subtree_control", current);
+  while (!current.empty() && current.back() == '\n') current.pop_back();
+  return ControllerBits(Split(current, ' ')) & wanted;
+}
+
+/** Processes keep a v2 group from giving controllers to its children: where they are only we, we step into a child. */
+void LeaveGroup(const std::string& group) {
+  std::string processes;
+  ReadFileAt(AT_FDCWD, (group + "/cgroup.procs").c_str(), processes);
+  if (Split(processes, '\n') != std::vector<std::string>{std::to_string(getpid())}) return;
+  const std::string leaf = group + "/clove-kernel";
+  if (mkdir(leaf.c_str(), 0755) == 0 || errno == EEXIST) WriteFileAt(AT_FDCWD, (leaf + "/cgroup.procs").c_str(), std::to_string(getpid()));
+}
+
+/** Makes base/path group by group, locks the last. Returns 0 or errno. */
+int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::string& path, Fd& result, uint32_t& enabled) {
+  Fd directory(open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return errno;
+  uint32_t on = hierarchy.unified ? EnableControllers(directory.get(), hierarchy.controllers) : 0;
+  if (hierarchy.unified && on != hierarchy.controllers) {
+    LeaveGroup(base);
+    on = EnableControllers(directory.get(), hierarchy.controllers);
+  }
+  for (const std::string& part : Split(path, '/')) {
+    if (mkdirat(directory.get(), part.c_str(), 0755) != 0 && errno != EEXIST) return errno;
+    Fd next(openat(directory.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!next.valid()) return errno;
+    if (hierarchy.unified) on = EnableControllers(next.get(), on);
+    else if ((hierarchy.controllers & (1u << C_CPUSET)) != 0) InheritCpuset(directory.get(), next.get());
+    directory = std::move(next);
+  }
+  flock(directory.get(), LOCK_EX | LOCK_NB);
+  // Had a clean-up removed the group before the lock was ours, its files would be gone.
+  if (faccessat(directory.get(), "cgroup.procs", F_OK, 0) != 0) return ENOENT;
+  if (hierarchy.unified) enabled = on;
+  result = std::move(directory);
+  return 0;
+}
+
+}  // namespace
+
+void InheritCpuset(int parent, int child) {
+  for (const char* name : {"cpuset.cpus", "cpuset.mems"}) {
+    std::string now, above;
+    if (ReadFileAt(child, name, now) && now.size() > 1) continue;
+    if (ReadFileAt(parent, name, above)) WriteFileAt(child, name, above);
+  }
+}
+
+const CgroupHost& HostCgroups() {
+  static const CgroupHost host = Discover();
+  return host;
+}
+
+std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failure& failure) {
+  const CgroupHost& host = HostCgroups();
+  auto parent = std::make_shared<CgroupParent>();
+  parent->path_ = path;
+  parent->directories_.resize(host.hierarchies.size());
+  parent->absolute_.resize(host.hierarchies.size());
+  for (size_t i = 0; i < host.hierarchies.size(); i++) {
+    const Hierarchy& hierarchy = host.hierarchies[i];
+    int error = ENOENT;
+    // ENOENT in between: another kernel just removed a parent that was empty. Once more makes it anew.
+    for (int attempt = 0; attempt < 5 && error == ENOENT; attempt++) {
+      for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
+        error = OpenChain(hierarchy, base, path, parent->directories_[i], parent->enabled_);
+        parent->absolute_[i] = base.substr(hierarchy.mount.size()) + "/" + path;
+        if (error == 0) break;
+      }
+    }
+    if (error != 0 && failure.step == S_NONE) failure = {S_cgroup_create, error, hierarchy.mount + "/" + path};
+  }
+  return parent;
+}
+
+CgroupParent::~CgroupParent() {
+  const CgroupHost& host = HostCgroups();
+  for (size_t i = 0; i < directories_.size(); i++) {
+    if (!directories_[i].valid()) continue;
+    // Only empty groups can be removed, so what somebody else uses stays.
+    std::string absolute = host.hierarchies[i].mount + absolute_[i];
+    directories_[i].reset();
+    for (size_t part = 0; part < Split(path_, '/').size() && rmdir(absolute.c_str()) == 0; part++) absolute.resize(absolute.rfind('/'));
+  }
+}
+
+namespace {
+
+std::vector<std::string> Children(int directory) {
+  std::vector<std::string> names;
+  const int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* stream = copy < 0 ? nullptr : fdopendir(copy);
+  if (stream == nullptr) return names;
+  while (const dirent* entry = readdir(stream))
+    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') names.push_back(entry->d_name);
+  closedir(stream);
+  return names;
+}
+
+/** Kills what is in a group and its children, then removes them. */
+void RemoveTree(int above, const std::string& name, bool unified) {
+  Fd directory(openat(above, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!directory.valid()) return;
+  if (unified) WriteFileAt(directory.get(), "cgroup.kill", "1");
+  for (const std::string& child : Children(directory.get())) RemoveTree(directory.get(), child, unified);
+  for (int attempt = 0; attempt < 400; attempt++) {
+    std::string processes;
+    ReadFileAt(directory.get(), "cgroup.procs", processes);
+    for (const std::string& pid : Split(processes, '\n')) kill(atoi(pid.c_str()), SIGKILL);
+    if (!unified) WriteFileAt(directory.get(), "freezer.state", "THAWED");  // v1: a frozen process dies only when thawed
+    if (unlinkat(above, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return;
+    SleepMs(5);
+  }
+}
+
+}  // namespace
+
+bool RemoveParent(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string above = slash == std::string::npos ? "" : path.substr(0, slash), name = path.substr(slash + 1);
+  for (const Hierarchy& hierarchy : HostCgroups().hierarchies) {
+    for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
+      const std::string absolute = base + "/" + above;
+      const Fd directory(open(absolute.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!directory.valid()) continue;
+      const Fd group(openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+      if (!group.valid()) continue;
+      if (flock(group.get(), LOCK_EX | LOCK_NB) != 0) return false;
+      RemoveTree(directory.get(), name, hierarchy.unified);
+      if (!above.empty()) rmdir(absolute.c_str());  // only when nobody else has a group there
+    }
+  }
+  return true;
+}
+
+}  // namespace clove
