@@ -1,6 +1,7 @@
 // Measures a spawn: node native/measure.ts [launches] [ballast MiB] [pause ms]. Prints min, p50, p95, p99 of launch → exited
 // for /bin/true, by stage; the ballast shows that the size of the kernel process does not matter.
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Layer, launch, reconcile, type SandboxSpec } from './index.ts';
 
 const REQUIRED: readonly Layer[] = [
