@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CloveError, type ErrorData, errorFromData } from '../../errors/index.ts';
-import type { AnchorPlace } from './anchor.ts';
+import type { LogFiles } from './offline.ts';
 import type { AuditEntry, AuditQuery } from './query.ts';
 import type { VerifyReport } from './verify.ts';
 
@@ -20,16 +20,14 @@ const MAX_WAITING = 64;
 
 /** Reads the log in a thread of its own, beside the writer: a look through a million records holds nobody up. */
 export class AuditReader {
-  readonly #databasePath: string;
-  readonly #anchorPlace: AnchorPlace;
+  readonly #files: LogFiles;
   #worker: Worker | null = null;
   readonly #waiting = new Map<number, PromiseWithResolvers<AuditEntry[] | VerifyReport>>();
   #lastId = 0;
   #isClosed = false;
 
-  constructor(databasePath: string, anchorPlace: AnchorPlace) {
-    this.#databasePath = databasePath;
-    this.#anchorPlace = anchorPlace;
+  constructor(files: LogFiles) {
+    this.#files = files;
   }
 
   /** @throws OVERLOAD, DATA_CORRUPT, IO, CANCELLED */
@@ -66,7 +64,7 @@ export class AuditReader {
   #start(): Worker {
     const script = new URL(`./reader-worker${path.extname(import.meta.filename)}`, import.meta.url);
     const worker = new Worker(script, {
-      workerData: { databasePath: this.#databasePath, anchorPlace: this.#anchorPlace },
+      workerData: this.#files,
       name: 'audit-reader',
       execArgv: [],
     });

@@ -59,7 +59,7 @@ function summariseObject(object: Readonly<Record<string, unknown>>, depth: numbe
     const value = object[key];
     if (value !== undefined) members.push([boundText(key, 64), summariseMember(key, value, depth)]);
   }
-  if (keys.length > shown.length) members.push(['…', String(keys.length - shown.length)]);
+  if (keys.length > shown.length) members.push(['...', String(keys.length - shown.length)]);
   members.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   let text = '';
   let previous: string | null = null;
@@ -87,7 +87,7 @@ function summariseMember(name: string, value: unknown, depth: number): string {
 
 function summariseValue(value: unknown, depth: number): string {
   if (typeof value !== 'object' || value === null) return scalar(value);
-  if (depth >= MAX_DEPTH) return '"…"';
+  if (depth >= MAX_DEPTH) return '"..."';
   if (!Array.isArray(value)) return summariseObject(value as Record<string, unknown>, depth);
   const items = value.slice(0, MAX_ITEMS).map((item, index) => {
     // `--password hunter2`: the secret is the next argument.

@@ -90,6 +90,26 @@ export function verifyLog(database: DatabaseSync, anchor: AnchorState | null): V
   return verifier.report();
 }
 
+/** Where there is nothing to walk through. */
+export function unreadableReport(anchor: AnchorState, reason: string): VerifyReport {
+  const seq = anchor.state === 'ok' ? anchor.anchor.seq : null;
+  return {
+    ok: false,
+    logId: anchor.state === 'ok' ? anchor.anchor.logId : '',
+    records: 0,
+    headSeq: 0,
+    firstBadSeq: null,
+    problems: [{ seq: null, kind: 'unreadable', text: reason }],
+    chains: [],
+    anchor: {
+      state: anchor.state,
+      seq,
+      time: anchor.state === 'ok' ? anchor.anchor.time : null,
+      unanchored: 0,
+    },
+  };
+}
+
 class Verifier {
   readonly #database: DatabaseSync;
   readonly #anchorState: AnchorState | null;
