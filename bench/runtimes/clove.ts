@@ -2,14 +2,15 @@
  * Runtime `clove`: every attempt is an agent in a sandbox of its own, under a private kernel or one that runs already. The bench
  * is an ordinary client: it spawns, waits, and receives what the agent sends to its parent.
  */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { isCloveError } from '../../errors/index.ts';
+import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { RunningKernel } from '../../kernel/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { AttemptOrder, AttemptReport } from '../worker/order.ts';
-import { agentProgram } from './agent-files.ts';
+import { type AgentMount, agentProgram } from './agent-files.ts';
 import { LEAK_BEYOND_LIMIT_BYTES } from './child.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
@@ -40,12 +41,22 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     }
     return client;
   };
-  const observer = connect({ socketPath });
+  let observer: CloveClient;
+  let isolation: readonly LayerReport[];
+  try {
+    observer = await connect({ socketPath });
+    isolation = await probe(observer, program.mounts, limitsOf(context));
+  } catch (error) {
+    await kernel?.close();
+    throw error;
+  }
+  let memoryIsCounted = countsMemory(isolation);
+  // Two benches may share a kernel, and names are unique in it.
+  const suffix = randomBytes(3).toString('hex');
   const live = new Set<number>();
-  let isolation: readonly LayerReport[] = [];
 
   function spawnRequest(request: AttemptRequest): SyscallRequest<'SPAWN'> {
-    const { memoryBytes, cpu, maxPids, timeoutMs } = context.limits;
+    const { memoryBytes, timeoutMs } = context.limits;
     const order: AttemptOrder = {
       worker: context.worker.href,
       trial: request.trial,
@@ -54,16 +65,11 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
       leakCapBytes: memoryBytes + LEAK_BEYOND_LIMIT_BYTES,
     };
     return {
-      name: `${request.trial.id}.${request.attempt}`,
+      name: `${request.trial.id}.${request.attempt}.${suffix}`,
       command: [...program.command],
       stdin: JSON.stringify(order),
       mounts: [...program.mounts],
-      limits: {
-        memory: memoryBytes,
-        cpu_quota: Math.round(cpu * CPU_PERIOD_US),
-        cpu_period: CPU_PERIOD_US,
-        max_pids: maxPids,
-      },
+      limits: limitsOf(context),
       timeout_ms: Math.ceil(timeoutMs),
       restart_policy: 'never',
     };
@@ -108,24 +114,19 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     }
   }
 
-  let memoryIsCounted = false;
   function noteIsolation(layers: readonly LayerReport[]): void {
-    memoryIsCounted = layers.some((one) => one.layer === 'mem' && one.state === 'on');
-    if (isolation.length === 0) {
-      isolation = layers;
-      return;
-    }
+    memoryIsCounted = countsMemory(layers);
     const states = (all: readonly LayerReport[]) => all.map((one) => `${one.layer}=${one.state}`).join(' ');
     if (states(layers) !== states(isolation))
       context.onNotice(
-        'Not every trial ran under the same protection: the isolation report is that of the first.',
+        'Not every trial ran under the same protection: the isolation report is that of the sandbox tried before them.',
       );
   }
 
   async function memoryBytes(): Promise<number | null> {
     if (live.size === 0) return 0;
     try {
-      const agents = await (await observer).list();
+      const agents = await observer.list();
       return agents.filter((agent) => live.has(agent.id)).reduce((sum, agent) => sum + agent.memory, 0);
     } catch {
       return null;
@@ -134,9 +135,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
 
   return {
     name: 'clove',
-    get isolation() {
-      return isolation;
-    },
+    isolation,
     async start(request) {
       const startedAtMs = monotonicMs();
       try {
@@ -152,7 +151,8 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     },
     memoryBytes,
     async close() {
-      for (const client of [observer, ...clients.values()])
+      await observer.close();
+      for (const client of clients.values())
         await client.then(
           (open) => open.close(),
           () => {},
@@ -160,6 +160,35 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
       await kernel?.close();
     },
   };
+}
+
+function limitsOf({ limits }: RuntimeContext): NonNullable<SyscallRequest<'SPAWN'>['limits']> {
+  return {
+    memory: limits.memoryBytes,
+    cpu_quota: Math.round(limits.cpu * CPU_PERIOD_US),
+    cpu_period: CPU_PERIOD_US,
+    max_pids: limits.maxPids,
+  };
+}
+
+/** One sandbox like those of the trials: when it cannot be had, that is known before any trial. @throws SANDBOX_UNAVAILABLE … */
+async function probe(
+  client: CloveClient,
+  mounts: readonly AgentMount[],
+  limits: NonNullable<SyscallRequest<'SPAWN'>['limits']>,
+): Promise<readonly LayerReport[]> {
+  const { id, isolation } = await client.spawn({ command: ['/bin/true'], mounts: [...mounts], limits });
+  const { reason, exit_code, log_tail } = await client.wait(id);
+  if (reason !== 'exited' || exit_code !== 0)
+    throw new CloveError(
+      'SANDBOX_UNAVAILABLE',
+      `a program in a sandbox ended with ${exit_code ?? reason}: ${log_tail}`,
+    );
+  return isolation.layers;
+}
+
+function countsMemory(layers: readonly LayerReport[]): boolean {
+  return layers.some((one) => one.layer === 'mem' && one.state === 'on');
 }
 
 /** The agent has ended, and its message came before that: what is not there now never comes. */

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createKernel } from '../../kernel/index.ts';
 import { residentBytes } from '../measure/proc.ts';
 import { tinyScenario } from '../testing/tiny-scenario.ts';
 import type { FaultKind, RuntimeName, Trial } from '../types.ts';
@@ -38,6 +39,7 @@ async function withRuntime(
   use: (harness: Harness) => Promise<void>,
   limits: Partial<RuntimeContext['limits']> = {},
   readOnlyPaths: readonly string[] = [],
+  kernelSocket: string | null = null,
 ): Promise<void> {
   const pids = new Set<number>();
   const everStarted: number[] = [];
@@ -59,7 +61,7 @@ async function withRuntime(
     onHostCrash: (reason) => hostCrashes.push(reason),
     onNotice: () => {},
   };
-  const runtime = await createRuntime(name, context, { kernelSocket: null });
+  const runtime = await createRuntime(name, context, { kernelSocket });
   try {
     await use({ runtime, hostCrashes, pids });
   } finally {
@@ -138,6 +140,38 @@ describe.each(ALL)('runtime %s', (name) => {
 });
 
 describe('runtime clove', () => {
+  it('says at once when no kernel answers', async () => {
+    const use = async () => {
+      throw new Error('not reached');
+    };
+    const missing = withRuntime('clove', use, {}, [], join(folder, 'none.sock'));
+    await expect(missing).rejects.toMatchObject({ code: 'UNREACHABLE' });
+  });
+
+  it('joins a kernel that runs already, and leaves it running', async () => {
+    const kernel = await createKernel({
+      socketPath: join(folder, 'k.sock'),
+      dataDirectory: join(folder, 'data'),
+      logLevel: 'error',
+      drainMs: 0,
+    });
+    try {
+      for (const _ of [1, 2])
+        await withRuntime(
+          'clove',
+          async ({ runtime }) => {
+            expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
+          },
+          {},
+          [],
+          kernel.socketPath,
+        );
+      expect(kernel.kernel.agents.list()).toEqual([]);
+    } finally {
+      await kernel.close();
+    }
+  });
+
   it('says what protects the trials', async () => {
     await withRuntime('clove', async ({ runtime }) => {
       await runtime.start(request({ trial: trial('ok') }));
