@@ -81,6 +81,15 @@ function stdioOf(what: string, value: null | number | 'pipe'): number {
   return value === null ? -1 : wholeNumber(what, value, 0, 2 ** 31 - 1);
 }
 
+/** The folder of the socket is the kernel's own, so its links may be followed; the socket itself may not be one. */
+function withRealFolder(file: string): string {
+  try {
+    return path.join(realpathSync(path.dirname(file)), path.basename(file));
+  } catch {
+    return file; // the launch names what is missing
+  }
+}
+
 let zone: string | null = null;
 
 /** Where /etc/localtime points on this host, when it is a link. */
@@ -163,9 +172,7 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
   const mounts = spec.mounts.map(mountOf);
   if (spec.socketPath !== null) {
     const file = absolutePath('socketPath', spec.socketPath);
-    // The folder is the kernel's own, so its links may be followed; the socket itself may not be one.
-    const source = path.join(realpathSync(path.dirname(file)), path.basename(file));
-    mounts.push({ source, target: 'run/clove.sock', readonly: true });
+    mounts.push({ source: withRealFolder(file), target: 'run/clove.sock', readonly: true });
   }
   const program = programOf('sandbox', spec);
   const inherited = spec.disable.includes('env')

@@ -85,7 +85,8 @@ class NativeSandbox implements Sandbox {
   readonly exited: Promise<SandboxExit>;
   readonly #id: number;
   readonly #cwd: string;
-  readonly #disable: readonly Layer[];
+  /** Layers the request itself leaves out. */
+  readonly #leftOut: readonly Layer[];
   readonly #layerLines: string;
   #layers: readonly LayerReport[] | null = null;
   #frozen = false;
@@ -93,7 +94,7 @@ class NativeSandbox implements Sandbox {
   constructor(id: number, spec: SandboxSpec, launched: Launched, exited: Promise<SandboxExit>) {
     this.#id = id;
     this.#cwd = spec.cwd;
-    this.#disable = spec.disable;
+    this.#leftOut = spec.network === 'host' ? [...spec.disable, 'netns'] : spec.disable;
     this.instance = spec.instance;
     this.pid = launched.pid;
     this.initPid = launched.initPid;
@@ -116,7 +117,7 @@ class NativeSandbox implements Sandbox {
   #layerOf(line: string): LayerReport {
     const [layer, state, errno, how] = line.split('\t') as [Layer, LayerState, string, string];
     if (layer === 'env') {
-      const off = this.#disable.includes('env');
+      const off = this.#leftOut.includes('env');
       return {
         layer,
         requested: !off,
@@ -130,7 +131,7 @@ class NativeSandbox implements Sandbox {
     }
     return {
       layer,
-      requested: state !== 'n/a' && !this.#disable.includes(layer),
+      requested: state !== 'n/a' && !this.#leftOut.includes(layer),
       state,
       how,
       errno: errno === '' ? null : errno,

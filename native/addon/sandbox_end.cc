@@ -80,10 +80,15 @@ void Service::Finish(uint32_t id) {
   {
     const std::lock_guard lock(sandbox->mutex);
     const bool populated = !pidNamespace && sandbox->cgroup.Populated();
-    if (!populated && sandbox->removeAttempts++ == 0) sandbox->finalUsage = sandbox->cgroup.Usage(true);
-    if ((populated || sandbox->cgroup.Remove() == EBUSY) && sandbox->removeAttempts < 5000) {
+    sandbox->removeAttempts++;
+    if (!populated && !sandbox->counted) {
+      sandbox->counted = true;
+      sandbox->finalUsage = sandbox->cgroup.Usage(true);
+    }
+    if (populated || sandbox->cgroup.Remove() == EBUSY) {
+      // Something is still on its way out; a process that cannot be killed now (in D state) is waited for, not denied.
       KillTree(*sandbox);
-      After(1 * kMs, [this, id] { Finish(id); });
+      After(sandbox->removeAttempts < 500 ? 1 * kMs : 100 * kMs, [this, id] { Finish(id); });
       return;
     }
     event->usage = sandbox->finalUsage;

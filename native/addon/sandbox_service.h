@@ -48,6 +48,7 @@ struct Sandbox {
   uint64_t treeUserUs = 0, treeSystemUs = 0, maxRssBytes = 0;
   const char* killReason = nullptr;
   int removeAttempts = 0;
+  bool counted = false;  // finalUsage was read, after the last process and before the groups went
   CgroupUsage finalUsage;
   std::map<uint32_t, PendingOp> ops;
 };
