@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isCloveError } from '../errors/index.ts';
@@ -117,6 +117,23 @@ describe('a setup that fails', () => {
     });
     expect(readdirSync(path.join(marked, 'd'))).toEqual([]);
     expect(leftoverGroups()).toEqual([]);
+  });
+
+  it('takes no working directory that is missing, closed or behind a magic link', async () => {
+    for (const [cwd, errno] of [
+      ['/nowhere', 'ENOENT'],
+      ['/etc/passwd', 'ENOTDIR'],
+      ['/etc/ssl/private', 'EACCES'],
+      ['/proc/self/root/work', 'ELOOP'],
+      ['/proc/self/fd/0', 'ELOOP'],
+    ]) {
+      if (cwd === '/etc/ssl/private' && !existsSync(cwd)) continue;
+      const error = await refusal({ cwd: cwd as string });
+      expect(error, cwd).toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        details: { stage: 'working_directory', errno },
+      });
+    }
   });
 
   it('says so when the memory does not even hold the sandbox', async () => {

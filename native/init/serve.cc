@@ -172,6 +172,7 @@ void Serve(int agentPid, uint64_t startedUs) {
   for (int fd = 0; fd < 3; fd++) close(fd);
   for (int fd = 0; fd < 3; fd++)
     if (open("/dev/null", O_RDWR) != fd) break;
+  if (chdir("/") != 0) _exit(125);  // what OPEN takes for the root
   Reap(agentPid, startedUs);
   pollfd sources[2] = {{FD_CONTROL, POLLIN, 0}, {signals, POLLIN, 0}};
   for (;;) {
