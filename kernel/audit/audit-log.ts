@@ -11,7 +11,10 @@ import {
 import { chainName, describeChain } from './chains.ts';
 import { type AuditConfig, DEFAULT_AUDIT_CONFIG, switchesOf } from './config.ts';
 import type { AuditDraft, Outcome } from './draft.ts';
+import type { AuditEntry, AuditQuery } from './query.ts';
+import type { AuditReader } from './reader.ts';
 import { type AuditEvent, CallRecord, EventRecord, type Subject } from './records.ts';
+import type { VerifyReport } from './verify.ts';
 
 /** What to do when records cannot be written: refuse what could not be recorded, or go on and record the gap. */
 export type AuditFailurePolicy = 'stop' | 'continue';
@@ -22,6 +25,7 @@ export interface AuditLogOptions {
   /** As it was stored; null = the defaults. */
   readonly config: AuditConfig | null;
   readonly onFailure: AuditFailurePolicy;
+  readonly reader: Pick<AuditReader, 'query' | 'verify'>;
 }
 
 /**
@@ -47,6 +51,7 @@ export class AuditLog {
   readonly #store: DurableStore;
   readonly #bootId: string;
   readonly #onFailure: AuditFailurePolicy;
+  readonly #reader: AuditLogOptions['reader'];
   #config: AuditConfig;
   /** By position in AUDIT_CATEGORIES. */
   #switches: boolean[];
@@ -56,6 +61,7 @@ export class AuditLog {
     this.#store = options.store;
     this.#bootId = options.bootId;
     this.#onFailure = options.onFailure;
+    this.#reader = options.reader;
     this.#config = options.config ?? DEFAULT_AUDIT_CONFIG;
     this.#switches = switchesOf(this.#config);
     options.store.maxEntries = this.#config.max_entries;
@@ -168,9 +174,16 @@ export class AuditLog {
     return next;
   }
 
-  /** Everything recorded until now is on disk, or known not to get there. */
-  settled(): Promise<void> {
-    return this.#store.settled();
+  /** Sees everything that was recorded before it was asked. @throws OVERLOAD, DATA_CORRUPT, IO, CANCELLED */
+  async query(query: AuditQuery): Promise<AuditEntry[]> {
+    await this.#store.settled();
+    return this.#reader.query(query);
+  }
+
+  /** @throws OVERLOAD, IO, CANCELLED */
+  async verify(): Promise<VerifyReport> {
+    await this.#store.settled();
+    return this.#reader.verify();
   }
 
   #write(record: AuditDraft): void {

@@ -75,7 +75,7 @@ export class ChainWriter {
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #drop: StatementSync;
-  readonly #hashAt: StatementSync;
+  readonly #recordAt: StatementSync;
   readonly #maxEntries: () => number;
   readonly #nowMs: () => number;
   #logId = '';
@@ -92,7 +92,9 @@ export class ChainWriter {
       'INSERT INTO audit_records (seq, chain, chain_seq, agent_id, body, hash) VALUES (?, ?, ?, ?, ?, ?)',
     );
     this.#drop = database.prepare('DELETE FROM audit_records WHERE chain = ? AND chain_seq < ?');
-    this.#hashAt = database.prepare('SELECT hash FROM audit_records WHERE chain = ? AND chain_seq = ?');
+    this.#recordAt = database.prepare(
+      'SELECT seq, hash FROM audit_records WHERE chain = ? AND chain_seq = ?',
+    );
     this.reload();
   }
 
@@ -148,14 +150,15 @@ export class ChainWriter {
       if (chain.lastSeq - chain.firstSeq + 1 <= maxEntries + slack) continue;
       // The checkpoint is one more record.
       const firstKept = chain.lastSeq + 2 - maxEntries;
-      const lastDropped = this.#hashAt.get(number, firstKept - 1)?.hash;
+      const lastDropped = this.#recordAt.get(number, firstKept - 1);
       this.append({
         chain: number,
         agentId: 0,
         body: controlBody(CHECKPOINT_TYPE, this.#nowMs(), {
           chain: chainName(number),
           dropped: firstKept - 1,
-          dropped_hash: lastDropped,
+          dropped_hash: lastDropped?.hash,
+          dropped_seq: lastDropped?.seq,
           kept: maxEntries,
         }),
       });

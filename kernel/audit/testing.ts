@@ -34,6 +34,7 @@ export class TestLog {
       bootId: 'testboot',
       config: { ...opened.config, ...options.config },
       onFailure: options.onFailure ?? 'stop',
+      reader: { query: unread, verify: unread },
     });
   }
 
@@ -57,6 +58,10 @@ export class TestLog {
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function unread(): never {
+  throw new Error('read with entries() and verify()');
 }
 
 export interface TestLogOptions extends Partial<Pick<AuditLogOptions, 'onFailure'>> {

@@ -59,12 +59,15 @@ interface Walk {
   lastChainSeq: number;
   hash: string;
   dropped: number;
+  droppedSeq: number;
   /** Of the record that the anchor calls the chain's last; null = not met. */
   anchored: string | null;
 }
 
+/** The last record that was dropped. */
 interface Drop {
   readonly dropped: number;
+  readonly seq: number;
   readonly hash: string;
 }
 
@@ -189,10 +192,11 @@ class Verifier {
     const walk: Walk = {
       chain,
       records: 0,
-      lastSeq: 0,
+      lastSeq: drop?.seq ?? 0,
       lastChainSeq: drop?.dropped ?? 0,
       hash: drop?.hash ?? firstHash(this.#logId, chain),
       dropped: drop?.dropped ?? 0,
+      droppedSeq: drop?.seq ?? 0,
       anchored: null,
     };
     this.#walks.set(chain, walk);
@@ -247,14 +251,7 @@ class Verifier {
 
   /** The first absent number behind everything that retention can have dropped. */
   #latestUnexplained(last: readonly [number, number]): number {
-    let floor = 0;
-    for (const { chain, dropped } of this.#walks.values()) {
-      if (dropped === 0) continue;
-      const first = this.#database
-        .prepare('SELECT min(seq) AS seq FROM audit_records WHERE chain = ?')
-        .get(chain)?.seq;
-      floor = Math.max(floor, Number(first));
-    }
+    const floor = Math.max(0, ...[...this.#walks.values()].map(({ droppedSeq }) => droppedSeq));
     return this.#firstAbsentAfter(floor) ?? last[0];
   }
 
@@ -349,7 +346,7 @@ function readCheckpoint(body: string): Drop | null {
   try {
     const { event_type: type, details } = JSON.parse(body);
     if (type !== CHECKPOINT_TYPE || typeof details?.dropped_hash !== 'string') return null;
-    return { dropped: Number(details.dropped), hash: details.dropped_hash };
+    return { dropped: Number(details.dropped), seq: Number(details.dropped_seq), hash: details.dropped_hash };
   } catch {
     return null;
   }

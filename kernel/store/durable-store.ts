@@ -43,6 +43,8 @@ interface Write {
 interface Batch {
   readonly writes: readonly Write[];
   readonly drafts: readonly Draft[];
+  /** Who waits for the end of this transaction. */
+  readonly waiting: PromiseWithResolvers<void>[];
 }
 
 const RECORD_CAPACITY = 50_000;
@@ -61,7 +63,8 @@ export class DurableStore {
   #committing: Batch | null = null;
   #scheduled = false;
   #closed: PromiseWithResolvers<void> | null = null;
-  #idle: PromiseWithResolvers<void>[] = [];
+  /** Who waits for the end of the next transaction. */
+  #waiting: PromiseWithResolvers<void>[] = [];
   /** Why records cannot be written; null = they can. */
   #failure: string | null = null;
   #retryTimer: NodeJS.Timeout | null = null;
@@ -131,10 +134,12 @@ export class DurableStore {
 
   /** Resolves when everything that was written and recorded until now is on disk, or has failed to get there. */
   settled(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
-    const idle = Promise.withResolvers<void>();
-    this.#idle.push(idle);
-    return idle.promise;
+    const isQueued = this.#writes.length > 0 || (!this.#records.isEmpty && this.#takesRecords());
+    const waiting = isQueued ? this.#waiting : this.#committing?.waiting;
+    if (waiting === undefined) return Promise.resolve();
+    const end = Promise.withResolvers<void>();
+    waiting.push(end);
+    return end.promise;
   }
 
   /** Commits what is queued and lets go of the file. */
@@ -155,12 +160,9 @@ export class DurableStore {
     return draft;
   }
 
-  #isIdle(): boolean {
-    return (
-      this.#committing === null &&
-      this.#writes.length === 0 &&
-      (this.#records.isEmpty || this.#failure !== null)
-    );
+  /** After a failure it is tried again when some time has passed. */
+  #takesRecords(): boolean {
+    return this.#failure === null || this.#retryTimer === null;
   }
 
   #schedule(): void {
@@ -175,7 +177,7 @@ export class DurableStore {
 
   #next(): void {
     if (this.#committing !== null) return;
-    const takesRecords = this.#failure === null || this.#retryTimer === null;
+    const takesRecords = this.#takesRecords();
     if (this.#writes.length === 0 && (this.#records.isEmpty || !takesRecords)) {
       this.#rest();
       return;
@@ -184,7 +186,8 @@ export class DurableStore {
     if (!this.#recordsAlone) this.#writes = [];
     this.#recordsAlone = false;
     const drafts = takesRecords ? this.#records.take(this.describeGap) : [];
-    this.#committing = { writes, drafts };
+    this.#committing = { writes, drafts, waiting: this.#waiting };
+    this.#waiting = [];
     if (writes.length === 0 && drafts.length === 0) {
       this.#settle(null);
       return;
@@ -199,7 +202,7 @@ export class DurableStore {
   }
 
   #rest(): void {
-    for (const idle of this.#idle.splice(0)) idle.resolve();
+    for (const waiting of this.#waiting.splice(0)) waiting.resolve();
     if (this.#closed === null) return;
     if (!this.#records.isEmpty)
       this.#options.onProblem?.(`${this.#records.length} audit records could not be written`);
@@ -245,6 +248,7 @@ export class DurableStore {
     if (batch !== null) {
       if (error === null) this.#succeed(batch);
       else this.#fail(batch, error);
+      for (const waiting of batch.waiting) waiting.resolve();
     }
     this.#next();
   }
