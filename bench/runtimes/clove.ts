@@ -23,13 +23,21 @@ import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './r
 const CPU_PERIOD_US = 1_000_000;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
-  const [kernel, program] = await Promise.all([
+  const [booted, prepared] = await Promise.allSettled([
     choice.kernelSocket === null ? bootKernel(context) : null,
     agentProgram(context.worker, context.readOnlyPaths, {
       compileCache: context.compileCacheDirectory,
       scratch: context.scratchDirectory,
     }),
   ]);
+  const kernel = booted.status === 'fulfilled' ? booted.value : null;
+  // Both are over by now: nothing goes on working in a folder that is about to be removed.
+  if (booted.status === 'rejected') throw booted.reason;
+  if (prepared.status === 'rejected') {
+    await kernel?.close();
+    throw prepared.reason;
+  }
+  const program = prepared.value;
   const socketPath = kernel?.socketPath ?? (choice.kernelSocket as string);
   // One client a slot: answers of a connection come in order, so that nobody waits behind another's spawn.
   const clients = new Map<number, Promise<CloveClient>>();

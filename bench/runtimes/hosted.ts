@@ -2,43 +2,28 @@
  * Runtimes `thread` and `sequential`: one host process runs many trials. What ends the host ends every trial in it; the host is
  * then started again, and the loss is counted.
  */
-import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { CloveError, type ErrorData, errorToData } from '../../errors/index.ts';
+import type { StdioOptions } from 'node:child_process';
+import { CloveError, errorToData } from '../../errors/index.ts';
 import { machineMemory, peakResidentBytes, residentBytes } from '../measure/proc.ts';
-import type { AttemptEnd } from '../types.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { FromHost, ToHost } from '../worker/host-messages.ts';
-import type { AttemptReport } from '../worker/order.ts';
 import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startWorker, tailOf } from './child.ts';
-import { emptyUsage, infrastructureEnding, timeoutError } from './ending.ts';
+import { emptyUsage, infrastructureEnding } from './ending.ts';
+import {
+  blame,
+  describeEnd,
+  endError,
+  HOST_MEMORY_SHARE,
+  type Host,
+  lostEnding,
+  type Pending,
+  reportEnding,
+} from './hosted-endings.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
 
-/** A host beyond this share of the machine's memory is ended, so that leaks cannot take the machine with them. */
-const HOST_MEMORY_SHARE = 0.4;
 const WATCH_MS = 100;
 /** A thread that does not end when told to takes its host with it after this long. */
 const ABORT_GRACE_MS = 5_000;
-
-interface Pending {
-  readonly request: AttemptRequest;
-  readonly startedAtMs: number;
-  announced: boolean;
-  timedOut: boolean;
-  finish(ending: AttemptEnding): void;
-}
-
-type EndCause =
-  | { readonly kind: 'memory' | 'interrupted' }
-  | { readonly kind: 'timeout'; readonly id: number };
-
-interface Host {
-  readonly child: ChildProcess;
-  readonly ready: Promise<void>;
-  readonly pending: Map<number, Pending>;
-  readonly logTail: () => string;
-  cause: EndCause | null;
-  peakBytes: number;
-}
 
 export async function createHostedRuntime(
   name: 'thread' | 'sequential',
@@ -228,92 +213,4 @@ function readAnnouncements(host: Host): void {
     }
   });
   stream?.on('error', () => {});
-}
-
-/**
- * Whose doing the end of a host was. An injected fault announces itself; otherwise a trial that was alone is to blame, and
- * among several nobody can tell: then all are collateral.
- */
-function blame(pending: ReadonlyMap<number, Pending>, cause: EndCause | null): Map<number, AttemptEnd> {
-  const ids = [...pending.keys()];
-  if (cause?.kind === 'interrupted') return new Map(ids.map((id) => [id, 'interrupted']));
-  if (cause?.kind === 'timeout') return new Map([[cause.id, 'timeout']]);
-  const [end, fault] =
-    cause?.kind === 'memory' ? (['oom', 'leak'] as const) : (['crashed', 'crash'] as const);
-  const culprits = ids.filter((id) => {
-    const one = pending.get(id);
-    return one?.announced && one.request.fault?.kind === fault;
-  });
-  if (culprits.length > 0) return new Map(culprits.map((id) => [id, end]));
-  return ids.length === 1 ? new Map([[ids[0] as number, end]]) : new Map();
-}
-
-function describeEnd(
-  cause: EndCause | null,
-  exitCode: number | null,
-  signal: string | null,
-  running: number,
-): string {
-  const why =
-    cause?.kind === 'memory'
-      ? `ended by the bench at ${HOST_MEMORY_SHARE * 100} % of the machine's memory`
-      : cause?.kind === 'timeout'
-        ? 'ended by the bench because a trial did not end in time'
-        : signal === null
-          ? `exited with status ${exitCode}`
-          : `ended by ${signal}`;
-  return `${why}, with ${running} trial${running === 1 ? '' : 's'} in it`;
-}
-
-function endError(end: AttemptEnd, wallMs: number, running: number, signal: string | null): ErrorData | null {
-  if (end === 'timeout') return timeoutError(wallMs);
-  if (end === 'crashed')
-    return new CloveError('INTERNAL', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
-  if (end !== 'collateral') return null;
-  return new CloveError(
-    'INTERNAL',
-    `the host process died with ${running} trials in it (${signal ?? 'an exit'}); this one is not known to be the cause`,
-  ).toJSON();
-}
-
-function reportEnding(host: Host, pending: Pending, report: AttemptReport, endedAtMs: number): AttemptEnding {
-  return {
-    end: report.end,
-    exitCode: null,
-    signal: null,
-    error: report.error,
-    usage: {
-      wallMs: endedAtMs - pending.startedAtMs,
-      startupMs: report.enteredAtMs - pending.startedAtMs,
-      computeMs: report.computeMs,
-      cpuMs: report.cpuMs,
-      memoryPeakBytes: Math.max(host.peakBytes, report.maxRssBytes),
-      memorySource: 'shared',
-    },
-    logTail: report.logTail,
-    result: report.result,
-  };
-}
-
-function lostEnding(
-  host: Host,
-  pending: Pending,
-  message: Extract<FromHost, { kind: 'lost' }>,
-  endedAtMs: number,
-): AttemptEnding {
-  const wallMs = endedAtMs - pending.startedAtMs;
-  const timedOut = message.aborted && pending.timedOut;
-  return {
-    end: timedOut ? 'timeout' : 'crashed',
-    exitCode: null,
-    signal: null,
-    error: timedOut ? timeoutError(wallMs) : message.error,
-    usage: {
-      ...emptyUsage(wallMs),
-      memoryPeakBytes: host.peakBytes || null,
-      memorySource: host.peakBytes ? 'shared' : null,
-    },
-    logTail: host.logTail(),
-    result: null,
-  };
 }

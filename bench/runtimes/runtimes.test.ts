@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -40,12 +40,13 @@ async function withRuntime(
   limits: Partial<RuntimeContext['limits']> = {},
   readOnlyPaths: readonly string[] = [],
   kernelSocket: string | null = null,
+  worker: URL = tinyScenario.worker,
 ): Promise<void> {
   const pids = new Set<number>();
   const everStarted: number[] = [];
   const hostCrashes: string[] = [];
   const context: RuntimeContext = {
-    worker: tinyScenario.worker,
+    worker,
     limits: { ...tinyScenario.limits, memoryBytes: 128 * MIB, ...limits },
     parallel: 2,
     readOnlyPaths,
@@ -146,6 +147,19 @@ describe('runtime clove', () => {
     };
     const missing = withRuntime('clove', use, {}, [], join(folder, 'none.sock'));
     await expect(missing).rejects.toMatchObject({ code: 'UNREACHABLE' });
+  });
+
+  it('leaves no kernel behind when the code of its trials cannot be loaded', async () => {
+    const broken = withRuntime(
+      'clove',
+      async () => {},
+      {},
+      [],
+      null,
+      new URL('file:///nonexistent/worker.ts'),
+    );
+    await expect(broken).rejects.toThrow('nonexistent');
+    expect(readdirSync(folder).filter((name) => name.endsWith('.sock'))).toEqual([]);
   });
 
   it('joins a kernel that runs already, and leaves it running', async () => {
