@@ -1,6 +1,7 @@
 import type { Sandbox, SandboxExit, SandboxSpec } from '../../native/types.ts';
 import type { LogBuffer } from './logs.ts';
 import type { RestartState } from './restart-policy.ts';
+import type { SpawnRequest } from './spawn-request.ts';
 
 /**
  * starting: being set up, or waiting for its restart (`restartAt` is set then); stopping: told to end, not gone yet;
@@ -21,6 +22,8 @@ export interface AgentCounters {
 /** Everything needed to start the agent again: the sandbox but for what changes with every incarnation. */
 export interface LaunchPlan {
   readonly name: string;
+  /** What was asked for: a recording starts the agent again from it. null = nobody asked, or the agent has ended. */
+  readonly request: SpawnRequest | null;
   /** argv with its environment, mounts, limits: complete but for uid, instance, socket and stdio. */
   readonly sandbox: Omit<
     SandboxSpec,

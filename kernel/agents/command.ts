@@ -9,6 +9,7 @@ export function commandPlan(argv: readonly string[], cwd: string | null, sandbox
   const isolation = resolveIsolation({}, DEFAULT_LIMITS, 'none', !sandboxOff);
   return {
     name: 'exec',
+    request: null,
     sandbox: {
       argv,
       env: {

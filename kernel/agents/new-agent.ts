@@ -41,5 +41,5 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
 
 /** Thousands of ended agents are remembered, and a request may carry megabytes of stdin and environment. */
 export function withoutBulk(plan: LaunchPlan): LaunchPlan {
-  return { ...plan, stdin: null, sandbox: { ...plan.sandbox, argv: [], env: {}, mounts: [] } };
+  return { ...plan, request: null, stdin: null, sandbox: { ...plan.sandbox, argv: [], env: {}, mounts: [] } };
 }

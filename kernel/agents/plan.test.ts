@@ -101,6 +101,7 @@ describe('the plan of a sandbox', () => {
         CLOVE_SOCKET: '/run/clove.sock',
         CLOVE_AGENT_NAME: 'ann',
         CLOVE_AGENT_ID: '7',
+        CLOVE_SEED: expect.stringMatching(/^\d+$/),
       });
     } finally {
       delete process.env.CLOVE_TEST_SECRET;

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import type { SandboxMount } from '../../native/types.ts';
@@ -14,6 +15,8 @@ export const INSIDE_SOCKET = '/run/clove.sock';
 export const INSIDE_HOME = '/work';
 const DEFAULT_LOG_BYTES = 64 * 1024;
 export const SETUP_TIMEOUT_MS = 5000;
+/** The most that randomInt takes. */
+const MAX_SEED = 2 ** 48 - 1;
 
 export interface PlanContext {
   readonly agentId: number;
@@ -56,11 +59,14 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
     CLOVE_SOCKET: socketPath,
     CLOVE_AGENT_NAME: context.name,
     CLOVE_AGENT_ID: String(context.agentId),
+    // The luck of an agent that wants to be repeatable: a replay gives it the same.
+    CLOVE_SEED: String(randomInt(MAX_SEED)),
     ...request.env,
   };
   return {
     launch: {
       name: context.name,
+      request,
       sandbox: {
         argv: program.argv,
         env,

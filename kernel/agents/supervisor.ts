@@ -20,6 +20,8 @@ export interface SupervisorOptions {
   readonly mailboxes: Mailboxes;
   readonly log: Logger;
   readonly maxAgents: number;
+  /** An incarnation runs. */
+  readonly onStarted?: (agent: Agent) => void;
   /** An incarnation is over; the agent may come back. */
   readonly onEnded: (agent: Agent) => void;
   /** The agent will not come back. */
@@ -207,6 +209,7 @@ export class Supervisor {
     agent.startedAt = Date.now();
     agent.state = 'running';
     life.startedMonotonicMs = performance.now();
+    this.#options.onStarted?.(agent);
     const { timeoutMs } = agent.plan;
     if (timeoutMs !== null) life.timeoutTimer = setTimeout(() => sandbox.kill('timeout'), timeoutMs);
     this.#publish('AGENT_SPAWNED', {
