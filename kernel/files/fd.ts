@@ -50,7 +50,7 @@ export async function writeAndClose(fd: number, content: Uint8Array, truncate: b
   }
 }
 
-function assertRegular(stats: fs.Stats): void {
+export function assertRegular(stats: fs.Stats): void {
   if (!stats.isFile()) throw new CloveError('PATH_REFUSED', 'not a regular file');
 }
 
