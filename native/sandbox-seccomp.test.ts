@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seccompPolicy } from './index.ts';
@@ -70,9 +70,11 @@ const EPERM = 1;
 const ENOSYS = 38;
 
 describe('the system call filter', () => {
-  it('is the listed policy, unchanged since it was last reviewed', () => {
+  it('is the listed policy, unchanged since it was last reviewed', (context) => {
     const listing = `${JSON.stringify(seccompPolicy('default').calls, null, 1)}\n`;
     if (process.env.CLOVE_UPDATE_GOLDEN === '1') writeFileSync(GOLDEN, listing);
+    if (!existsSync(GOLDEN))
+      context.skip(`no reviewed listing for ${process.arch}: set CLOVE_UPDATE_GOLDEN=1 and review`);
     expect(listing).toBe(readFileSync(GOLDEN, 'utf8'));
   });
 
@@ -108,7 +110,8 @@ describe('the system call filter', () => {
     expect(reached.length / allowed.length).toBeGreaterThan(0.9);
   });
 
-  it('looks at the arguments of clone, ioctl, personality, seccomp and socket', async () => {
+  it('looks at the arguments of clone, ioctl, personality, seccomp and socket', async (context) => {
+    if (process.arch !== 'x64') context.skip('the numbers below are those of x86-64');
     const script = `
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
@@ -148,7 +151,8 @@ print("pair", call(53, 38, 1, 0, 0), call(53, 40, 1, 0, 0))`;
     expect(lines[6]).toBe('pair EPERM EPERM');
   });
 
-  it('kills a process that uses the 32-bit entry', async () => {
+  it('kills a process that uses the 32-bit entry', async (context) => {
+    if (process.arch !== 'x64') context.skip('only x86-64 has this entry');
     const folder = compileProbe(
       'int main() { long r; asm volatile("int $0x80" : "=a"(r) : "a"(20)); return 0; }',
     );
