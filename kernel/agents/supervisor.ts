@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { CloveError, errorToData } from '../../errors/index.ts';
 import type { Sandbox, SandboxExit } from '../../native/types.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { drain } from '../exec/drain.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Agent, AgentExit } from './agent.ts';
 import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
@@ -237,9 +238,9 @@ export class Supervisor {
     const { agent } = life;
     clearTimers(life);
     agent.sandbox = null;
-    const abandon = setTimeout(() => launched.abandonOutput(), DRAIN_MS);
-    await launched.drained;
-    clearTimeout(abandon);
+    const { drained: ended, abandonOutput: giveUp } = launched;
+    const readBytes = () => agent.stdout.totalBytes + agent.stderr.totalBytes;
+    await drain({ ended, readBytes, giveUp }, DRAIN_MS);
     // An agent that ends in answer to SIGTERM was killed, however it then exits.
     const reason =
       life.stoppedBy !== null && (exit.reason === 'exited' || exit.reason === 'signal')

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { Sandbox } from '../../native/types.ts';
+import { drain } from './drain.ts';
 
 const MAX_OUTPUT_BYTES = 2 ** 20;
 /** What a command may leave behind in the background holds its output open: it is not waited for. */
@@ -145,9 +146,7 @@ function collect(fd: number | null): { finish(): Promise<Output> } {
   socket.on('close', () => resolve());
   return {
     finish: async () => {
-      const timer = setTimeout(() => socket.destroy(), DRAIN_MS);
-      await ended;
-      clearTimeout(timer);
+      await drain({ ended, readBytes: () => socket.bytesRead, giveUp: () => socket.destroy() }, DRAIN_MS);
       return { text: Buffer.concat(chunks).toString('utf8'), truncated };
     },
   };
