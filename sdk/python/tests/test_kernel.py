@@ -205,7 +205,7 @@ def test_every_attribute_comes_from_an_answer(
         return adopt(self, opcode, answer)
 
     monkeypatch.setattr(Result, "_adopt", noting)
-    clove.register_name(name)
+    clove.register_name(f"{name}.client")
     clove.subscribe([name])
     clove.emit_event(name)
     clove.send_message("x", to=clove.agent_id)
@@ -300,12 +300,10 @@ def test_asyncio(socket_path: str, name: str) -> None:
             task.cancel()
             await clove.send_message("kept", to_name=name)
             assert (await clove.recv_messages(wait=True, timeout=10)).messages[0].message == "kept"
+            sleeper = await clove.spawn(command=["/bin/sleep", "60"])
             with pytest.raises(TimeoutError):
-                sleeper = await clove.spawn(command=["/bin/sleep", "60"])
-                try:
-                    await clove.wait_agent(agent_id=sleeper.agent_id, timeout=0.05)
-                finally:
-                    await clove.kill(agent_id=sleeper.agent_id, grace=0)
+                await clove.wait_agent(agent_id=sleeper.agent_id, timeout=0.05)
+            await clove.kill(agent_id=sleeper.agent_id, grace=0)
             result = await clove.exec("echo hi")
             assert result.stdout == "hi\n"
 

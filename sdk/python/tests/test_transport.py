@@ -65,9 +65,9 @@ def test_connect_tells_whether_somebody_answers(make_kernel: MakeKernel) -> None
     client = CloveClient(kernel.socket_path)
     assert client.connect() is True
     assert client.connect() is True
-    assert client.connected
+    states = [client.connected]
     client.disconnect()
-    assert not client.connected
+    assert [*states, client.connected] == [True, False]
     assert CloveClient(kernel.socket_path + ".not").connect() is False
 
 
@@ -265,6 +265,7 @@ def test_after_disconnect_nothing_connects_by_itself(make_kernel: MakeKernel) ->
     kernel = make_kernel()
     client = CloveClient(kernel.socket_path)
     client.connect()
+    client.echo("x")
     client.disconnect()
     with pytest.raises(ConnectionError, match="connect"):
         client.echo("x")
@@ -473,8 +474,8 @@ def test_nothing_is_left_open(make_kernel: MakeKernel) -> None:
     kernel.start()
     with CloveClient(kernel.socket_path) as client:
         client.exec("true")
+        kernel.script = lambda _: UNANSWERED
         with pytest.raises(TimeoutError):
-            kernel.script = lambda _: UNANSWERED
             client.with_timeout(0.01).wait_agent("somebody", timeout=0)
     kernel.stop()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -111,6 +111,10 @@ class SandboxError(SyscallError):
     """An isolation layer could not be had, or the program could not be executed; nothing ran."""
 
 
+class AuditFailed(SyscallError):
+    """The call must be recorded and could not be: see `details` for whether it was done."""
+
+
 class KernelFault(SyscallError):
     """A fault of the kernel itself."""
 
@@ -123,7 +127,7 @@ class PayloadTooLarge(SyscallError, ProtocolError):
     """A request or an answer is larger than the limit."""
 
 
-_BY_CODE: dict[str, type[SyscallError]] = {
+BY_CODE: dict[str, type[SyscallError]] = {
     "BAD_REQUEST": BadRequest,
     "UNKNOWN_SYSCALL": UnknownSyscall,
     "FORBIDDEN": PermissionDenied,
@@ -133,6 +137,7 @@ _BY_CODE: dict[str, type[SyscallError]] = {
     "OVERLOAD": Overload,
     "TIMEOUT": SyscallTimeout,
     "CANCELLED": Cancelled,
+    "AUDIT_FAILED": AuditFailed,
     "INTERNAL": KernelFault,
     "PAYLOAD_TOO_LARGE": PayloadTooLarge,
     "SANDBOX_UNAVAILABLE": SandboxError,
@@ -170,8 +175,8 @@ def error_from_answer(opcode: int, answer: Mapping[str, Any]) -> SyscallError:
 def _class_of(opcode: int, code: str | None) -> type[SyscallError]:
     if code == "NOT_FOUND" and opcode in _NOT_FOUND:
         return _NOT_FOUND[opcode]
-    if code in _BY_CODE:
-        return _BY_CODE[code]
+    if code in BY_CODE:
+        return BY_CODE[code]
     if opcode in _TUNNEL_OPCODES:
         return TunnelError
     return FileError if opcode in _FILE_OPCODES else SyscallError

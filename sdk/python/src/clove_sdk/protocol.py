@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .exceptions import PayloadTooLarge, ProtocolError
+from .exceptions import PayloadTooLarge, ProtocolError, ValidationError
 
 #: First four bytes of every frame, as a little-endian u32.
 MAGIC = 0x41474E54
@@ -41,6 +41,7 @@ class SyscallOp(IntEnum):
     SYS_RESUME = 0x15
     SYS_WAIT = 0x16
     SYS_LOGS = 0x17
+    SYS_RELOAD = 0x18
     SYS_SEND = 0x20
     SYS_RECV = 0x21
     SYS_BROADCAST = 0x22
@@ -49,9 +50,12 @@ class SyscallOp(IntEnum):
     SYS_FETCH = 0x31
     SYS_DELETE = 0x32
     SYS_KEYS = 0x33
+    SYS_CAS = 0x34
+    SYS_WATCH = 0x35
     SYS_GET_PERMS = 0x40
     SYS_SET_PERMS = 0x41
     SYS_HTTP = 0x50
+    SYS_DOWNLOAD = 0x51
     SYS_SUBSCRIBE = 0x60
     SYS_UNSUBSCRIBE = 0x61
     SYS_POLL_EVENTS = 0x62
@@ -63,7 +67,16 @@ class SyscallOp(IntEnum):
     SYS_REPLAY_STATUS = 0x74
     SYS_GET_AUDIT_LOG = 0x76
     SYS_SET_AUDIT_CONFIG = 0x77
+    SYS_AUDIT_QUERY = 0x78
+    SYS_AUDIT_VERIFY = 0x79
     SYS_ASYNC_POLL = 0x80
+    SYS_SET_QUOTA = 0x92
+    SYS_GET_QUOTA = 0x93
+    SYS_TASK_CREATE = 0x94
+    SYS_TASK_ASSIGN = 0x95
+    SYS_TASK_STATUS = 0x96
+    SYS_TASK_COMPLETE = 0x97
+    SYS_TASK_LIST = 0x98
     SYS_WORLD_CREATE = 0xA0
     SYS_WORLD_DESTROY = 0xA1
     SYS_WORLD_LIST = 0xA2
@@ -97,6 +110,16 @@ def opcode_name(opcode: int) -> str:
         return SyscallOp(opcode).name.removeprefix("SYS_")
     except ValueError:
         return f"0x{opcode:02X}"
+
+
+def opcode_of(name: str | int) -> int:
+    """The number of ``"SPAWN"``, ``"SYS_SPAWN"`` or of a number itself. Raises `ValidationError`."""
+    if isinstance(name, int):
+        return name
+    try:
+        return SyscallOp[f"SYS_{name.removeprefix('SYS_')}"]
+    except KeyError:
+        raise ValidationError(f"no syscall has the name {name}: give its number") from None
 
 
 def known_opcode(opcode: int) -> int:

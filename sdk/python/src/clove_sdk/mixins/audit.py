@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .._answer import Answer, epoch_seconds
 from .._calls import Call, Caller, syscall, without_none
-from ..models import AuditConfigResult, AuditEntry, AuditLogResult
+from ..models import AuditConfigResult, AuditEntry, AuditLogResult, AuditRecords, AuditVerification
 from ..protocol import SyscallOp
 
 
@@ -63,6 +65,70 @@ class AuditCalls(Caller):
             )
 
         return Call(SyscallOp.SYS_SET_AUDIT_CONFIG, request, parse)
+
+    @syscall
+    def audit_query(
+        self,
+        categories: Sequence[str] | None = None,
+        agent_id: int | None = None,
+        *,
+        event_types: Sequence[str] | None = None,
+        syscall: str | None = None,
+        decision: str | None = None,
+        outcome: str | None = None,
+        since_seq: int | None = None,
+        before_seq: int | None = None,
+        from_time: str | None = None,
+        to_time: str | None = None,
+        limit: int | None = None,
+        end: str | None = None,
+    ) -> Call[AuditRecords]:
+        """Whole records that match, with their hashes. `decision`: allow or deny. `from_time` and `to_time` (excluding)
+        as ``2026-01-31T12:00:00.000Z``. ``end="oldest"`` with `since_seq` reads on."""
+        request = without_none(
+            categories=None if categories is None else list(categories),
+            agent_id=agent_id,
+            event_types=None if event_types is None else list(event_types),
+            syscall=syscall,
+            decision=decision,
+            outcome=outcome,
+            since_seq=since_seq,
+            before_seq=before_seq,
+            to=to_time,
+            limit=limit,
+            end=end,
+            **{"from": from_time},
+        )
+
+        def parse(answer: Answer) -> AuditRecords:
+            entries = answer.array("entries")
+            return answer.make(
+                AuditRecords,
+                success=answer.success,
+                entries=entries,
+                count=answer.integer("count", default=len(entries)),
+                more=answer.flag("more"),
+                error=answer.error,
+            )
+
+        return Call(SyscallOp.SYS_AUDIT_QUERY, request, parse)
+
+    @syscall
+    def audit_verify(self) -> Call[AuditVerification]:
+        """Checks every record of the log against its hash and its neighbours."""
+
+        def parse(answer: Answer) -> AuditVerification:
+            return answer.make(
+                AuditVerification,
+                success=answer.success,
+                ok=answer.flag("ok"),
+                records=answer.integer("records"),
+                first_bad_seq=answer.maybe_integer("first_bad_seq"),
+                problems=answer.array("problems"),
+                error=answer.error,
+            )
+
+        return Call(SyscallOp.SYS_AUDIT_VERIFY, {}, parse)
 
 
 def _entry(answer: Answer) -> AuditEntry:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._answer import Answer
 from .._calls import Call, Caller, syscall
 from ..models import AsyncResult, KernelInfo, PollAsyncResult
-from ..protocol import SyscallOp
+from ..protocol import SyscallOp, opcode_of
 
 
 class CoreCalls(Caller):
@@ -51,6 +53,15 @@ class CoreCalls(Caller):
             )
 
         return Call(SyscallOp.SYS_ASYNC_POLL, {"max": max_results}, parse)
+
+    # Last: inside this class the name means the method from here on.
+    @syscall
+    def syscall(self, name: str | int, /, **fields: Any) -> Call[Any]:
+        """Any syscall by its name in the kernel's reference or by its number: ``syscall("TASK_LIST", state="open")``.
+
+        Returns the answer as it is. Raises what an error answer stands for.
+        """
+        return Call(opcode_of(name), fields, lambda answer: answer.body, raises=True)
 
 
 def _text(message: str) -> bytes:

@@ -173,6 +173,17 @@ class PermissionsInfo(Result):
 
 
 @dataclass
+class QuotaInfo(Result):
+    success: bool
+    agent_id: int = 0
+    #: messages, state_bytes, llm_calls, llm_tokens, agents, syscalls_per_second; None = no limit.
+    quotas: dict[str, float | None] = field(default_factory=dict)
+    #: What the agent and its children have used.
+    used: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass
 class OperationResult(Result):
     success: bool
     error: str | None = None

@@ -142,6 +142,29 @@ class AuditLogResult(Result):
 
 
 @dataclass
+class AuditRecords(Result):
+    success: bool
+    #: Whole records with their hashes, oldest first.
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    count: int = 0
+    #: There may be others beyond the last one.
+    more: bool = False
+    error: str | None = None
+
+
+@dataclass
+class AuditVerification(Result):
+    success: bool
+    #: Every record is as it was written.
+    ok: bool = False
+    records: int = 0
+    first_bad_seq: int | None = None
+    #: ``{"seq", "kind", "text"}``
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+
+
+@dataclass
 class AuditConfigResult(Result):
     success: bool
     config: dict[str, Any] = field(default_factory=dict)
