@@ -13,7 +13,11 @@ function load(): { readonly addon: unknown; readonly files: NativeFiles } {
     });
   }
   const sanitize = process.env.CLOVE_NATIVE_VARIANT === 'asan';
-  const files = ensureNative({ sanitize });
+  // Some ten seconds, once per version: silence would look like a hang.
+  const files = ensureNative({
+    sanitize,
+    onProgress: (line) => process.stderr.write(`clove: ${line}, once\n`),
+  });
   try {
     loaded = { addon: createRequire(import.meta.url)(files.addon), files };
   } catch (error) {
