@@ -30,6 +30,7 @@ export const ERROR_CODES = {
   CONFIG: 'A configuration, scenario or data file does not make sense.',
   DATA_MISSING: 'A data set is not where it was looked for.',
   DATA_CORRUPT: 'Stored data does not have the checksum or form it should have.',
+  TRIAL_FAILED: 'A trial of the bench itself failed: it threw, or its process ended without a result.',
   RUN_NOT_FOUND: 'No run with this name is in the store.',
   RUN_BUSY: 'Another process is working on this run.',
 } as const;

@@ -58,7 +58,7 @@ function crashError(facts: ProcessEnd): ErrorData {
     facts.signal === null
       ? `exited with status ${facts.exitCode} without a result`
       : `was ended by ${facts.signal}`;
-  return new CloveError('INTERNAL', `the trial's process ${how}`).toJSON();
+  return new CloveError('TRIAL_FAILED', `the trial's process ${how}`).toJSON();
 }
 
 /** The attempt could not be started or measured; says nothing about the trial. */

@@ -77,10 +77,10 @@ export function endError(
 ): ErrorData | null {
   if (end === 'timeout') return timeoutError(wallMs);
   if (end === 'crashed')
-    return new CloveError('INTERNAL', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
+    return new CloveError('TRIAL_FAILED', `the host process was ended by ${signal ?? 'an exit'}`).toJSON();
   if (end !== 'collateral') return null;
   return new CloveError(
-    'INTERNAL',
+    'TRIAL_FAILED',
     `the host process died with ${running} trials in it (${signal ?? 'an exit'}); this one is not known to be the cause`,
   ).toJSON();
 }

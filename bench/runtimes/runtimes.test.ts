@@ -107,10 +107,14 @@ describe.each(ALL)('runtime %s', (name) => {
   it('tells an exception of the trial from a crash', async () => {
     await withRuntime(name, async ({ runtime, hostCrashes }) => {
       const thrown = await runtime.start(request({ trial: trial('throw') }));
-      expect(thrown).toMatchObject({ end: 'error', error: { message: 'thrown on purpose' }, result: null });
+      expect(thrown).toMatchObject({
+        end: 'error',
+        error: { code: 'TRIAL_FAILED', message: 'thrown on purpose' },
+        result: null,
+      });
       expect(thrown.logTail).toContain('RangeError');
       const exited = await runtime.start(request({ trial: trial('exit') }));
-      expect(exited.end).toBe('crashed');
+      expect(exited).toMatchObject({ end: 'crashed', error: { code: 'TRIAL_FAILED' } });
       expect(hostCrashes.length).toBe(name === 'sequential' ? 1 : 0);
       expect((await runtime.start(request({ trial: trial('ok') }))).end).toBe('completed');
     });

@@ -1,4 +1,4 @@
-import type { Attempt, AttemptEnd, RuntimeName, Trial } from '../types.ts';
+import type { Attempt, AttemptEnd, Trial } from '../types.ts';
 
 /** An attempt for tests; what is not given is as in an uneventful one. */
 export function makeAttempt(given: Partial<Attempt> & { trialId: string; end: AttemptEnd }): Attempt {
@@ -31,5 +31,3 @@ export function makeTrial(index: number, costEstimate = 1): Trial {
   const id = `exp_${String(index).padStart(3, '0')}`;
   return { id, key: `key-${index}`, params: { index }, seed: index, costEstimate, input: {} };
 }
-
-export const RUNTIMES_OF_TESTS: readonly RuntimeName[] = ['process', 'thread', 'sequential'];

@@ -1,6 +1,6 @@
 /** Executes one attempt. Loaded by the worker of every runtime: imports nothing heavy. */
 import { isMainThread } from 'node:worker_threads';
-import { errorToData } from '../../errors/index.ts';
+import { errorToData, isCloveError } from '../../errors/index.ts';
 import type { TrialFunction } from '../types.ts';
 import { injectFault } from './inject.ts';
 import { type AttemptOrder, type AttemptReport, LOG_TAIL_BYTES } from './order.ts';
@@ -41,7 +41,7 @@ export async function executeOrder(order: AttemptOrder, options: ExecuteOptions)
   } catch (thrown) {
     end = 'error';
     result = null;
-    error = errorToData(thrown);
+    error = isCloveError(thrown) ? thrown.toJSON() : { ...errorToData(thrown), code: 'TRIAL_FAILED' };
     options.log(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
   }
   const leftAtMs = monotonicMs();

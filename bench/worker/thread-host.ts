@@ -21,7 +21,12 @@ async function run(id: number, order: unknown): Promise<void> {
   try {
     send({ kind: 'report', id, report: await pool.run({ id, order }, { signal: controller.signal }) });
   } catch (error) {
-    send({ kind: 'lost', id, aborted: controller.signal.aborted, error: errorToData(error) });
+    send({
+      kind: 'lost',
+      id,
+      aborted: controller.signal.aborted,
+      error: { ...errorToData(error), code: 'TRIAL_FAILED' },
+    });
   } finally {
     running.delete(id);
   }
