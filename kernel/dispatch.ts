@@ -4,6 +4,8 @@ import type { Agent } from './agents/agent.ts';
 import type { Caller } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
+import type { Decision } from './permissions/decision.ts';
+import { decisionOf, forbidden, refusalText } from './permissions/refusal.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
 import { Turns } from './turns.ts';
 
@@ -166,10 +168,9 @@ export class Dispatcher {
       if (connection.agent?.state === 'stopped' || connection.agent?.state === 'failed') {
         throw new CloveError('CANCELLED', 'the agent has ended');
       }
-      this.#authorise(connection, definition);
+      const input = this.#admit(connection, definition, request);
       // Figures of agents include what the wire server answered by itself.
       if (definition.permission.startsWith('metrics.')) this.#collectNativeCounts(connection.caller);
-      const input = this.#parse(definition, request);
       if (definition.ordered === true) {
         this.#serveOrdered(connection, request, definition, input);
         return;
@@ -182,22 +183,51 @@ export class Dispatcher {
     }
   }
 
-  #authorise(connection: Connection, definition: SyscallDefinition): void {
+  /** The request of a caller that may make it, within its quotas. @throws FORBIDDEN, OVERLOAD, BAD_REQUEST */
+  #admit(connection: Connection, definition: SyscallDefinition, request: WireRequest): unknown {
+    const { caller, agent } = connection;
+    const { quotas } = this.#kernel;
+    if (agent !== null) quotas.chargeSyscall(caller.id);
+    let input: unknown;
+    try {
+      input = this.#parse(definition, request);
+    } catch (error) {
+      // Who may not call this at all is told so, whatever the form of the request.
+      this.#authorise(connection, definition, undefined);
+      throw error;
+    }
+    this.#authorise(connection, definition, input);
+    if (agent !== null) quotas.chargeFor(caller.id, definition.name, input);
+    return input;
+  }
+
+  #authorise({ caller }: Connection, definition: SyscallDefinition, input: unknown): void {
+    const decision = this.#kernel.permissions.decide(caller, definition, input);
+    if (decision.allowed) return;
+    throw forbidden(decision, refusalText(definition.name, decision.ruleId));
+  }
+
+  /** Refused by dispatch or, where it takes a look at the world, by the handler: nobody needs to ask which. */
+  #reportBlocked(
+    connection: Connection,
+    definition: SyscallDefinition,
+    { ruleId, object }: Decision,
+    error: string,
+  ): void {
     const { caller } = connection;
-    if (this.#kernel.permissions.allows(caller, definition.permission)) return;
     this.counters.blocked += 1;
-    const error = `Permission denied: ${definition.name} needs ${definition.permission}`;
     const data = {
       agent_id: caller.id,
       name: connection.agent?.name ?? '',
       syscall: definition.name,
       opcode: definition.opcode,
       permission: definition.permission,
+      rule: ruleId,
+      object,
       error,
     };
     this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id, 'operators');
     this.#logBlocked(connection, data);
-    throw new CloveError('FORBIDDEN', error);
   }
 
   /** An agent that tries for ever must not fill the operator's disk: at most one line in a while, with a count. */
@@ -288,6 +318,10 @@ export class Dispatcher {
     this.counters.failed += 1;
     const isOperator = connection.caller.kind === 'operator';
     const { code, message, hint, details } = errorToData(error);
+    const refusal = decisionOf(error);
+    if (refusal !== null && definition !== undefined) {
+      this.#reportBlocked(connection, definition, refusal, message);
+    }
     if (!isCloveError(error)) {
       const syscall = definition?.name ?? `0x${hexByte(request.opcode)}`;
       this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');
@@ -299,7 +333,8 @@ export class Dispatcher {
       error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,
       code,
       hint,
-      details: isOperator ? details : undefined,
+      // Which rule stood in its way an agent may know; the rest is the operator's.
+      details: isOperator ? details : details?.rule === undefined ? undefined : { rule: details.rule },
     });
     this.#respond(connection, request, answer);
   }

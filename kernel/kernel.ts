@@ -9,6 +9,8 @@ import { OutputReader } from './agents/output.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { ownUser, UidPool } from './agents/uid-pool.ts';
+import type { AuditLog } from './audit/audit-log.ts';
+import { AuditService } from './audit/service.ts';
 import { openBoot, reconcileBoots } from './boot.ts';
 import { Dispatcher } from './dispatch.ts';
 import { EventBus } from './events/event-bus.ts';
@@ -22,7 +24,9 @@ import {
   resolveOptions,
   type UserKernelOptions,
 } from './options.ts';
+import { AGENT_HOME } from './permissions/levels.ts';
 import { Permissions } from './permissions/permissions.ts';
+import { Quotas } from './permissions/quotas.ts';
 import { claimPrivateFolder } from './private-folder.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
@@ -45,9 +49,11 @@ export interface Kernel {
   readonly supervisor: Supervisor;
   readonly launcher: Launcher;
   readonly permissions: Permissions;
+  readonly quotas: Quotas;
   readonly mailboxes: Mailboxes;
   readonly events: EventBus;
   readonly state: StateStore;
+  readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly dispatcher: Dispatcher;
   readonly wire: WireServer;
@@ -105,11 +111,18 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   undo.push(() => boot.remove());
 
   const agents = new AgentTable();
-  const events = new EventBus();
+  const auditing = AuditService.open({ kernel: options, bootId, log });
+  undo.push(() => auditing.close());
+  const events = new EventBus({ onPublish: (...event) => auditing.onEvent(...event) });
   const mailboxes = new Mailboxes();
-  const state = StateStore.open({ databasePath: path.join(options.dataDirectory, 'state.db') });
+  const state = StateStore.open({ databasePath: auditing.databasePath, store: auditing.store });
   undo.push(() => state.close());
   const metrics = new Metrics({ agents, cgroupParent: boot.cgroupParent });
+  const permissions = new Permissions({
+    cwdOf: (agentId) => agents.get(agentId)?.plan.sandbox.cwd ?? AGENT_HOME,
+    agentOf: (idOrName) => agents.find(idOrName),
+  });
+  const quotas = new Quotas({ stateBytesOf: (callerId) => state.bytesOf(callerId) });
   const output = new OutputReader();
   const launcher = new Launcher({
     bootId,
@@ -121,7 +134,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     launch,
   });
   const release = (callerId: number): void => {
-    for (const part of [mailboxes, events, state, metrics] satisfies KeepsByCaller[]) part.release(callerId);
+    const parts = [mailboxes, events, state, metrics, permissions, quotas] satisfies KeepsByCaller[];
+    for (const part of parts) part.release(callerId);
   };
   const supervisor = new Supervisor({
     agents,
@@ -155,10 +169,12 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     agents,
     supervisor,
     launcher,
-    permissions: new Permissions(),
+    permissions,
+    quotas,
     mailboxes,
     events,
     state,
+    audit: auditing.audit,
     metrics,
     dispatcher,
     wire,
@@ -173,6 +189,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     allowUids: [...new Set([userId, 0, ...options.operatorUids])],
     maxConnections: options.maxConnections,
   });
+  auditing.started();
   log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
   return new Running(kernel, [
     () => endAgents(supervisor, options.drainMs, log),
@@ -181,6 +198,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => wire.close(),
     () => output.close(),
     () => state.close(),
+    () => auditing.stopped(),
+    () => auditing.close(),
     () => boot.remove(),
     () => uidBlock.release(),
     () => dataLock.release(),

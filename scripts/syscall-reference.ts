@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../errors/index.ts';
 import { AGENT_STATES } from '../kernel/agents/agent.ts';
 import { EVENT_TYPES } from '../kernel/events/event-bus.ts';
+import { SYSCALL_NAMES } from '../kernel/permissions/policy.ts';
 import { agentSyscalls } from '../kernel/syscalls/agents.ts';
 import { coreSyscalls } from '../kernel/syscalls/core.ts';
 import { PERMISSIONS, type SyscallDefinition } from '../kernel/syscalls/define.ts';
@@ -10,6 +11,7 @@ import { execSyscalls } from '../kernel/syscalls/exec.ts';
 import { fileSyscalls } from '../kernel/syscalls/files.ts';
 import { ipcSyscalls } from '../kernel/syscalls/ipc.ts';
 import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
+import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { LAYERS } from '../native/types.ts';
@@ -22,6 +24,7 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Files', fileSyscalls],
   ['Commands', execSyscalls],
   ['Events', eventSyscalls],
+  ['Permissions', permissionSyscalls],
   ['Metrics', metricsSyscalls],
 ];
 
@@ -31,6 +34,7 @@ const NAMES: readonly (readonly [string, readonly string[]])[] = [
   ['event type', EVENT_TYPES],
   ['layer', LAYERS],
   ['permission', PERMISSIONS],
+  ['syscall', SYSCALL_NAMES],
 ];
 
 /** The parts of JSON Schema that zod writes. */
@@ -67,7 +71,8 @@ on all its connections and through all its restarts; a client of the shared sock
 2³⁰. The id in a request's header is not read.
 
 **Permissions.** A client of the shared socket may do everything. What an agent may do is listed with each syscall: *agents
-by default* hold it without being given it.
+by default* hold it without being given it; docs/permissions.md says what else there is. A refusal has the code FORBIDDEN and
+names its rule in \`details.rule\`.
 
 **Errors** are answers with \`success: false\`, \`error\` (a sentence), \`code\` (below) and sometimes \`hint\`; clients of the
 shared socket also get \`details\`.

@@ -7,7 +7,7 @@ import { INSIDE_PATH, type Interpreter, interpreterNameFor, resolveInterpreter }
 import { resolveIsolation } from './isolation.ts';
 import { resolveLimits } from './limits.ts';
 import { DEFAULT_RESTART, type RestartOptions } from './restart-policy.ts';
-import { resolveScript, type ScriptPlace } from './script.ts';
+import { copyScript, resolveScript, type ScriptPlace } from './script.ts';
 import { PRELOAD, SDK_TARGET } from './sdk-stage.ts';
 import type { SpawnRequest } from './spawn-request.ts';
 
@@ -29,6 +29,8 @@ export interface PlanContext {
   readonly socketPath: string;
   /** Host folder with the staged SDK; made on first use. */
   sdkFolder(): Promise<string>;
+  /** Reads a script as whoever asks sees it; null = on the host. */
+  readonly readScript?: ((script: string) => Promise<Uint8Array>) | null;
 }
 
 export interface Plan {
@@ -110,7 +112,10 @@ async function resolveProgram(
       hint: 'Name a script, or give argv as command.',
     });
   }
-  const script = await resolveScript(request.script, ownFiles, context.stagingFolder);
+  const script =
+    context.readScript == null
+      ? await resolveScript(request.script, ownFiles, context.stagingFolder)
+      : await copyScript(request.script, ownFiles, context.stagingFolder, context.readScript);
   const interpreter = await resolveInterpreter(
     request.python ?? interpreterNameFor(script.place.path),
     ownFiles,

@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdir } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import type { SandboxMount } from '../../native/types.ts';
@@ -59,4 +59,32 @@ export async function resolveScript(
     return placed('file', 'the script is a link to another folder', fileOnly);
   }
   return placed('folder', null, mounts);
+}
+
+/**
+ * A script of an agent, for its child: what the agent reads at that path is copied, and found by the child at the same place.
+ * The path is never looked up on the host. @throws NOT_FOUND, PATH_REFUSED, FORBIDDEN
+ */
+export async function copyScript(
+  script: string,
+  ownFiles: boolean,
+  stagingFolder: string,
+  read: (script: string) => Promise<Uint8Array>,
+): Promise<ResolvedScript> {
+  if (!script.startsWith('/')) {
+    throw new CloveError('BAD_REQUEST', 'invalid request: script must be an absolute path');
+  }
+  const file = path.posix.normalize(script);
+  // The child opens it by itself, with its own rights.
+  if (!ownFiles || isInsideAnyway(file)) {
+    return { place: { path: file, mounted: 'host', reason: null }, mounts: [] };
+  }
+  const content = await read(file);
+  await mkdir(stagingFolder, { recursive: true, mode: 0o700 });
+  const copy = path.join(stagingFolder, 'script');
+  await writeFile(copy, content, { mode: 0o444 });
+  return {
+    place: { path: file, mounted: 'copy', reason: 'it is a file of another agent' },
+    mounts: [{ source: copy, target: file, readonly: true }],
+  };
 }

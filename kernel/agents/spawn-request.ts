@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { LAYERS } from '../../native/types.ts';
+import { LEVELS } from '../permissions/grants.ts';
+import { policyRequest } from '../permissions/policy.ts';
 import { RESTART_POLICIES, type RestartPolicy } from './restart-policy.ts';
 
 const MIB = 2 ** 20;
@@ -95,7 +97,7 @@ const environment = z
     'more than 1 MiB',
   );
 
-/** What an operator may ask of a new agent. Unknown keys are errors: a misspelt limit must not be no limit. */
+/** What may be asked of a new agent; an agent that asks is held to what it has itself. Unknown keys are errors: a misspelt limit must not be no limit. */
 export const spawnRequest = z.strictObject({
   name: agentName.nullish().describe('default agent_<id>'),
   script: text(4095).nullish().describe('path on the host; it and its folder can be read inside'),
@@ -113,6 +115,10 @@ export const spawnRequest = z.strictObject({
   mounts: z.array(mountSchema).max(48).nullish(),
   limits: limitsSchema.nullish(),
   isolation: isolationSchema.nullish(),
+  permissions: z
+    .union([z.enum(LEVELS), policyRequest])
+    .nullish()
+    .describe('a level, or an object as of SET_PERMS; default `default`: all inside its own sandbox'),
   timeout_ms: z.int().min(1).max(MAX_TIMEOUT_MS).nullish(),
   log_bytes: z
     .int()

@@ -1,9 +1,11 @@
 import * as fs from 'node:fs';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { CloveError, type ErrorCode, isCloveError } from '../../errors/index.ts';
 import type { OpenInsideOptions } from '../../native/types.ts';
 import type { Caller } from '../identity.ts';
 import type { Kernel } from '../kernel.ts';
+import { openChecked, type Place } from './checked.ts';
 
 const openFd = promisify(fs.open);
 const { O_RDONLY, O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants;
@@ -19,7 +21,8 @@ const NEW_FILE_MODE = 0o644;
 
 /**
  * Opens a file as its caller sees it: an agent inside its sandbox and with its rights, an operator on the host with the
- * kernel's. Links as last component are refused and a FIFO or device cannot make it wait. @throws NOT_FOUND, FORBIDDEN, PATH_REFUSED, IO
+ * kernel's. Links as last component are refused and a FIFO or device cannot make it wait. A file opened to be written has not
+ * been truncated for sure: whoever writes does that. @throws NOT_FOUND, FORBIDDEN, PATH_REFUSED, IO
  */
 export async function openForCaller(
   kernel: Kernel,
@@ -28,7 +31,17 @@ export async function openForCaller(
   flags: OpenInsideOptions['flags'],
 ): Promise<number> {
   if (path.includes('\0')) throw new CloveError('BAD_REQUEST', 'invalid request: path contains NUL');
-  if (caller.kind === 'operator') return openOnHost(path, flags);
+  const place = placeOf(kernel, caller, path);
+  const { permissions } = kernel;
+  const operation = flags === 'read' ? 'read' : 'write';
+  if (!permissions.boundsPaths(caller, operation)) return place.open(flags);
+  return openChecked(place, flags, (file) => permissions.checkOpened(caller, file, operation));
+}
+
+function placeOf(kernel: Kernel, caller: Caller, path: string): Place {
+  if (caller.kind === 'operator') {
+    return { root: '', path: resolve(path), open: (flags) => openOnHost(path, flags) };
+  }
   const agent = kernel.agents.get(caller.id);
   const sandbox = agent?.sandbox;
   if (agent === undefined || sandbox === null || sandbox === undefined) {
@@ -36,7 +49,11 @@ export async function openForCaller(
   }
   // Joined, not normalised: what `..` means after a link is for the sandbox to say.
   const absolute = path.startsWith('/') ? path : `${agent.plan.sandbox.cwd}/${path}`;
-  return sandbox.openInside(absolute, { flags, mode: NEW_FILE_MODE });
+  return {
+    root: `/proc/${sandbox.initPid}/root`,
+    path: absolute,
+    open: (flags) => sandbox.openInside(absolute, { flags, mode: NEW_FILE_MODE }),
+  };
 }
 
 async function openOnHost(path: string, flags: OpenInsideOptions['flags']): Promise<number> {

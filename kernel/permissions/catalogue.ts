@@ -32,6 +32,8 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   'metrics.all': 'operator',
   'permissions.read': 'base',
   'permissions.set': 'base',
+  'audit.read': 'operator',
+  'audit.configure': 'operator',
 };
 
 export const BLOCKED_PATHS: readonly string[] = [

@@ -32,8 +32,10 @@ interface Principal {
 export interface PermissionsOptions {
   /** Where relative paths of an agent begin. */
   readonly cwdOf: (agentId: number) => string;
-  /** Of a live agent or one that is remembered. */
-  readonly agentIdOf: (idOrName: number | string) => number | undefined;
+  /** A live agent or one that is remembered. */
+  readonly agentOf: (
+    idOrName: number | string,
+  ) => { readonly id: number; readonly parentId: number } | undefined;
 }
 
 /** Members of requests that some rule is about. */
@@ -60,9 +62,13 @@ export class Permissions implements KeepsByCaller {
     this.#options = options;
   }
 
-  /** Grants of an agent that is about to start. Those of an agent's child are cut to its parent's. */
+  /** Grants of an agent that is about to start. Those of an agent's child are cut to its parent's. @throws OVERLOAD */
   adopt(agentId: number, parentId: number, grants: Grants): void {
     const parent = this.#principals.get(parentId) ?? null;
+    for (let each = parent; each !== null; each = each.parent) {
+      const { maxAgents } = each.grants.children;
+      if (maxAgents !== null && countBelow(each) >= maxAgents) throw tooMany(maxAgents);
+    }
     const bounded = parent === null ? grants : intersect(grants, parent.grants);
     const principal: Principal = {
       id: agentId,
@@ -98,9 +104,14 @@ export class Permissions implements KeepsByCaller {
     return kind === 'operator' ? os.homedir() : AGENT_HOME;
   }
 
+  /** An operator's client as it connects: nothing is asked of it. */
+  isUnbounded(caller: Pick<Caller, 'id' | 'kind'>): boolean {
+    return caller.kind === 'operator' && this.grantsOf(caller) === EVERYTHING;
+  }
+
   allows(caller: Caller, permission: Permission): boolean {
     const grants = this.grantsOf(caller);
-    return holds(grants, permission) || isUnbounded(caller, grants);
+    return holds(grants, permission) || (caller.kind === 'operator' && grants === EVERYTHING);
   }
 
   list(caller: Caller, all: readonly Permission[]): Permission[] {
@@ -116,10 +127,14 @@ export class Permissions implements KeepsByCaller {
     return false;
   }
 
-  /** Of a principal that is known; undefined = unknown. */
-  parentOf(id: number): number | null | undefined {
-    const principal = this.#principals.get(id);
-    return principal === undefined ? undefined : (principal.parent?.id ?? null);
+  /** Whether an agent is any business of the caller. */
+  sees(caller: Caller, agent: { readonly id: number; readonly parentId: number }): boolean {
+    return (
+      this.governs(caller, agent.id) ||
+      // Of one that has ended nothing is left here but who its parent was.
+      agent.parentId === caller.id ||
+      this.grantsOf(caller).extra.includes('agents.list')
+    );
   }
 
   /**
@@ -133,7 +148,7 @@ export class Permissions implements KeepsByCaller {
   ): Decision {
     const grants = this.grantsOf(caller);
     const object = objectOf(input);
-    if (isUnbounded(caller, grants)) return allow('operator', grants, object);
+    if (caller.kind === 'operator' && grants === EVERYTHING) return allow('operator', grants, object);
     const { name, permission } = definition;
     if (!holds(grants, permission)) return deny(`syscall.not-granted:${name}`, grants, object);
     if (permission !== 'none' && !permitsSyscall(grants, name))
@@ -168,8 +183,10 @@ export class Permissions implements KeepsByCaller {
     if (caller.kind === 'operator' || extra.includes('agents.control')) return null;
     const target = id || agent_id || name;
     if (typeof target !== 'number' && typeof target !== 'string') return null;
-    const agentId = this.#options.agentIdOf(target);
-    return agentId !== undefined && this.governs(caller, agentId) ? null : 'agent.not-governed';
+    const agent = this.#options.agentOf(target);
+    // Of one that has ended nothing is left here but who its parent was.
+    const isOwn = agent !== undefined && (this.governs(caller, agent.id) || agent.parentId === caller.id);
+    return isOwn ? null : 'agent.not-governed';
   }
 
   #absolute(caller: Caller, file: string): string {
@@ -265,9 +282,20 @@ export class Permissions implements KeepsByCaller {
   }
 }
 
-/** An operator's client as it connects: nothing is asked of it. */
-function isUnbounded(caller: Pick<Caller, 'kind'>, grants: Grants): boolean {
-  return caller.kind === 'operator' && grants === EVERYTHING;
+function countBelow(principal: Principal): number {
+  let count = 0;
+  for (const child of principal.children) count += 1 + countBelow(child);
+  return count;
+}
+
+function tooMany(maxAgents: number): CloveError {
+  return new CloveError(
+    'OVERLOAD',
+    `${maxAgents} agents answer to this caller already, the most it may have`,
+    {
+      details: { rule: 'quota.exceeded:agents', limit: maxAgents },
+    },
+  );
 }
 
 function allow(ruleId: string, grants: Grants, object: string): Decision {

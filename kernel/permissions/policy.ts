@@ -43,7 +43,8 @@ const host = entry(
   'a domain is "*", a host, or "*." and a host; with a port where it is not that of the scheme',
 );
 const method = z.string().regex(/^(\*|[A-Za-z]{1,32})$/, 'not a method');
-const syscallName = z.enum(Object.keys(OPCODES) as [SyscallName, ...SyscallName[]]);
+export const SYSCALL_NAMES = Object.keys(OPCODES) as [SyscallName, ...SyscallName[]];
+const syscallName = z.enum(SYSCALL_NAMES);
 const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 const bound = z.number().min(0).max(Number.MAX_SAFE_INTEGER).nullish();
 

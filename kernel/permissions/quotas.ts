@@ -159,6 +159,16 @@ export class Quotas implements KeepsByCaller {
     }
   }
 
+  /** What a request costs besides being a call. @throws OVERLOAD */
+  chargeFor(id: number, syscall: string, input: unknown): void {
+    if (syscall === 'SEND' || syscall === 'BROADCAST') this.charge(id, { messages: 1 });
+    else if (syscall === 'STORE' && this.#limitsState(id)) {
+      const { key, value } = input as { readonly key?: unknown; readonly value?: unknown };
+      const text = JSON.stringify(value) ?? '';
+      this.#admitState(id, Buffer.byteLength(text) + Buffer.byteLength(String(key ?? '')));
+    }
+  }
+
   /** What turned out to be used after all, also beyond a limit: the next charge meets it. */
   settle(id: number, quota: Counted, amount: number): void {
     if (!Number.isFinite(amount) || amount < 0) return;
@@ -167,16 +177,15 @@ export class Quotas implements KeepsByCaller {
     }
   }
 
-  /** Whether anybody who pays for this agent has a limit on state: else nobody needs to count. */
-  limitsState(id: number): boolean {
+  /** Else nobody needs to count. */
+  #limitsState(id: number): boolean {
     for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent) {
       if (payer.limits.stateBytes !== null) return true;
     }
     return false;
   }
 
-  /** @throws OVERLOAD */
-  admitState(id: number, bytes: number): void {
+  #admitState(id: number, bytes: number): void {
     for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent) {
       const limit = payer.limits.stateBytes;
       if (limit !== null && this.#stateBytes(payer) + bytes > limit)
@@ -198,14 +207,14 @@ function descendantsOf(account: Account): number {
 }
 
 /** As requests and answers call them. */
-export const QUOTA_FIELDS: Readonly<Record<keyof QuotaLimits, string>> = {
+export const QUOTA_FIELDS = {
   messages: 'messages',
   stateBytes: 'state_bytes',
   llmCalls: 'llm_calls',
   llmTokens: 'llm_tokens',
   agents: 'agents',
   syscallsPerSecond: 'syscalls_per_second',
-};
+} as const satisfies Record<keyof QuotaLimits, string>;
 
 function exceeded(account: Account, quota: keyof QuotaLimits, limit: number): CloveError {
   const field = QUOTA_FIELDS[quota];

@@ -205,6 +205,11 @@ export class StateStore implements KeepsByCaller {
     }
   }
 
+  /** What one caller has stored, over all scopes. */
+  bytesOf(callerId: number): number {
+    return this.#usage.get(callerId)?.bytes ?? 0;
+  }
+
   usage(): { readonly keys: number; readonly bytes: number } {
     const spaces = [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
     return { keys: spaces.reduce((sum, space) => sum + space.size, 0), bytes: this.#totalBytes };

@@ -7,6 +7,7 @@ import { makePlan } from '../agents/plan.ts';
 import { RESTART_POLICIES } from '../agents/restart-policy.ts';
 import { spawnRequest } from '../agents/spawn-request.ts';
 import { usageOf } from '../agents/usage.ts';
+import { authoriseSpawn } from '../permissions/spawn.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { isolationSummary, layerReport, liveAgent, target } from './agent-fields.ts';
 import { logs, wait } from './agent-outcome.ts';
@@ -42,20 +43,28 @@ export const spawn = defineSyscall({
   replay: 'recorded',
   async handle(request, { kernel, caller }) {
     const { supervisor, launcher, options } = kernel;
+    const authority = authoriseSpawn(kernel, caller, request);
+    let admitted: number | null = null;
     try {
       const { agent, plan, sandbox } = await supervisor.spawn({
         name: request.name ?? null,
         parentId: caller.id,
-        plan: (agentId, name) =>
-          makePlan(request, {
+        plan: async (agentId, name) => {
+          const made = await makePlan(authority.request, {
             agentId,
             name,
             sandboxOff: options.sandbox === 'off',
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),
-          }),
+            readScript: authority.readScript,
+          });
+          authority.admit(agentId, made.launch);
+          admitted = agentId;
+          return made;
+        },
       });
+      authority.started(agent.id);
       return {
         success: true as const,
         id: agent.id,
@@ -69,6 +78,7 @@ export const spawn = defineSyscall({
         setup_us: { ...sandbox.setupUs },
       };
     } catch (error) {
+      if (admitted !== null) authority.failed(admitted);
       throw asSpawnFailure(error);
     }
   },
@@ -159,14 +169,17 @@ const listed = z.object({
 export const list = defineSyscall({
   opcode: OPCODES.LIST,
   name: 'LIST',
-  summary: 'All live agents, also those that wait for their restart; with `all` also ended ones still known.',
+  summary:
+    'All live agents, also those that wait for their restart; with `all` also ended ones still known. An agent sees itself and those that answer to it.',
   request: z.object({ all: z.boolean().default(false) }).catch({ all: false }),
   response: z.array(listed),
   permission: 'agents.list',
   audit: 'AGENT_LIFECYCLE',
   replay: 'recorded',
-  async handle({ all }, { kernel }) {
-    const agents = all ? [...kernel.agents.listEnded(), ...kernel.agents.list()] : kernel.agents.list();
+  async handle({ all }, { kernel, caller }) {
+    const agents = (
+      all ? [...kernel.agents.listEnded(), ...kernel.agents.list()] : kernel.agents.list()
+    ).filter((agent) => kernel.permissions.sees(caller, agent));
     const rows: z.input<typeof listed>[] = [];
     for (const [index, agent] of agents.entries()) {
       if (index > 0 && index % LIST_SLICE === 0) await yieldToLoop();

@@ -21,6 +21,10 @@ export const PERMISSIONS = [
   'events.emit',
   'metrics.self',
   'metrics.all',
+  'permissions.read',
+  'permissions.set',
+  'audit.read',
+  'audit.configure',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

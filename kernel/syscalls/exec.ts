@@ -3,6 +3,7 @@ import { CloveError } from '../../errors/index.ts';
 import { commandPlan } from '../agents/command.ts';
 import { runInFreshSandbox, runInSandbox } from '../exec/run.ts';
 import type { Kernel } from '../kernel.ts';
+import { SYSTEM_PATH } from '../permissions/commands.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { defineSyscall } from './define.ts';
 import { MAX_TIMER_MS } from './fields.ts';
@@ -39,7 +40,11 @@ export const exec = defineSyscall({
   summary:
     'Runs a command and answers when it has ended: an agent’s inside its own sandbox, an operator’s in a fresh one of its own.',
   request: z.object({
-    command: z.string().max(131_072).nullish().describe('For /bin/sh -c.'),
+    command: z
+      .string()
+      .max(131_072)
+      .nullish()
+      .describe('For /bin/sh -c; without a shell where only some commands are granted.'),
     argv: z
       .array(z.string().max(131_072))
       .min(1)
@@ -80,9 +85,14 @@ export const exec = defineSyscall({
         hint: 'Send async: false and wait for the answer; several connections run several commands at once.',
       });
     }
-    const timeoutMs = Math.ceil((request.timeout ?? DEFAULT_TIMEOUT_S) * 1000);
+    const { permissions } = kernel;
+    const wantedMs = Math.ceil((request.timeout ?? DEFAULT_TIMEOUT_S) * 1000);
+    const mostMs = permissions.maxExecTimeMs(caller);
+    const timeoutMs = mostMs === 0 ? wantedMs : Math.min(wantedMs, mostMs);
+    assertNamed(request);
+    const { argv, isBounded } = permissions.commandOf(caller, request);
     const command = {
-      argv: argvOf(request),
+      argv,
       cwd: request.cwd || null,
       timeoutMs,
       merged: !request.separate,
@@ -101,20 +111,28 @@ export const exec = defineSyscall({
       throw new CloveError('NOT_FOUND', 'the agent has ended');
     }
     const { env, cwd } = agent.plan.sandbox;
-    return withSlot(kernel, caller.id, () => runInSandbox(command, sandbox, env, cwd));
+    // Who may run only some programs must not say by a variable what these are.
+    const safeEnv = isBounded ? { ...systemEnv(env), PATH: SYSTEM_PATH } : env;
+    return withSlot(kernel, caller.id, () => runInSandbox(command, sandbox, safeEnv, cwd));
   },
 });
 
-function argvOf(request: {
+/** @throws BAD_REQUEST */
+function assertNamed(request: {
   argv?: string[] | null | undefined;
   command?: string | null | undefined;
-}): string[] {
-  const argv = request.argv ?? (request.command ? ['/bin/sh', '-c', request.command] : null);
-  if (argv === null) throw new CloveError('BAD_REQUEST', 'command required');
-  if (argv.some((part) => part.includes('\0'))) {
+}): void {
+  const parts = request.argv ?? (request.command ? [request.command] : null);
+  if (parts === null) throw new CloveError('BAD_REQUEST', 'command required');
+  if (parts.some((part) => part.includes('\0'))) {
     throw new CloveError('BAD_REQUEST', 'invalid request: command contains NUL');
   }
-  return argv;
+}
+
+/** What the kernel itself has put there, and nothing that changes how a program works. */
+function systemEnv(env: Readonly<Record<string, string>>): Record<string, string> {
+  const kept = Object.entries(env).filter(([name]) => /^(HOME|LANG|CLOVE_[A-Z_]+)$/.test(name));
+  return Object.fromEntries(kept);
 }
 
 export const execSyscalls = [exec] as const;

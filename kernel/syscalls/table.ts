@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { OPCODES, type SyscallName } from '../protocol/opcodes.ts';
 import { agentSyscalls } from './agents.ts';
+import { auditSyscalls } from './audit.ts';
 import { coreSyscalls } from './core.ts';
 import type { SyscallDefinition } from './define.ts';
 import { eventSyscalls } from './events.ts';
@@ -8,6 +9,7 @@ import { execSyscalls } from './exec.ts';
 import { fileSyscalls } from './files.ts';
 import { ipcSyscalls } from './ipc.ts';
 import { metricsSyscalls } from './metrics.ts';
+import { permissionSyscalls } from './permissions.ts';
 import { stateSyscalls } from './state.ts';
 
 /** Every syscall there is. Each family file exports its definitions as one tuple. */
@@ -19,6 +21,8 @@ export const SYSCALLS = [
   ...ipcSyscalls,
   ...stateSyscalls,
   ...eventSyscalls,
+  ...permissionSyscalls,
+  ...auditSyscalls,
   ...metricsSyscalls,
 ] as const;
 

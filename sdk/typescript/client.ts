@@ -11,6 +11,7 @@ import type {
   WaitOptions,
 } from './types.ts';
 
+type Level = NonNullable<SyscallRequest<'SET_PERMS'>['level']>;
 export type StateScope = 'global' | 'agent' | 'session';
 
 /** Messages or events taken per round trip by the iterators. */
@@ -260,6 +261,37 @@ export class CloveClient extends SyscallClient {
   /** A custom event. Returns how many subscribers it reached. @throws FORBIDDEN for names of the kernel's own */
   async emit(type: string, data: unknown = {}, options?: CallOptions): Promise<number> {
     return (await this.call('EMIT', { event_type: type, data }, options)).delivered_to;
+  }
+
+  // ---- permissions and quotas
+
+  /** What an agent may do; default: this caller itself. @throws FORBIDDEN, NOT_FOUND */
+  permissions(agentId = 0, options?: CallOptions): Promise<SyscallResponse<'GET_PERMS'>> {
+    return this.call('GET_PERMS', { agent_id: agentId }, options);
+  }
+
+  /** Sets what an agent may do, by a level or an object. An agent can only give up its own, and give what it has to its children. @throws FORBIDDEN */
+  setPermissions(
+    wanted: Level | NonNullable<SyscallRequest<'SET_PERMS'>['permissions']>,
+    agentId = 0,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'SET_PERMS'>> {
+    const what = typeof wanted === 'string' ? { level: wanted } : { permissions: wanted };
+    return this.call('SET_PERMS', { agent_id: agentId, ...what }, options);
+  }
+
+  /** Limits of an agent with its children, and what they have used; default: this agent itself. */
+  quota(agentId = 0, options?: CallOptions): Promise<SyscallResponse<'GET_QUOTA'>> {
+    return this.call('GET_QUOTA', { agent_id: agentId }, options);
+  }
+
+  /** What is not named stays; null = no limit. Calls beyond a limit reject with OVERLOAD. @throws FORBIDDEN */
+  setQuota(
+    quotas: NonNullable<SyscallRequest<'SET_QUOTA'>['quotas']>,
+    agentId = 0,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'SET_QUOTA'>> {
+    return this.call('SET_QUOTA', { agent_id: agentId, quotas }, options);
   }
 
   // ---- metrics
