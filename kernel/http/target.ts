@@ -52,10 +52,11 @@ const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK']);
 
 /** In capitals: existing clients may write them as they like. @throws BAD_REQUEST, FORBIDDEN */
 export function parseMethod(text: string): string {
-  const method = text.toUpperCase();
-  if (!TOKEN.test(method) || method.length > 32) {
+  // Before the capitals: some letters that are no ASCII become some.
+  if (!TOKEN.test(text) || text.length > 32) {
     throw new CloveError('BAD_REQUEST', 'invalid request: not an HTTP method');
   }
+  const method = text.toUpperCase();
   if (FORBIDDEN_METHODS.has(method)) {
     throw refused('http.method', 'Permission denied: HTTP method not allowed', method);
   }
