@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { agentCommand, psCommand } from './commands/agent.ts';
+import { auditCommand } from './commands/audit.ts';
 import { benchCommand } from './commands/bench.ts';
 import { dataCommand } from './commands/data.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -89,6 +90,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
     agentCommand,
     psCommand,
     runCommand,
+    auditCommand,
     dataCommand,
     doctorCommand,
     versionCommand,

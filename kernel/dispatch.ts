@@ -1,6 +1,8 @@
 import { CloveError, errorToData, isCloveError } from '../errors/index.ts';
 import type { WirePeer, WireRequest } from '../native/types.ts';
 import type { Agent } from './agents/agent.ts';
+import type { Outcome } from './audit/draft.ts';
+import type { CallRecord } from './audit/records.ts';
 import type { Caller } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
@@ -28,6 +30,11 @@ class Connection implements SyscallContext {
     this.kernel = kernel;
     this.caller = caller;
     this.agent = agent;
+  }
+
+  /** As it is known to others; '' = it has no name. */
+  get name(): string {
+    return this.agent?.name ?? this.kernel.mailboxes.nameOf(this.caller.id);
   }
 
   /** Made when first asked for: most requests never wait for anything. */
@@ -69,6 +76,8 @@ export class Dispatcher {
   /** Syscalls that take no request: a payload that is not JSON is as good as none. */
   readonly #needNothing: boolean[] = [];
   readonly #connections = new Map<number, Connection>();
+  /** Audit records of calls that have not ended; most calls have none. */
+  readonly #records = new Map<WireRequest, CallRecord>();
   readonly #ofAgent = new Map<number, Set<Connection>>();
   readonly #turns = new Turns<WireRequest>((request) => this.#serveSafely(request));
 
@@ -163,6 +172,7 @@ export class Dispatcher {
     const definition = this.#definitions[request.opcode];
     try {
       if (definition === undefined) {
+        this.#kernel.audit.unknownSyscall(connection, request.opcode);
         throw new CloveError('UNKNOWN_SYSCALL', `unknown opcode 0x${hexByte(request.opcode)}`);
       }
       if (connection.agent?.state === 'stopped' || connection.agent?.state === 'failed') {
@@ -175,7 +185,7 @@ export class Dispatcher {
         this.#serveOrdered(connection, request, definition, input);
         return;
       }
-      const answer = definition.handle(input, connection);
+      const answer = this.#handle(connection, request, definition, input);
       if (answer instanceof Promise) this.#answerLater(connection, request, definition, answer);
       else this.#answer(connection, request, definition, answer);
     } catch (error) {
@@ -193,18 +203,46 @@ export class Dispatcher {
       input = this.#parse(definition, request);
     } catch (error) {
       // Who may not call this at all is told so, whatever the form of the request.
-      this.#authorise(connection, definition, undefined);
+      this.#authorise(connection, request, definition, undefined);
       throw error;
     }
-    this.#authorise(connection, definition, input);
+    this.#authorise(connection, request, definition, input);
     if (agent !== null) quotas.chargeFor(caller.id, definition.name, input);
     return input;
   }
 
-  #authorise({ caller }: Connection, definition: SyscallDefinition, input: unknown): void {
-    const decision = this.#kernel.permissions.decide(caller, definition, input);
-    if (decision.allowed) return;
+  #authorise(
+    connection: Connection,
+    request: WireRequest,
+    definition: SyscallDefinition,
+    input: unknown,
+  ): void {
+    const decision = this.#kernel.permissions.decide(connection.caller, definition, input);
+    if (decision.allowed) {
+      const record = this.#kernel.audit.begin(connection, definition, decision, input);
+      if (record !== null) this.#records.set(request, record);
+      return;
+    }
     throw forbidden(decision, refusalText(definition.name, decision.ruleId));
+  }
+
+  #handle(
+    connection: Connection,
+    request: WireRequest,
+    definition: SyscallDefinition,
+    input: unknown,
+  ): unknown {
+    const record = this.#records.get(request);
+    if (record === undefined) return definition.handle(input, connection);
+    return this.#kernel.audit.during(record, () => definition.handle(input, connection));
+  }
+
+  /** The call's record gets its outcome. Returns what the answer has to wait for; null = nothing. */
+  #endRecord(request: WireRequest, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
+    const record = this.#records.get(request);
+    if (record === undefined) return null;
+    this.#records.delete(request);
+    return this.#kernel.audit.end(record, definition, outcome);
   }
 
   /** Refused by dispatch or, where it takes a look at the world, by the handler: nobody needs to ask which. */
@@ -270,7 +308,7 @@ export class Dispatcher {
     input: unknown,
   ): void {
     const before = connection.tail ?? Promise.resolve();
-    const answer = before.then(() => definition.handle(input, connection));
+    const answer = before.then(() => this.#handle(connection, request, definition, input));
     const tail = answer.then(
       () => {},
       () => {},
@@ -301,12 +339,18 @@ export class Dispatcher {
   }
 
   #answer(connection: Connection, request: WireRequest, definition: SyscallDefinition, value: unknown): void {
-    if (definition.raw === true) {
-      this.#respond(connection, request, value as string | Uint8Array);
+    const isRaw = definition.raw === true;
+    if (!isRaw && this.#checkAnswers) definition.response.parse(value);
+    const payload = isRaw ? (value as string | Uint8Array) : toSortedJson(value);
+    const recorded = this.#endRecord(request, definition, 'OK');
+    if (recorded === null) {
+      this.#respond(connection, request, payload);
       return;
     }
-    if (this.#checkAnswers) definition.response.parse(value);
-    this.#respond(connection, request, toSortedJson(value));
+    recorded.then(
+      () => this.#respond(connection, request, payload),
+      (error: unknown) => this.#answerError(connection, request, definition, error),
+    );
   }
 
   #answerError(
@@ -320,8 +364,12 @@ export class Dispatcher {
     const { code, message, hint, details } = errorToData(error);
     const refusal = decisionOf(error);
     if (refusal !== null && definition !== undefined) {
+      // One record of one decision: where a handler refused, what was first allowed was not the last word.
+      this.#records.delete(request);
+      this.#kernel.audit.denied(connection, definition, refusal, undefined);
       this.#reportBlocked(connection, definition, refusal, message);
     }
+    if (definition !== undefined) void this.#endRecord(request, definition, code);
     if (!isCloveError(error)) {
       const syscall = definition?.name ?? `0x${hexByte(request.opcode)}`;
       this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');

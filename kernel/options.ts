@@ -35,6 +35,8 @@ const schema = z.strictObject({
   maxConnections: z.int().min(1).max(100_000).default(1024),
   drainMs: z.int().min(0).max(600_000).default(5000),
   checkAnswers: z.boolean().default(false),
+  auditOnFailure: z.enum(['stop', 'continue']).default('stop'),
+  auditAnchorPath: z.string().min(1).nullable().default(null),
 });
 
 /** Options of a kernel with their defaults filled in. */
@@ -56,6 +58,10 @@ export interface KernelOptions {
   readonly drainMs: number;
   /** Check every answer against its schema before it leaves (tests). */
   readonly checkAnswers: boolean;
+  /** When the audit log cannot be written: refuse what would have to be recorded, or go on and record the gap. */
+  readonly auditOnFailure: 'stop' | 'continue';
+  /** Where the head of the audit log is kept, best on another disk; null = in the data directory. */
+  readonly auditAnchorPath: string | null;
 }
 
 export type UserKernelOptions = Partial<KernelOptions>;
@@ -64,12 +70,13 @@ export type UserKernelOptions = Partial<KernelOptions>;
 export function resolveOptions(user: UserKernelOptions): KernelOptions {
   const parsed = schema.safeParse(user);
   if (!parsed.success) throw new CloveError('CONFIG', `kernel options: ${z.prettifyError(parsed.error)}`);
-  const { socketPath, dataDirectory, runDirectory } = parsed.data;
+  const { socketPath, dataDirectory, runDirectory, auditAnchorPath } = parsed.data;
   const options: KernelOptions = {
     ...parsed.data,
     socketPath: path.resolve(socketPath),
     dataDirectory: path.resolve(dataDirectory),
     runDirectory: path.resolve(runDirectory),
+    auditAnchorPath: auditAnchorPath === null ? null : path.resolve(auditAnchorPath),
   };
   // "/boot-12345678/a2000000.sock" comes after the run directory.
   const longest = Math.max(

@@ -4,6 +4,7 @@ import { AGENT_STATES } from '../kernel/agents/agent.ts';
 import { EVENT_TYPES } from '../kernel/events/event-bus.ts';
 import { SYSCALL_NAMES } from '../kernel/permissions/policy.ts';
 import { agentSyscalls } from '../kernel/syscalls/agents.ts';
+import { auditSyscalls } from '../kernel/syscalls/audit.ts';
 import { coreSyscalls } from '../kernel/syscalls/core.ts';
 import { PERMISSIONS, type SyscallDefinition } from '../kernel/syscalls/define.ts';
 import { eventSyscalls } from '../kernel/syscalls/events.ts';
@@ -25,6 +26,7 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Commands', execSyscalls],
   ['Events', eventSyscalls],
   ['Permissions', permissionSyscalls],
+  ['Audit', auditSyscalls],
   ['Metrics', metricsSyscalls],
 ];
 

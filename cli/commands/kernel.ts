@@ -17,6 +17,8 @@ interface StartFlags {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
   readonly sandbox: boolean;
   readonly foreground?: boolean;
+  readonly auditOnFailure: 'stop' | 'continue';
+  readonly auditAnchor?: string;
 }
 
 const READY_FD = 3;
@@ -42,6 +44,18 @@ const startCommand: CommandBuilder = (context) =>
         .default('info'),
     )
     .option('--no-sandbox', 'run agents without isolation; every report says so')
+    .addOption(
+      new Option(
+        '--audit-on-failure <policy>',
+        'when the audit log cannot be written: refuse calls, or go on',
+      )
+        .choices(['stop', 'continue'])
+        .default('stop'),
+    )
+    .option(
+      '--audit-anchor <file>',
+      'where the head of the audit log is kept (default: in the data directory)',
+    )
     .option('--foreground', 'stay, and log to stderr')
     .addHelpText(
       'after',
@@ -61,6 +75,8 @@ Examples:
             ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
             logLevel: flags.logLevel,
             sandbox: flags.sandbox ? 'required' : 'off',
+            auditOnFailure: flags.auditOnFailure,
+            auditAnchorPath: flags.auditAnchor === undefined ? null : path.resolve(flags.auditAnchor),
             readyFd,
           }),
         );
@@ -95,7 +111,10 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
     dataDirectory,
     '--log-level',
     flags.logLevel,
+    '--audit-on-failure',
+    flags.auditOnFailure,
   ];
+  if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
   if (!flags.sandbox) args.push('--no-sandbox');
   const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);

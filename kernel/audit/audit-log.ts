@@ -156,6 +156,7 @@ export class AuditLog {
    * @throws IO when it could not be stored; then nothing has changed.
    */
   async configure(change: Partial<AuditConfig>, by: Subject): Promise<AuditConfig> {
+    if (Object.keys(change).length === 0) return this.#config;
     const next: AuditConfig = { ...this.#config, ...change };
     const record = new EventRecord(this.#bootId, {
       category: 'SECURITY',

@@ -32,7 +32,8 @@ const OBJECT_FIELDS = [
 /** One decision about one syscall: who asked for what, which rule allowed or refused it, and what came of it. */
 export class CallRecord extends AuditDraft {
   readonly #boot: string;
-  readonly #subject: Subject;
+  readonly #caller: Caller;
+  readonly #name: string;
   readonly #opcode: number;
   readonly #syscall: string | null;
   readonly #decision: Decision;
@@ -50,7 +51,8 @@ export class CallRecord extends AuditDraft {
   ) {
     super(chainOf(category, subject.caller.kind === 'agent' ? 'agents' : 'operators'), subject.caller.id);
     this.#boot = boot;
-    this.#subject = subject;
+    this.#caller = subject.caller;
+    this.#name = subject.name;
     this.#opcode = opcode;
     this.#syscall = definition?.name ?? null;
     this.#decision = decision;
@@ -68,7 +70,7 @@ export class CallRecord extends AuditDraft {
       `"event_type":"${type}","monotonic_us":${Math.round(this.monotonicMs * 1000)},` +
       `"object":${canonicalString(boundText(this.#object, MAX_OBJECT_CHARS))},"opcode":${this.#opcode},` +
       `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${canonicalString(boundText(ruleId, MAX_OBJECT_CHARS))},` +
-      `"subject":${subjectJson(this.#subject)},"success":${this.outcome === 'OK'},` +
+      `"subject":${subjectJson(this.#caller, this.#name)},"success":${this.outcome === 'OK'},` +
       `"syscall":${this.#syscall === null ? 'null' : `"${this.#syscall}"`},` +
       `"time":"${isoTime(this.wallMs)}","world_time":null}`
     );
@@ -108,14 +110,13 @@ export class EventRecord extends AuditDraft {
       `{${agentName === undefined ? '' : `"agent_name":${canonicalString(agentName)},`}` +
       `"boot":"${this.#boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
       `"monotonic_us":${Math.round(this.monotonicMs * 1000)},"outcome":"${this.outcome}",` +
-      `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by)},` +
+      `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by.caller, by.name)},` +
       `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":null}`
     );
   }
 }
 
-function subjectJson({ caller, name }: Subject): string {
-  const { id, kind, peer } = caller;
+function subjectJson({ id, kind, peer }: Caller, name: string): string {
   return `{"id":${id},"kind":"${kind}","name":${canonicalString(name)},"pid":${peer.pid},"uid":${peer.uid}}`;
 }
 

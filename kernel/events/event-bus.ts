@@ -42,6 +42,8 @@ const EVENT_OVERHEAD_BYTES = 256;
 export type Audience = number | 'operators' | 'agents';
 
 export interface EventBusOptions {
+  /** Told of every event of the kernel's own, whether anybody has subscribed or not. */
+  readonly onPublish?: (type: EventType, data: unknown, sourceId: number, onlyTo?: Audience) => void;
   readonly limits?: Partial<EventLimits>;
   /** Milliseconds that never go back. */
   readonly monotonicMs?: () => number;
@@ -85,6 +87,7 @@ interface Subscriber {
 
 /** Who wants to hear of what. Queues are bounded: who does not poll loses the oldest events and is told how many. */
 export class EventBus implements KeepsByCaller {
+  readonly #onPublish: EventBusOptions['onPublish'];
   readonly #limits: EventLimits;
   readonly #monotonicMs: () => number;
   readonly #wallMs: () => number;
@@ -92,6 +95,7 @@ export class EventBus implements KeepsByCaller {
   readonly #room: SharedRoom;
 
   constructor(options: EventBusOptions = {}) {
+    this.#onPublish = options.onPublish;
     this.#limits = { ...EVENT_LIMITS, ...options.limits };
     this.#room = new SharedRoom(this.#limits);
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
@@ -129,6 +133,7 @@ export class EventBus implements KeepsByCaller {
 
   /** An event of the kernel's own. `onlyTo` keeps it from everybody else. Returns how many subscribers it reached. */
   publish(type: EventType, data: unknown, sourceId: number, onlyTo?: Audience): number {
+    this.#onPublish?.(type, data, sourceId, onlyTo);
     return this.#publish(type, null, () => JSON.stringify(data ?? null), sourceId, onlyTo);
   }
 

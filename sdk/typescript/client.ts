@@ -294,6 +294,37 @@ export class CloveClient extends SyscallClient {
     return this.call('SET_QUOTA', { agent_id: agentId, quotas }, options);
   }
 
+  // ---- audit, for operators
+
+  /** The newest records that match, oldest first; as existing clients know them. */
+  async auditLog(
+    request: SyscallRequest<'GET_AUDIT_LOG'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'GET_AUDIT_LOG'>['entries']> {
+    return (await this.call('GET_AUDIT_LOG', request, options)).entries;
+  }
+
+  /** Returns the whole configuration; with no change, what it is. */
+  async setAuditConfig(
+    change: SyscallRequest<'SET_AUDIT_CONFIG'>,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'SET_AUDIT_CONFIG'>['config']> {
+    return (await this.call('SET_AUDIT_CONFIG', change, options)).config;
+  }
+
+  /** Whole records with their hashes, oldest first. */
+  auditQuery(
+    request: SyscallRequest<'AUDIT_QUERY'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'AUDIT_QUERY'>> {
+    return this.call('AUDIT_QUERY', request, options);
+  }
+
+  /** Checks the whole log; may take seconds. */
+  auditVerify(options: CallOptions = {}): Promise<SyscallResponse<'AUDIT_VERIFY'>> {
+    return this.call('AUDIT_VERIFY', {}, { timeoutMs: null, ...options });
+  }
+
   // ---- metrics
 
   async systemMetrics(options?: CallOptions): Promise<SyscallResponse<'METRICS_SYSTEM'>['metrics']> {
