@@ -74,7 +74,7 @@ def test_an_agent_waits_for_messages_while_its_threads_work(run_agent: Any, clov
         "    got = []\n"
         "    waiter = threading.Thread(target=lambda: got.extend(clove.recv_messages(wait=True).messages))\n"
         "    waiter.start()\n"
-        "    results = [clove.exec('echo $((1+1))').stdout.strip() for _ in range(3)]\n"
+        "    results = [clove.exec('echo $((1+1))').raise_for_error().stdout.strip() for _ in range(3)]\n"
         "    clove.send_message('to myself', to=me)\n"
         "    waiter.join()\n"
         "    clove.send_message('ready', to_name='boss')\n"

@@ -171,6 +171,20 @@ def test_a_kernel_that_comes_back_is_waited_for_and_one_that_does_not_is_given_u
     run(work())
 
 
+def test_a_kernel_restarted_between_two_calls_is_not_noticed(make_kernel: MakeKernel) -> None:
+    async def work() -> None:
+        kernel = make_kernel()
+        async with AsyncCloveClient(kernel.socket_path) as client:
+            await client.register_name("worker")
+            # The event loop stands still meanwhile.
+            kernel.stop()
+            kernel.start()
+            assert await client.echo("still here") == "still here"
+            assert kernel.bodies(SyscallOp.SYS_REGISTER) == [{"name": "worker"}] * 2
+
+    run(work())
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [

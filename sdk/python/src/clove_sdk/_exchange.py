@@ -51,6 +51,11 @@ class Exchange:
         self._waiting: deque[Slot] = deque()
         self.agent_id = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is to come."""
+        return not self._waiting
+
     def begin(self, opcode: int, late: Late | None = None) -> Slot:
         slot = Slot(opcode, late)
         self._waiting.append(slot)

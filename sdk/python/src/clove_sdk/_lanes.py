@@ -51,10 +51,8 @@ class Lanes:
         """Whether the kernel takes another connection for the same caller."""
         if self._shared is None:
             main_id = self._main.agent_id or self._main.call(SyscallOp.SYS_NOOP).agent_id
-            with self.borrow() as lane:
-                self._shared = lane.call(SyscallOp.SYS_NOOP).agent_id == main_id
-            if not self._shared:
-                self.close()
+            with self._make() as probe:
+                self._shared = probe.call(SyscallOp.SYS_NOOP).agent_id == main_id
         return self._shared
 
     def close(self) -> None:

@@ -276,21 +276,13 @@ class _AsyncLanes:
         async with self._asking:
             if self._shared is None:
                 main_id = self._main.agent_id or (await self._main.call(SyscallOp.SYS_NOOP)).agent_id
-                async with self.borrow() as lane:
-                    shared = (await lane.call(SyscallOp.SYS_NOOP)).agent_id == main_id
-                if not shared:
-                    await self._close_idle()
-                self._shared = shared
+                async with AsyncTransport(self._main.socket_path, **self._options) as probe:
+                    self._shared = (await probe.call(SyscallOp.SYS_NOOP)).agent_id == main_id
             return self._shared
 
     async def close(self) -> None:
-        await self._close_idle()
-        for lane in [*self._busy]:
-            await lane.disconnect()
-
-    async def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
-        for lane in idle:
+        for lane in [*idle, *self._busy]:
             await lane.disconnect()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -136,7 +137,7 @@ class AsyncTransport:
 
     async def _ready(self, deadline: Deadline) -> _Link:
         # No detour when the link is up: calls leave in the order they were made.
-        if self._link is not None and self._link.failure is None:
+        if self._link is not None and self._link.is_usable():
             return self._link
         remaining = deadline.left()
         try:
@@ -146,7 +147,7 @@ class AsyncTransport:
 
     async def _reopen(self, deadline: Deadline) -> _Link:
         async with self._opening:
-            if self._link is not None and self._link.failure is None:
+            if self._link is not None and self._link.is_usable():
                 return self._link
             if not self._wanted:
                 raise ConnectionError("not connected: call connect() first")
@@ -217,7 +218,16 @@ class _Link:
         self._writer = writer
         self._exchange = Exchange(max_answer_size)
         self._pending: dict[Slot, asyncio.Future[None]] = {}
+        self._poll = select.poll()
+        self._poll.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
         self._reading = asyncio.ensure_future(self._read())
+
+    def is_usable(self) -> bool:
+        """Looks whether the kernel has hung up, which the event loop may not have had the time to notice. Asked before
+        a request leaves, so that a kernel restarted meanwhile costs no call."""
+        if self.failure is None and self._exchange.is_idle and self._poll.poll(0):
+            self._fail(ConnectionError(f"connection to {self._socket_path} lost: the kernel closed it"))
+        return self.failure is None
 
     async def call(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Message:
         if self.failure is not None:
