@@ -128,6 +128,7 @@ export interface LoadSample {
 
 export interface RuntimeSummary {
   readonly runtime: RuntimeName;
+  /** Places that trials really ran in. */
   readonly parallel: number;
   readonly trials: number;
   readonly passed: number;

@@ -28,7 +28,8 @@ export function summarise(input: SummaryInput): RuntimeSummary {
   for (const attempt of attempts) if (attempt.fault !== null) faultsInjected[attempt.fault]++;
   return {
     runtime,
-    parallel: input.parallel,
+    // What was used, not what was asked for: a busy machine may have had room for fewer.
+    parallel: attempts.reduce((most, { slot }) => Math.max(most, slot + 1), 0) || input.parallel,
     trials: outcomes.length,
     passed,
     failed: count('failed'),
