@@ -8,6 +8,7 @@ import { launch } from './index.ts';
 import {
   cleanUp,
   leftoverGroups,
+  noMoreDescriptorsThan,
   openDescriptors,
   processesOfTestUser,
   readAll,
@@ -176,7 +177,7 @@ print("ready", flush=True); time.sleep(60)`;
     for (let round = 0; round < 25; round++) {
       await Promise.all([1, 2, 3, 4].map(() => runToEnd(['/bin/true'], { stdout: 2, stderr: 2 })));
     }
-    expect(openDescriptors()).toBeLessThanOrEqual(descriptors);
+    await noMoreDescriptorsThan(descriptors);
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
     expect(readFileSync('/proc/self/cgroup', 'utf8')).toBe(groups);
     expect(leftoverGroups()).toEqual([]);

@@ -7,6 +7,7 @@ import {
   cleanUp,
   EVERY_LAYER,
   leftoverGroups,
+  noMoreDescriptorsThan,
   openDescriptors,
   processesOfTestUser,
   runToEnd,
@@ -66,7 +67,7 @@ describe('a setup that fails', () => {
       expect(readdirSync(path.join(marked, 'd'))).toEqual([]);
       expect(leftoverGroups()).toEqual([]);
       expect(processesOfTestUser()).toEqual([]);
-      expect(openDescriptors()).toBeLessThanOrEqual(descriptors);
+      await noMoreDescriptorsThan(descriptors);
     },
   );
 

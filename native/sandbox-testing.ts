@@ -8,11 +8,14 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import { type Layer, launch, reconcile, type Sandbox, type SandboxExit, type SandboxSpec } from './index.ts';
 
 /** Every layer a root kernel can have; limits included. */
@@ -173,8 +176,21 @@ export async function cleanUp(): Promise<void> {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
+/** Open descriptors but for the network namespace that is made ahead for the next sandbox. */
 export function openDescriptors(): number {
-  return readdirSync('/proc/self/fd').length;
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return !readlinkSync(`/proc/self/fd/${fd}`).startsWith('net:[');
+    } catch {
+      return false; // was that of the reading itself
+    }
+  }).length;
+}
+
+/** Waits until no more descriptors are open than then: the namespace made ahead takes one more for a moment. */
+export async function noMoreDescriptorsThan(before: number): Promise<void> {
+  for (let i = 0; i < 500 && openDescriptors() > before; i++) await sleep(2);
+  expect(openDescriptors()).toBeLessThanOrEqual(before);
 }
 
 /** Groups of this test file that still exist, in any hierarchy. */

@@ -132,6 +132,7 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.mounts = blob.Raw(mounts.data(), mounts.size() * sizeof(PlanMount));
   plan.mountCount = static_cast<uint32_t>(mounts.size());
   plan.attachCount = static_cast<uint32_t>(facts.attachCount);
+  plan.netnsGiven = facts.netnsGiven ? 1 : 0;
   const auto& filter = SeccompProgram(request.profile == PROFILE_DEBUG);
   plan.bpf = blob.Raw(filter.data(), filter.size() * sizeof(sock_filter));
   plan.bpfCount = static_cast<uint32_t>(filter.size());

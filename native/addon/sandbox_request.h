@@ -93,6 +93,7 @@ struct PlanFacts {
   const std::vector<bool>& mountIsDirectory;
   bool pidsCounted;         // the pids controller is on
   size_t attachCount;       // v1 groups to join
+  bool netnsGiven;          // a network namespace was made ahead
   uint64_t userNamespaces;  // CLONE_NEW* to make below a user namespace, 0 = the parent makes them
 };
 

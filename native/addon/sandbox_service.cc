@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "../init/sys.h"
+#include "sandbox_netns.h"
 
 namespace clove {
 Service& Service::Get() {
@@ -275,7 +276,9 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       for (int i = 0; i < 3; i++) event->fds[i] = sandbox.stdioOurs[i].release();
       event->layers.assign(sandbox.layers, sandbox.layers + LAYER_COUNT);
       event->setupUs = sandbox.setupUs;
-      return Deliver(sandbox.client, std::move(event));
+      Deliver(sandbox.client, std::move(event));
+      if (!sandbox.unprivileged) spare_netns::Refill();
+      return;
     }
     case M_MAIN_EXITED:
       sandbox.mainExited = true;
@@ -283,7 +286,14 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       sandbox.wallUs = message.wallUs;
       // Of the children of PID 1: its own figure still counts the kernel process it was cloned from.
       sandbox.maxRssBytes = static_cast<uint64_t>(message.op) << 10;
-      if ((sandbox.request.disable & bit(L_pidns)) != 0) KillTree(sandbox);  // no namespace that takes the rest along
+      if ((sandbox.request.disable & bit(L_pidns)) != 0) {
+        KillTree(sandbox);  // no namespace that takes the rest along
+      } else if (sandbox.cgroup.Processes() == std::vector<int>{sandbox.initPid}) {
+        // Only PID 1 is left, taking its namespaces down: the figures are final, and reading them costs no time now.
+        const std::lock_guard lock(sandbox.mutex);
+        sandbox.finalUsage = sandbox.cgroup.Usage(true);
+        sandbox.counted = true;
+      }
       return;
     case M_EXEC_STARTED:
       return HandleExecStarted(sandbox, message, std::move(descriptor));

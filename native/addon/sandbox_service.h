@@ -33,7 +33,7 @@ struct Sandbox {
   Cgroup cgroup;
   std::vector<Fd> mountTrees, tasks;
   std::vector<bool> mountIsDirectory;
-  Fd control, childControl, plan, initPidfd, agentPidfd, oomEvent;
+  Fd control, childControl, plan, netns, initPidfd, agentPidfd, oomEvent;
   Fd stdioChild[3], stdioOurs[3];
   pid_t initPid = 0, agentPid = 0;
   bool unprivileged = false;  // clove-init makes the namespaces, below a user namespace

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "../init/sys.h"
+#include "sandbox_netns.h"
 #include "sandbox_service.h"
 
 #ifndef CLONE_INTO_CGROUP
@@ -171,12 +172,14 @@ Failure CloneInit(Sandbox& sandbox, int initImage) {
   for (size_t i = 0; i < sandbox.mountTrees.size(); i++) child.moves.push_back({sandbox.mountTrees[i].get(), FD_MOUNTS + static_cast<int>(i)});
   int last = FD_MOUNTS + static_cast<int>(sandbox.request.mounts.size());
   for (const Fd& tasks : sandbox.tasks) child.moves.push_back({tasks.get(), last++});
+  if (sandbox.netns.valid()) child.moves.push_back({sandbox.netns.get(), last++});
   child.collide = initImage < last || std::any_of(child.moves.begin(), child.moves.end(), [&](const auto& move) { return move.first < last; });
 
   static char* const stack = static_cast<char*>(mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
   int pidfd = -1;
   CloneArguments arguments{};
   arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | (sandbox.unprivileged ? 0 : NamespaceFlags(sandbox.request));
+  if (sandbox.netns.valid()) arguments.flags &= ~static_cast<uint64_t>(CLONE_NEWNET);
   arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   arguments.stack = reinterpret_cast<uint64_t>(stack);
   arguments.stackSize = 64 << 10;
@@ -231,7 +234,8 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   stage("cgroups");
   if (Failure f = OpenChannels(sandbox)) return f;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
-  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(),
+  if (!sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) sandbox.netns = spare_netns::Take();
+  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
                         sandbox.unprivileged ? NamespaceFlags(request) : 0};
   sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
   if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
@@ -246,6 +250,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   sandbox.plan.reset();
   sandbox.mountTrees.clear();
   sandbox.tasks.clear();
+  sandbox.netns.reset();
   if (cloned) return cloned;
   stage("clone");
   return {};

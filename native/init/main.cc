@@ -54,6 +54,14 @@ void AttachToGroups() {
   }
 }
 
+/** A network namespace that was made ahead, for this sandbox alone. */
+void EnterNetwork() {
+  if (plan->netnsGiven == 0) return;
+  const int given = FD_MOUNTS + static_cast<int>(plan->mountCount + plan->attachCount);
+  STEP_CALL(S_namespaces, syscall(SYS_setns, given, CLONE_NEWNET));
+  close(given);
+}
+
 /** When the machine runs out of memory, agents go before the kernel. Raising needs no right. */
 void VolunteerForOom() {
   const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -103,7 +111,7 @@ void Namespaces() {
 void NetworkAndName() {
   if (!Wanted(L_netns)) LayerSet(L_netns, STATE_OFF, 0, "left out by request");
   else if (plan->hostNetwork != 0) LayerSet(L_netns, STATE_OFF, 0, "network: host");
-  else if (STEP_CALL(S_loopback, LoopbackUp())) LayerOn(L_netns, "own network namespace, only lo");
+  else if (STEP_CALL(S_loopback, plan->netnsGiven != 0 ? 0 : LoopbackUp())) LayerOn(L_netns, "own network namespace, only lo");
   const char* name = At<char>(plan->hostname);
   if (!Wanted(L_utsns)) LayerSet(L_utsns, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_hostname, sethostname(name, strlen(name)))) LayerOn(L_utsns, "hostname %s", name);
@@ -135,6 +143,7 @@ void NetworkAndName() {
   if (!AwaitGate(M_GATE1)) _exit(125);
   ReadPlan();
   AttachToGroups();
+  EnterNetwork();
   VolunteerForOom();
   CloseInherited();
   if (plan->userns != 0) EnterUserNamespace();

@@ -81,6 +81,7 @@ struct Plan {
   uint32_t bpf, bpfCount;
   uint32_t mounts, mountCount;
   uint32_t attachCount;  // descriptors of cgroup v1 "tasks" files, after those of the mounts
+  uint32_t netnsGiven;   // 1: one more descriptor, a network namespace to enter, with lo up
   Command command;
 };
 constexpr uint32_t PLAN_MAGIC = 0x434c5650;
