@@ -44,6 +44,8 @@ const TRANSIENT: ReadonlySet<Permission> = new Set<Permission>([
   'events.emit',
   'metrics.self',
   'metrics.all',
+  'permissions.read',
+  'audit.read',
 ]);
 
 /** Writes what was decided and what happened. Cheap where the category is off: one look-up. */

@@ -98,7 +98,11 @@ export class EventRecord extends AuditDraft {
   readonly #details: string;
 
   constructor(boot: string, event: AuditEvent) {
-    super(chainOf(event.category, 'events'), event.agentId ?? 0);
+    // What agents bring about, in whatever number, stands with what agents do.
+    super(
+      chainOf(event.category, event.by?.caller.kind === 'agent' ? 'agents' : 'events'),
+      event.agentId ?? 0,
+    );
     this.#boot = boot;
     this.#event = event;
     this.#details = canonicalJson(event.details ?? {});

@@ -85,7 +85,17 @@ export const setPermissions = defineSyscall({
     const id = agent_id || caller.id;
     const home = kernel.permissions.homeOf(id === caller.id ? caller.kind : 'agent');
     const wanted = permissions ? grantsOf(permissions, home) : level ? levelGrants(level, home) : null;
-    const grants = wanted === null ? readGrants(context, id) : kernel.permissions.set(caller, id, wanted);
+    if (wanted === null) return describe(context, id, readGrants(context, id));
+    const grants = kernel.permissions.set(caller, id, wanted);
+    // Before the record of the call, and on disk with it when the answer leaves.
+    void kernel.audit.event({
+      category: 'SECURITY',
+      type: 'PERMISSIONS_CHANGED',
+      agentId: id,
+      agentName: kernel.mailboxes.nameOf(id),
+      by: { caller, name: kernel.mailboxes.nameOf(caller.id) },
+      details: { level: grants.level, policy: digestOf(grants) },
+    });
     return describe(context, id, grants);
   },
 });
