@@ -86,6 +86,28 @@ describe('the Python SDK', () => {
 
   afterAll(() => kernel.close());
 
+  it('can be imported by an agent in a sandbox that has only its folder', async (context) => {
+    if (!existsSync('/usr/bin/python3')) context.skip('no Python that a sandbox can see: /usr/bin/python3');
+    const client = await kernel.connect();
+    const agent = [
+      'from clove_sdk import CloveClient',
+      'with CloveClient() as clove:',
+      '    print(clove.hello().agent_id, clove.store("k", [1], scope="agent").success, clove.fetch("k").value)',
+    ];
+    const ended = await client.run({
+      command: [
+        '/usr/bin/python3',
+        '-I',
+        '-c',
+        `import sys; sys.path.append('/opt/clove/python')\n${agent.join('\n')}`,
+      ],
+      mounts: [{ source: path.join(project, 'src', 'clove_sdk'), target: '/opt/clove/python/clove_sdk' }],
+      env: { PYTHONDONTWRITEBYTECODE: '1' },
+    });
+    expect(ended.stderr).toBe('');
+    expect(ended.stdout).toBe(`${ended.agent_id} True [1]\n`);
+  });
+
   it('passes its own tests, against a scripted kernel and this one', async (context) => {
     const bin = programs(context);
     const { status, output } = await run(

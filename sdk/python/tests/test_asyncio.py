@@ -151,16 +151,22 @@ def test_a_lost_connection_fails_all_its_calls_and_is_made_again(make_kernel: Ma
     run(work())
 
 
-def test_a_kernel_that_comes_back_is_waited_for_and_one_that_does_not_is_given_up(
-    make_kernel: MakeKernel,
-) -> None:
+def test_a_kernel_that_comes_back_is_waited_for(make_kernel: MakeKernel) -> None:
     async def work() -> None:
         kernel = make_kernel()
-        async with AsyncCloveClient(kernel.socket_path, reconnect_timeout=0.2) as client:
+        async with AsyncCloveClient(kernel.socket_path) as client:
             await asyncio.to_thread(kernel.stop)
             asyncio.get_running_loop().call_later(0.05, kernel.start)
             await until_lost(client)
             assert await client.echo("back") == "back"
+
+    run(work())
+
+
+def test_a_kernel_that_does_not_come_back_is_given_up(make_kernel: MakeKernel) -> None:
+    async def work() -> None:
+        kernel = make_kernel()
+        async with AsyncCloveClient(kernel.socket_path, reconnect_timeout=0.1) as client:
             await asyncio.to_thread(kernel.stop)
             await until_lost(client)
             with pytest.raises(ConnectionError, match="no kernel answers"):
