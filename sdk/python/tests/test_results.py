@@ -9,6 +9,8 @@ import dataclasses
 import json
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -347,7 +349,23 @@ def test_whatever_the_answer_is_it_becomes_a_result_or_an_error_of_ours(opcode: 
         )
 
 
+def test_an_agent_that_needs_no_asyncio_does_not_load_it() -> None:
+    code = "import sys, clove_sdk; print(sorted({'asyncio', 'subprocess', 'pathlib', 'logging'} & set(sys.modules)))"
+    source = str(Path(clove_sdk.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "[]\n"
+
+
 def test_the_package_exports_what_it_says() -> None:
+    assert set(clove_sdk.__all__) <= set(dir(clove_sdk))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        clove_sdk.Nothing  # noqa: B018
     assert all(hasattr(clove_sdk, name) for name in clove_sdk.__all__)
     assert clove_sdk.AgentOSClient is CloveClient
     old = {

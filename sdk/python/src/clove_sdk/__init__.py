@@ -1,15 +1,10 @@
 """Client of the Clove kernel: see `CloveClient` and `AsyncCloveClient`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ._session import CloveWarning
-from .agentic import (
-    AgenticLoop,
-    AgentResult,
-    Tool,
-    ToolCall,
-    run_task,
-)
-from .aio import AsyncCloveClient, connect_async
-from .aio_transport import AsyncTransport
 from .client import AgentOSClient, CloveClient, connect
 from .exceptions import (
     AgentNotFound,
@@ -102,7 +97,39 @@ from .protocol import (
 )
 from .transport import Transport
 
+if TYPE_CHECKING:
+    from .agentic import AgenticLoop, AgentResult, Tool, ToolCall, run_task
+    from .aio import AsyncCloveClient, connect_async
+    from .aio_transport import AsyncTransport
+
 __version__ = "0.1.0"
+
+#: Loaded when first used: agents start faster without asyncio.
+_LAZY = {
+    "AgentResult": "agentic",
+    "AgenticLoop": "agentic",
+    "Tool": "agentic",
+    "ToolCall": "agentic",
+    "run_task": "agentic",
+    "AsyncCloveClient": "aio",
+    "connect_async": "aio",
+    "AsyncTransport": "aio_transport",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = [
     "DEFAULT_SOCKET_PATH",

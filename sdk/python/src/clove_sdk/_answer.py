@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
 
 from .exceptions import ProtocolError, SyscallError, error_from_answer
@@ -140,6 +139,8 @@ def epoch_seconds(value: Any) -> float:
     """From a number, or from text such as ``2026-01-31T12:00:00.000Z``; 0 for what is no time."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
+    from datetime import datetime
+
     try:
         return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
     except ValueError:

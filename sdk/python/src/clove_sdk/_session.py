@@ -6,11 +6,14 @@ import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._answer import parse_json
 from .models.base import failure_of
 from .protocol import Message, SyscallOp
+
+if TYPE_CHECKING:
+    from ._local_model import LocalModel
 
 
 class CloveWarning(UserWarning):
@@ -54,6 +57,8 @@ class Session:
     subscriptions: list[str] = field(default_factory=list)
     messages: Stash = field(default_factory=lambda: Stash("messages"))
     events: Stash = field(default_factory=lambda: Stash("events"))
+    #: The service process of think(), once it was asked.
+    model: LocalModel | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ._answer import parse_json
 from ._calls import AsyncCaller, Call, Receive, Timeout
 from ._session import Session, Stash, renewals, renewed
-from ._think import LocalModel, local_model_path, report_call, think_call, think_request
+from ._think import local_model, local_model_path, report_call, think_call, think_request
 from .aio_transport import AsyncTransport
 from .exceptions import CloveError
 from .mixins import AllCalls
@@ -62,7 +62,6 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
         self._transport = AsyncTransport(socket_path, on_reconnect=self._take_up_again, **self._options)
         self._lanes = _AsyncLanes(self._transport, self._options)
         self._waits: dict[Stash, asyncio.Task[Any]] = {}
-        self._model = LocalModel()
 
     @property
     def socket_path(self) -> str:
@@ -94,7 +93,8 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
         self._waits.clear()
-        await asyncio.to_thread(self._model.close)
+        if self._session.model is not None:
+            await asyncio.to_thread(self._session.model.close)
 
     async def __aenter__(self: Client) -> Client:
         """Raises `ConnectionError` when no kernel answers."""
@@ -166,7 +166,7 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
         path = local_model_path()
         if path is None:
             return await self._run(think_call(request, async_, request_id, timeout))
-        answer = await asyncio.to_thread(self._model.ask, path, request, timeout)
+        answer = await asyncio.to_thread(local_model(self._session).ask, path, request, timeout)
         report = report_call(answer)
         if report is not None:
             used = await self._run(report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import select
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -22,6 +21,7 @@ from .transport import (
     LONGEST_PAUSE,
     Deadline,
     is_retriable,
+    spread,
     unreachable,
 )
 
@@ -164,8 +164,7 @@ class AsyncTransport:
                     is_over = remaining is not None and remaining <= pause
                     if is_over or self._given_up() or not is_retriable(error):
                         raise
-                # Spread out, so that a fleet does not come back all at once.
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                await asyncio.sleep(spread(pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _given_up(self) -> bool:

@@ -13,7 +13,7 @@ from ._answer import parse_json
 from ._calls import Call, Receive, SyncCaller, Timeout
 from ._lanes import Lanes
 from ._session import Session, renewals, renewed
-from ._think import LocalModel, local_model_path, report_call, think_call, think_request
+from ._think import local_model, local_model_path, report_call, think_call, think_request
 from .exceptions import CloveError
 from .mixins import AllCalls
 from .mixins.agents import milliseconds
@@ -70,7 +70,6 @@ class CloveClient(AllCalls, SyncCaller):
                 max_answer_size=max_answer_size,
             ),
         )
-        self._model = LocalModel()
 
     @property
     def socket_path(self) -> str:
@@ -97,7 +96,8 @@ class CloveClient(AllCalls, SyncCaller):
         """Ends all connections. Calls that wait in other threads raise `ConnectionError`."""
         self._transport.disconnect()
         self._lanes.close()
-        self._model.close()
+        if self._session.model is not None:
+            self._session.model.close()
 
     def __enter__(self: Client) -> Client:
         """Raises `ConnectionError` when no kernel answers."""
@@ -187,7 +187,7 @@ class CloveClient(AllCalls, SyncCaller):
         path = local_model_path()
         if path is None:
             return self._run(think_call(request, async_, request_id, timeout))
-        answer = self._model.ask(path, request, timeout)
+        answer = local_model(self._session).ask(path, request, timeout)
         report = report_call(answer)
         if report is not None:
             used = self._run(report)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-import random
 import socket
 import threading
 import time
@@ -268,8 +267,7 @@ class Transport:
                 # A connection that has not got its names back must not be used.
                 self._drop()
                 raise
-            # Spread out, so that a fleet does not come back all at once.
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(spread(pause))
             pause = min(pause * 2, LONGEST_PAUSE)
         connection: socket.socket | None = self._socket
         if connection is None or self._given_up():
@@ -343,6 +341,13 @@ class Transport:
                 raise
         self._agent_id = slot.answer.agent_id
         return slot.answer
+
+
+def spread(pause: float) -> float:
+    """So that a fleet does not come back all at once."""
+    from random import uniform
+
+    return pause * uniform(0.5, 1.0)
 
 
 def is_retriable(error: ConnectionError) -> bool:
