@@ -30,10 +30,12 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   'events.emit': 'base',
   'metrics.self': 'base',
   'metrics.all': 'operator',
+  http: 'http',
   'permissions.read': 'base',
   'permissions.set': 'base',
   'audit.read': 'operator',
   'audit.configure': 'operator',
+  'recording.control': 'operator',
 };
 
 export const BLOCKED_PATHS: readonly string[] = [

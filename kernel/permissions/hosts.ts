@@ -55,12 +55,12 @@ export interface HttpDecision {
 
 /** Which rule keeps a caller from a URL. Callers ask anew for every redirect; addresses are checked where names are resolved. */
 export function httpRefusal(
-  text: string,
+  target: string | URL,
   method: string,
   domains: AllOf,
   methods: readonly string[] | null,
 ): HttpDecision {
-  const url = URL.parse(text);
+  const url = typeof target === 'string' ? URL.parse(target) : target;
   const no = (refusal: string, message: string): HttpDecision => ({ refusal, message, url });
   if (url === null) return no('http.bad-url', 'Permission denied: HTTP not allowed: the URL makes no sense');
   if (!Object.hasOwn(DEFAULT_PORTS, url.protocol)) {
@@ -83,10 +83,15 @@ export function httpRefusal(
   if (!reached) {
     return no(`domain.not-granted:${url.host}`, `Permission denied: domain not in whitelist: ${url.host}`);
   }
-  if (methods !== null && !methods.includes(method.toUpperCase())) {
-    return no(`method.not-granted:${method.toUpperCase()}`, 'Permission denied: HTTP method not allowed');
+  if (methods !== null && !methods.includes(capitals(method))) {
+    return no(`method.not-granted:${capitals(method)}`, 'Permission denied: HTTP method not allowed');
   }
   return { refusal: null, message: '', url };
+}
+
+/** Only of ASCII letters: some others have capitals that are ASCII. */
+function capitals(method: string): string {
+  return method.replace(/[a-z]/g, (letter) => letter.toUpperCase());
 }
 
 export function isHostWithin(a: string, b: string): boolean {

@@ -1,6 +1,7 @@
 import os from 'node:os';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
+import type { HttpPolicy, HttpVerdict } from '../http/policy.ts';
 import type { Caller } from '../identity.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { PERMISSIONS, type Permission, type SyscallDefinition } from '../syscalls/define.ts';
@@ -54,7 +55,7 @@ interface Input {
  * Who may do what. An operator's client holds everything unless it gave something up itself; an agent holds what it was given.
  * Whoever gives must have, a child never has more than its parent, and nobody adds to what is their own.
  */
-export class Permissions implements KeepsByCaller {
+export class Permissions implements KeepsByCaller, HttpPolicy {
   readonly #options: PermissionsOptions;
   readonly #principals = new Map<number, Principal>();
 
@@ -236,6 +237,17 @@ export class Permissions implements KeepsByCaller {
     return this.grantsOf(caller).maxExecTimeMs;
   }
 
+  /** Whether a URL may be asked for; for every hop anew. */
+  check(caller: Caller, url: URL, method: string): HttpVerdict {
+    const grants = this.grantsOf(caller);
+    const { refusal, message } = checkHttp(grants, url, method);
+    return {
+      refusal: refusal === null ? null : forbidden(deny(refusal, grants, url.href), message),
+      // An operator is on this machine anyway.
+      privateNetwork: grants.http.privateNetwork || this.isUnbounded(caller),
+    };
+  }
+
   /**
    * Replaces the grants of a principal, and cuts those of its children to them. An operator's client sets anybody's; an agent
    * those of its children up to its own, and its own only to less. @throws FORBIDDEN
@@ -330,12 +342,12 @@ function widens(bound: Grants, excess: string): CloveError {
 }
 
 /** Whether grants cover a request over HTTP; `url` is the parse to act on. Addresses are the connection's to check. */
-export function checkHttp(grants: Grants, url: string, method: string): HttpDecision {
+export function checkHttp(grants: Grants, url: string | URL, method: string): HttpDecision {
   if (!grants.can.http) {
     return {
       refusal: 'syscall.not-granted:HTTP',
       message: 'Permission denied: HTTP not allowed',
-      url: URL.parse(url),
+      url: typeof url === 'string' ? URL.parse(url) : url,
     };
   }
   return httpRefusal(url, method, grants.http.domains, grants.http.methods);

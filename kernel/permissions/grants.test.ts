@@ -1,0 +1,190 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PERMISSIONS } from '../syscalls/define.ts';
+import { decideCommand } from './commands.ts';
+import {
+  digestOf,
+  firstExcess,
+  type Grants,
+  holds,
+  intersect,
+  isSubset,
+  LEVELS,
+  permitsSyscall,
+} from './grants.ts';
+import { AGENT_HOME, EVERYTHING, levelGrants } from './levels.ts';
+import { pathRefusal } from './path-rules.ts';
+import { checkHttp } from './permissions.ts';
+import { grantsOf, policyJson, policyRequest } from './policy.ts';
+import { anyGrants } from './testing.ts';
+
+const level = (name: (typeof LEVELS)[number]) => levelGrants(name, AGENT_HOME);
+
+describe('the levels', () => {
+  it('are ordered as their names say', () => {
+    const chain = ['minimal', 'readonly', 'standard', 'default', 'unrestricted'] as const;
+    for (const [index, narrow] of chain.entries()) {
+      for (const wide of chain.slice(index)) expect(firstExcess(level(narrow), level(wide))).toBeNull();
+      for (const narrower of chain.slice(0, index))
+        expect(isSubset(level(narrow), level(narrower))).toBe(false);
+    }
+    expect(isSubset(level('sandboxed'), level('standard'))).toBe(true);
+    expect(isSubset(level('readonly'), level('sandboxed'))).toBe(false);
+  });
+
+  it('give what the table of levels says', () => {
+    const flags = Object.fromEntries(LEVELS.map((name) => [name, level(name).can]));
+    expect(flags).toMatchObject({
+      unrestricted: { exec: true, read: true, write: true, think: true, spawn: true, http: true },
+      standard: { exec: false, read: true, write: true, think: true, spawn: false, http: false },
+      sandboxed: { exec: false, read: true, write: true, think: true, spawn: false, http: false },
+      readonly: { exec: false, read: true, write: false, think: true, spawn: false, http: false },
+      minimal: { exec: false, read: false, write: false, think: true, spawn: false, http: false },
+    });
+  });
+
+  it('give nobody what is only granted by name', () => {
+    for (const name of LEVELS) expect(holds(level(name), 'metrics.all')).toBe(false);
+    expect(holds(grantsOf(policyRequest.parse({ grants: ['metrics.all'] }), AGENT_HOME), 'metrics.all')).toBe(
+      true,
+    );
+  });
+});
+
+describe('the order of grants', () => {
+  it.each([
+    [{ can_exec: true, exec: ['*'] }, 'can_exec'],
+    [{ grants: ['metrics.all'] }, 'grants:metrics.all'],
+    [{ filesystem: { read: ['/etc/**'] } }, 'filesystem.read'],
+    [{ default_blocked: false }, 'filesystem.blocked:/etc/shadow'],
+    [{ can_spawn: true }, 'can_spawn'],
+    [{ network: ['*'], http_methods: ['*'] }, 'can_http'],
+  ])('sees where %j goes beyond sandboxed', (fields, excess) => {
+    const wanted = grantsOf(
+      policyRequest.parse({ filesystem: { read: ['/tmp/**'], write: ['/tmp/**'] }, ...fields }),
+      AGENT_HOME,
+    );
+    const bound = level('sandboxed');
+    expect(firstExcess(wanted, bound)).toBe(excess);
+  });
+
+  it('is an order', () => {
+    fc.assert(
+      fc.property(anyGrants, anyGrants, anyGrants, (a, b, c) => {
+        expect(isSubset(a, a)).toBe(true);
+        expect(isSubset(a, EVERYTHING) || a.http.privateNetwork || a.extra.length > 0).toBe(true);
+        if (isSubset(a, b) && isSubset(b, c)) expect(isSubset(a, c)).toBe(true);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('means that whatever the lesser permits the greater does', () => {
+    fc.assert(
+      fc.property(anyGrants, anyGrants, (a, b) => {
+        const lesser = intersect(a, b);
+        for (const greater of [a, b]) expect(firstExcessIn(lesser, greater)).toBeNull();
+        if (isSubset(a, b)) expect(firstExcessIn(a, b)).toBeNull();
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+describe('the intersection', () => {
+  it('is within both, the same either way and when repeated, and keeps the order', () => {
+    fc.assert(
+      fc.property(anyGrants, anyGrants, anyGrants, (a, b, c) => {
+        const both = intersect(a, b);
+        expect(firstExcess(both, a)).toBeNull();
+        expect(firstExcess(both, b)).toBeNull();
+        expect(digestOf(intersect(both, both))).toBe(digestOf(both));
+        expect(digestOf(intersect(both, a))).toBe(digestOf(both));
+        const other = intersect(b, a);
+        expect(isSubset(both, other) && isSubset(other, both)).toBe(true);
+        if (isSubset(a, b)) expect(firstExcess(intersect(a, c), intersect(b, c))).toBeNull();
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('permits just what both permit', () => {
+    fc.assert(
+      fc.property(anyGrants, anyGrants, (a, b) => {
+        const both = probe(intersect(a, b));
+        const [ofA, ofB] = [probe(a), probe(b)];
+        for (const [index, isPermitted] of both.entries()) {
+          expect(isPermitted, PROBES[index]).toBe(ofA[index] === true && ofB[index] === true);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+describe('grants as JSON', () => {
+  it('come back as they were', () => {
+    fc.assert(
+      fc.property(anyGrants, anyGrants, (a, b) => {
+        for (const grants of [a, intersect(a, b)]) {
+          const text = JSON.stringify(policyJson(grants));
+          const back = grantsOf(policyRequest.parse(JSON.parse(text)), '/elsewhere');
+          expect(digestOf(back)).toBe(digestOf(grants));
+        }
+      }),
+      { numRuns: 100 },
+    );
+    for (const name of LEVELS) {
+      const back = grantsOf(policyRequest.parse(policyJson(level(name))), AGENT_HOME);
+      expect(digestOf(back), name).toBe(digestOf(level(name)));
+    }
+  });
+
+  it('have a digest that the order of lists does not change', () => {
+    const digest = (read: string[]) =>
+      digestOf(grantsOf(policyRequest.parse({ filesystem: { read } }), AGENT_HOME));
+    expect(digest(['/a', '/b'])).toBe(digest(['/b', '/a']));
+    expect(digest(['/a', '/b'])).not.toBe(digest(['/a']));
+    expect(digestOf(level('standard'))).toMatch(/^[0-9a-f]{32}$/);
+  });
+});
+
+const FILES = ['/tmp/a', '/tmp/x/a', '/work/a', '/work/.env', '/etc/shadow', '/data/b'];
+const COMMANDS = [['ls'], ['git', 'status'], ['git', 'push'], ['sudo'], ['sh', '-c', 'x']];
+const URLS = ['http://a.example/', 'https://x.a.example/', 'http://b.example/', 'http://a.example:8080/'];
+
+const PROBES: readonly string[] = [
+  ...FILES.flatMap((file) => [`read ${file}`, `write ${file}`]),
+  ...COMMANDS.map((argv) => argv.join(' ')),
+  ...URLS.flatMap((url) => [`GET ${url}`, `POST ${url}`]),
+  ...PERMISSIONS,
+  'STORE',
+  'SEND',
+];
+
+/** What grants permit of a sample of everything. */
+function probe(grants: Grants): boolean[] {
+  const { can, paths, commands } = grants;
+  return [
+    ...FILES.flatMap((file) => [
+      can.read && pathRefusal(file, 'read', paths.read, paths.blocked) === null,
+      can.write && pathRefusal(file, 'write', paths.write, paths.blocked) === null,
+    ]),
+    ...COMMANDS.map(
+      (argv) => can.exec && decideCommand({ argv }, commands.allow, commands.blocked).refusal === null,
+    ),
+    ...URLS.flatMap((url) =>
+      ['GET', 'POST'].map((method) => checkHttp(grants, url, method).refusal === null),
+    ),
+    ...PERMISSIONS.map((permission) => holds(grants, permission)),
+    permitsSyscall(grants, 'STORE'),
+    permitsSyscall(grants, 'SEND'),
+  ];
+}
+
+/** What one permits and the other does not. */
+function firstExcessIn(a: Grants, b: Grants): string | null {
+  const [ofA, ofB] = [probe(a), probe(b)];
+  const index = ofA.findIndex((isPermitted, at) => isPermitted && ofB[at] !== true);
+  return index < 0 ? null : (PROBES[index] ?? '?');
+}
