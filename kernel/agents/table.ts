@@ -15,6 +15,11 @@ export class AgentTable {
   #logBytes = 0;
   #lastId = 0;
 
+  /** Gives the next agent this id: a replay starts agents under the ids they had. No live agent may have it. */
+  continueAt(id: number): void {
+    this.#lastId = id - 1;
+  }
+
   nextId(): number {
     this.#lastId += 1;
     return this.#lastId;

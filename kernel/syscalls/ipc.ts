@@ -27,7 +27,7 @@ export const register = defineSyscall({
   response: z.object({ success: z.literal(true), agent_id: callerId, name: z.string() }),
   permission: 'ipc.register',
   audit: 'IPC',
-  replay: 'deterministic',
+  replay: 'recorded',
   handle({ name }, { kernel, caller }) {
     kernel.mailboxes.register(caller.id, name);
     return { success: true as const, agent_id: caller.id, name };
