@@ -106,7 +106,7 @@ describe('a decision', () => {
     const call = (key: string) => {
       const record = log.begin(agent, store, ALLOW, { key, value: 1 });
       if (record === null) throw new Error('off');
-      const write = log.during(record, () => disk.write([['state.put', key, '1', null]]));
+      const write = log.during(record, () => disk.write([['audit.setting', key, '1']]));
       return { record, write };
     };
     const first = call('a');
@@ -115,7 +115,7 @@ describe('a decision', () => {
     expect(log.end(first.record, store, 'OK')).toBeNull();
     tamper(folder, (database) =>
       database.exec(
-        "CREATE TRIGGER no BEFORE INSERT ON entries WHEN NEW.key = 'poison' BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+        "CREATE TRIGGER no BEFORE INSERT ON audit_settings WHEN NEW.key = 'poison' BEGIN SELECT RAISE(ABORT, 'disk full'); END",
       ),
     );
     const second = call('poison');
@@ -128,7 +128,9 @@ describe('a decision', () => {
       ['poison', 'IO', false],
     ]);
     tamper(folder, (database) =>
-      expect(database.prepare('SELECT key FROM entries').all()).toEqual([{ key: 'a' }]),
+      expect(database.prepare("SELECT key FROM audit_settings WHERE key IN ('a', 'poison')").all()).toEqual([
+        { key: 'a' },
+      ]),
     );
   });
 });
@@ -231,7 +233,7 @@ describe('a log that cannot be written', () => {
     await expect(log.log.end(record, kill, 'OK')).rejects.toMatchObject({ code: 'AUDIT_FAILED' });
     expect(() => log.log.begin(operator, kill, ALLOW, { id: 2 })).toThrow(/AGENT_LIFECYCLE must be recorded/);
     expect(log.log.begin(operator, store, ALLOW, { key: 'a' })).toBeNull();
-    await log.store.write([['state.put', 'a', '1', null]]);
+    await log.store.write([['audit.setting', 'a', '1']]);
     log.log.denied(agent, kill, DENY, undefined);
     await back(log);
     expect(log.log.begin(operator, kill, ALLOW, { id: 3 })).not.toBeNull();
@@ -266,16 +268,16 @@ describe('a log that cannot be written', () => {
     await log.log.event({ category: 'SECURITY', type: 'BEFORE' });
     const aside = `${log.databasePath}.aside`;
     renameSync(log.databasePath, aside);
-    await expect(log.store.write([['state.put', 'lost', '1', null]])).rejects.toThrow(
+    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toThrow(
       /moved, deleted or replaced/,
     );
     writeFileSync(log.databasePath, '');
-    await expect(log.store.write([['state.put', 'lost', '1', null]])).rejects.toThrow(
+    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toThrow(
       /moved, deleted or replaced/,
     );
     expect(statSync(log.databasePath).size).toBe(0);
     rmSync(log.databasePath);
     renameSync(aside, log.databasePath);
-    await log.store.write([['state.put', 'found', '1', null]]);
+    await log.store.write([['audit.setting', 'found', '1']]);
   });
 });
