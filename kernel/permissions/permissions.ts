@@ -1,7 +1,6 @@
 import os from 'node:os';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
-import type { HttpPolicy, HttpVerdict } from '../http/policy.ts';
 import type { Caller } from '../identity.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { PERMISSIONS, type Permission, type SyscallDefinition } from '../syscalls/define.ts';
@@ -55,7 +54,7 @@ interface Input {
  * Who may do what. An operator's client holds everything unless it gave something up itself; an agent holds what it was given.
  * Whoever gives must have, a child never has more than its parent, and nobody adds to what is their own.
  */
-export class Permissions implements KeepsByCaller, HttpPolicy {
+export class Permissions implements KeepsByCaller {
   readonly #options: PermissionsOptions;
   readonly #principals = new Map<number, Principal>();
 
@@ -235,17 +234,6 @@ export class Permissions implements KeepsByCaller, HttpPolicy {
   /** Longest a command of this caller may run; 0 = unlimited. ms */
   maxExecTimeMs(caller: Caller): number {
     return this.grantsOf(caller).maxExecTimeMs;
-  }
-
-  /** Whether a URL may be asked for; for every hop anew. */
-  check(caller: Caller, url: URL, method: string): HttpVerdict {
-    const grants = this.grantsOf(caller);
-    const { refusal, message } = checkHttp(grants, url, method);
-    return {
-      refusal: refusal === null ? null : forbidden(deny(refusal, grants, url.href), message),
-      // An operator is on this machine anyway.
-      privateNetwork: grants.http.privateNetwork || this.isUnbounded(caller),
-    };
   }
 
   /**

@@ -13,8 +13,13 @@ export class AgentConnection extends TestClient {
   }
 
   /** Spawns an idle agent and connects by the socket that is its own. */
-  static async spawn(kernel: TestKernel, parent: TestClient, name: string): Promise<AgentConnection> {
-    const { id } = await parent.spawn({ name, command: ['/bin/sleep', '600'] });
+  static async spawn(
+    kernel: TestKernel,
+    parent: TestClient,
+    name: string,
+    more: Record<string, unknown> = {},
+  ): Promise<AgentConnection> {
+    const { id } = await parent.spawn({ name, command: ['/bin/sleep', '600'], ...more });
     return AgentConnection.#connect(kernel, id);
   }
 
