@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from clove_sdk import CloveClient
 from fake_kernel import FakeKernel, Script
+
+# Every run looks at other cases; nothing is left in the folder.
+set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "clove-hypothesis"))
+settings.register_profile("clove", database=None, deadline=None)
+settings.load_profile("clove")
 
 MakeKernel = Callable[..., FakeKernel]
 

@@ -15,10 +15,12 @@ from clove_sdk import (
     AgentNotFound,
     AgentState,
     AsyncCloveClient,
+    AsyncResult,
     BadRequest,
     CloveClient,
     Conflict,
     NotFound,
+    PermissionDenied,
     Result,
     SyscallOp,
     TimeoutError,
@@ -242,6 +244,83 @@ def test_every_attribute_comes_from_an_answer(
         for field in result.__dataclass_fields__:
             if field not in optional:
                 assert field in raw or renamed.get(field) in raw, f"{type(result).__name__}.{field}"
+
+
+def test_calls_that_end_later(clove: CloveClient) -> None:
+    first = clove.exec("sleep 0.1; echo first; exit 3", async_=True)
+    assert first.success, first.error
+    second = clove.exec("echo second", async_=True, request_id=1_000_001)
+    assert second.async_request_id == 1_000_001
+    ended: dict[int, AsyncResult] = {}
+    while len(ended) < 2:
+        ended.update({each.request_id: each for each in clove.poll_async(wait=True, timeout=30).results})
+    assert first.async_request_id is not None
+    of_first, of_second = ended[first.async_request_id], ended[1_000_001]
+    assert (of_first.success, of_first.result["stdout"], of_first.result["exit_code"]) == (
+        False,
+        "first\n",
+        3,
+    )
+    assert (of_second.success, of_second.opcode, of_second.error) == (True, SyscallOp.SYS_EXEC, None)
+    assert clove.poll_async().count == 0
+
+
+def test_http_is_refused_by_name_and_not_by_accident(clove: CloveClient, tmp_path: Path) -> None:
+    for url in ("http://127.0.0.1:1/", "http://169.254.169.254/"):
+        refused = clove.http(url)
+        assert (refused.success, refused.status_code) == (False, 0)
+        with pytest.raises(PermissionDenied):
+            refused.raise_for_error()
+        with pytest.raises(PermissionDenied):
+            clove.download(url, str(tmp_path / "file")).raise_for_error()
+    assert clove.http("nonsense").error is not None
+
+
+def test_permissions_and_quotas(clove: CloveClient, name: str) -> None:
+    assert clove.get_permissions().level == "unrestricted"
+    spawned = clove.spawn(name, command=["/bin/sleep", "60"])
+    given = clove.set_permissions(level="readonly", agent_id=spawned.agent_id)
+    assert (given.success, given.level, given["permissions"]["can_write"]) == (True, "readonly", False)
+    assert clove.get_permissions(agent_id=spawned.agent_id).level == "readonly"
+    assert spawned.agent_id is not None
+    quota = clove.set_quota({"messages": 5}, spawned.agent_id)
+    assert (quota.success, quota.quotas["messages"]) == (True, 5)
+    assert clove.get_quota(spawned.agent_id).used["messages"] == 0
+    clove.kill(name, grace=0)
+
+
+def test_audit(clove: CloveClient, name: str) -> None:
+    clove.spawn(name, command=["/bin/sleep", "60"])
+    clove.kill(name, grace=0)
+    log = clove.get_audit_log(category="AGENT_LIFECYCLE", limit=1000)
+    entry = next(each for each in log.entries if each.get("agent_name") == name or name in str(each.details))
+    assert entry.action == entry["event_type"]
+    assert entry.timestamp > 1.6e9
+    assert clove.get_audit_log(since_id=log.entries[-1].id, category="AGENT_LIFECYCLE").entries == []
+    records = clove.audit_query(["AGENT_LIFECYCLE"], limit=1)
+    assert (records.count, records.more) == (1, True)
+    assert clove.audit_verify().ok
+
+
+def test_recording(clove: CloveClient, name: str) -> None:
+    started = clove.start_recording(filter_agents=[clove.hello().agent_id])
+    assert (started.success, started.active) == (True, True)
+    assert started.started_at is not None
+    assert started.started_at > 1.6e9
+    clove.store(name, "recorded")
+    stopped = clove.stop_recording()
+    assert (stopped.success, stopped.active) == (True, False)
+    assert stopped.entry_count > 0
+    status = clove.get_recording_status(export=True)
+    assert status.recording_data is not None
+    assert name in status.recording_data
+    clove.delete_key(name)
+    replay = clove.start_replay(status.recording_data)
+    assert replay.success, replay.error
+    while (state := clove.get_replay_status()).active:
+        pass
+    assert (state.progress, state.errors) == (1, [])
+    assert clove.fetch_value(name) == "recorded"
 
 
 def test_syscalls_of_later_kernels_are_refused_by_name(clove: CloveClient) -> None:

@@ -129,6 +129,18 @@ CASES = [
          {"url": "http://x", "method": "POST", "headers": {"h": "v"}, "body": "b", "timeout": 5, "async": True,
           "request_id": 8},
          {**OK, "async": True, "request_id": 8, "status": "accepted"}, {"async_request_id": 8, "status_code": 0}),
+    case("http", ("http://x", "PUT", None, b"\xff"), S.SYS_HTTP,
+         {"url": "http://x", "method": "PUT", "body": "/w==", "body_encoding": "base64", "redirect": "manual",
+          "max_bytes": 9, "timeout": 30, "async": False},
+         {**OK, "status_code": 200, "headers": {}, "body": "/w==", "encoding": "base64"},
+         {"body": "/w==", "data": b"\xff"}, "bytes", redirect="manual", max_bytes=9),
+    case("download", ("http://x", "/f"), S.SYS_DOWNLOAD, {"url": "http://x", "path": "/f", "timeout": 30},
+         {"success": False, "path": "/f", "bytes": 0, "sha256": "", "status_code": 404, "error": "e", "code": "IO"},
+         {"success": False, "path": "/f", "bytes": 0, "status_code": 404, "error": "e"}),
+    case("download", ("http://x", "/f", {"h": "v"}, 5), S.SYS_DOWNLOAD,
+         {"url": "http://x", "path": "/f", "headers": {"h": "v"}, "timeout": 5, "sha256": "00", "max_bytes": 7},
+         {**OK, "path": "/f", "bytes": 3, "sha256": "00", "status_code": 200},
+         {"success": True, "bytes": 3, "sha256": "00"}, sha256="00", max_bytes=7),
     case("poll_async", (3,), S.SYS_ASYNC_POLL, {"max": 3},
          {**OK, "count": 2, "results": [
              {"request_id": 1, "opcode": 2, "opcode_name": "EXEC", "payload": '{"success": true, "exit_code": 0}'},
@@ -366,7 +378,7 @@ def test_every_opcode_has_a_method() -> None:
     of_think = {S.SYS_THINK, S.SYS_LLM_REPORT}
     # Without a method of their own yet: syscall() reaches them.
     by_name = {
-        S.SYS_RELOAD, S.SYS_CAS, S.SYS_WATCH, S.SYS_DOWNLOAD, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
+        S.SYS_RELOAD, S.SYS_CAS, S.SYS_WATCH, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
         S.SYS_TASK_COMPLETE, S.SYS_TASK_LIST,
     }  # fmt: skip
     with_methods = {each.opcode for each in CASES if each.method != "syscall"}

@@ -249,6 +249,25 @@ def test_a_kernel_that_does_not_come_back_is_given_up(make_kernel: MakeKernel) -
         assert client.echo("it did") == "it did"
 
 
+def test_a_kernel_that_hangs_up_on_every_newcomer_is_given_up(make_kernel: MakeKernel) -> None:
+    kernel = make_kernel()
+    with CloveClient(kernel.socket_path, reconnect_timeout=0.2) as client:
+        client.register_name("worker")
+
+        def script(request: Request) -> Any:
+            request.drop()
+            return UNANSWERED
+
+        kernel.script = script
+        with pytest.raises(ConnectionError, match="lost"):
+            client.echo("x")
+        with pytest.raises(ConnectionError, match="lost"):
+            client.echo("x")
+        assert kernel.connections > 2
+        kernel.script = None
+        assert client.echo("x") == "x"
+
+
 def test_without_reconnect_a_lost_connection_stays_lost_until_connect(make_kernel: MakeKernel) -> None:
     kernel = make_kernel()
     with CloveClient(kernel.socket_path, reconnect=False) as client:
@@ -309,6 +328,15 @@ def test_an_answer_that_is_not_json_is_an_error_with_its_text(make_kernel: MakeK
         for call in (client.hello, client.list_agents, client.get_system_metrics):
             with pytest.raises(ProtocolError, match="not JSON: 'goodbye'"):
                 call()
+
+
+def test_an_answer_nested_without_end_is_an_error(make_kernel: MakeKernel) -> None:
+    def script(request: Request) -> Any:
+        request.answer_raw(b"[" * 200_000)
+        return UNANSWERED
+
+    with CloveClient(make_kernel(script).socket_path) as client, pytest.raises(ProtocolError):
+        client.list_agents()
 
 
 def test_the_size_of_answers_is_limited(make_kernel: MakeKernel) -> None:

@@ -130,7 +130,7 @@ def parse_json(opcode: int, payload: bytes) -> Any:
     """Raises `ProtocolError` when it is not JSON."""
     try:
         return json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         text = payload[:200].decode("utf-8", errors="replace")
         raise ProtocolError(f"answer to {opcode_name(opcode)} is not JSON: {text!r}") from error
 

@@ -21,7 +21,7 @@ class CloveWarning(UserWarning):
 
 
 class Stash:
-    """Messages or events that were taken from the kernel but not given to anybody yet.
+    """Messages, events or results that were taken from the kernel but not given to anybody yet.
 
     An answer that came after its caller had given up ends up here: a message is delivered once and must not be lost.
     """
@@ -57,6 +57,7 @@ class Session:
     subscriptions: list[str] = field(default_factory=list)
     messages: Stash = field(default_factory=lambda: Stash("messages"))
     events: Stash = field(default_factory=lambda: Stash("events"))
+    results: Stash = field(default_factory=lambda: Stash("results"))
     #: The service process of think(), once it was asked.
     model: LocalModel | None = None
 

@@ -92,6 +92,8 @@ class Transport:
         self._exchange = Exchange(max_answer_size)
         self._sent: deque[Slot] = deque()
         self._wanted = False
+        #: A new connection is getting its names back; when it is lost meanwhile, the one who made it tries again.
+        self._introducing = False
         self._agent_id = 0
 
     @property
@@ -247,15 +249,14 @@ class Transport:
             return self._socket
         if not self._wanted:
             raise ConnectionError("not connected: call connect() first")
-        if not self._reconnect:
+        if not self._reconnect or self._introducing:
             raise ConnectionError(f"connection to {self.socket_path} was lost")
         give_up = deadline.sooner(self._reconnect_timeout)
         pause = FIRST_PAUSE
         while True:
             try:
                 self._open(deadline)
-                if self._on_reconnect is not None:
-                    self._on_reconnect()
+                self._introduce()
                 break
             except ConnectionError as error:
                 self._drop()
@@ -274,6 +275,15 @@ class Transport:
             raise self._lost("disconnect() was called")
         return connection
 
+    def _introduce(self) -> None:
+        if self._on_reconnect is None:
+            return
+        self._introducing = True
+        try:
+            self._on_reconnect()
+        finally:
+            self._introducing = False
+
     def _request(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Slot:
         frame = Message(0, opcode, data).serialize()
         for is_second in (False, True):
@@ -285,7 +295,7 @@ class Transport:
             except (BrokenPipeError, ConnectionResetError) as error:
                 # Not one byte of it left: the kernel had hung up before, and asking again repeats nothing.
                 lost = self._lost(error)
-                if is_second or not self._reconnect or not self._wanted:
+                if is_second or self._introducing or not self._reconnect or not self._wanted:
                     raise lost from error
             except TimeoutError:
                 self._exchange.withdraw(slot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._answer import Answer
-from .._calls import Call, Caller, syscall
+from .._calls import Call, Caller, Receive, syscall
 from ..models import AsyncResult, KernelInfo, PollAsyncResult
 from ..protocol import SyscallOp, opcode_of
 
@@ -39,8 +39,13 @@ class CoreCalls(Caller):
         return Call(SyscallOp.SYS_EXIT, b"", lambda answer: answer.body == "goodbye")
 
     @syscall
-    def poll_async(self, max_results: int = 10) -> Call[PollAsyncResult]:
-        """Results of calls that were made with ``async_=True`` and have ended."""
+    def poll_async(
+        self, max_results: int = 10, *, wait: bool = False, timeout: float | None = None
+    ) -> Call[PollAsyncResult]:
+        """Takes answers of calls that were made with ``async_=True`` and have ended.
+
+        `wait` and `timeout` as in `recv_messages`.
+        """
 
         def parse(answer: Answer) -> PollAsyncResult:
             results = [_async_result(each) for each in answer.parts("results")]
@@ -52,7 +57,8 @@ class CoreCalls(Caller):
                 error=answer.error,
             )
 
-        return Call(SyscallOp.SYS_ASYNC_POLL, {"max": max_results}, parse)
+        receive = Receive(self._session.results, max_results, wait, timeout)
+        return Call(SyscallOp.SYS_ASYNC_POLL, {"max": max_results}, parse, receive=receive)
 
     # Last: inside this class the name means the method from here on.
     @syscall

@@ -142,6 +142,25 @@ class HttpResult(Result):
     headers: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     async_request_id: int | None = None
+    #: ``"base64"`` when the body is not UTF-8 text.
+    encoding: str | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the body, whatever they are."""
+        return base64.b64decode(self.body) if self.encoding == "base64" else self.body.encode("utf-8")
+
+
+@dataclass
+class DownloadResult(Result):
+    #: The status was 2xx, and the file came whole.
+    success: bool
+    path: str = ""
+    bytes: int = 0
+    #: Of the file, lower-case hex; empty when nothing was written.
+    sha256: str = ""
+    status_code: int = 0
+    error: str | None = None
 
 
 @dataclass
