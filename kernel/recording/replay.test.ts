@@ -1,11 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestClient, TestKernel } from '../fixture.ts';
-import { diffRecordings } from './diff.ts';
-import { loadRecording } from './load.ts';
 import { replayRecording } from './replay-run.ts';
 import { BUSY_AGENT, recordScript, ScriptFolder } from './testing.ts';
 
