@@ -18,6 +18,8 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   'agents.spawn': 'spawn',
   'agents.control': 'spawn',
   'agents.list': 'spawn',
+  // Not only its own.
+  'agents.all': 'operator',
   'ipc.send': 'base',
   'ipc.receive': 'base',
   'ipc.register': 'base',

@@ -97,7 +97,7 @@ describe('a decision', () => {
       expect(decide(agent(1), 'KILL', { id: target }).ruleId).toBe('agent.not-governed');
     }
     expect(decide(agent(2), 'PAUSE', { id: 1 }).ruleId).toBe('agent.not-governed');
-    permissions.adopt(4, operator.id, custom({ can_spawn: true, grants: ['agents.control'] }));
+    permissions.adopt(4, operator.id, custom({ can_spawn: true, grants: ['agents.all'] }));
     expect(decide(agent(4), 'LOGS', { id: 1 }).allowed).toBe(true);
     // Whoever is above takes the place of a parent that has gone.
     permissions.release(2);

@@ -133,7 +133,7 @@ export class Permissions implements KeepsByCaller {
       this.governs(caller, agent.id) ||
       // Of one that has ended nothing is left here but who its parent was.
       agent.parentId === caller.id ||
-      this.grantsOf(caller).extra.includes('agents.list')
+      this.grantsOf(caller).extra.includes('agents.all')
     );
   }
 
@@ -180,7 +180,7 @@ export class Permissions implements KeepsByCaller {
 
   /** Ending, stopping and reading others is for those they answer to, unless it is granted by name. */
   #controlRefusal(caller: Caller, { extra }: Grants, { id, agent_id, name }: Input): string | null {
-    if (caller.kind === 'operator' || extra.includes('agents.control')) return null;
+    if (caller.kind === 'operator' || extra.includes('agents.all')) return null;
     const target = id || agent_id || name;
     if (typeof target !== 'number' && typeof target !== 'string') return null;
     const agent = this.#options.agentOf(target);

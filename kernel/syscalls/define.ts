@@ -9,6 +9,7 @@ export const PERMISSIONS = [
   'agents.spawn',
   'agents.control',
   'agents.list',
+  'agents.all',
   'ipc.send',
   'ipc.receive',
   'ipc.register',
@@ -21,10 +22,12 @@ export const PERMISSIONS = [
   'events.emit',
   'metrics.self',
   'metrics.all',
+  'http',
   'permissions.read',
   'permissions.set',
   'audit.read',
   'audit.configure',
+  'recording.control',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 
