@@ -62,7 +62,9 @@ describe('children', () => {
     quotas.set(1, { ...NO_QUOTAS, agents: 2 });
     expect(() => quotas.open(4, 3)).toThrow(overload('agents'));
     expect(quotas.has(4)).toBe(false);
+    expect(quotas.payersOf(3)).toEqual([3, 2, 1]);
     quotas.release(2);
+    expect(quotas.payersOf(3)).toEqual([3, 1]);
     expect(quotas.useOf(1).agents).toBe(1);
     quotas.open(4, 3);
     expect(() => quotas.open(5, 1)).toThrow(overload('agents'));

@@ -97,6 +97,14 @@ export class Quotas implements KeepsByCaller {
     return this.#accounts.has(id);
   }
 
+  /** An agent and everybody above it, itself first: who pays for what it uses. Empty = it has no account. */
+  payersOf(id: number): readonly number[] {
+    const payers: number[] = [];
+    for (let payer = this.#accounts.get(id) ?? null; payer !== null; payer = payer.parent)
+      payers.push(payer.id);
+    return payers;
+  }
+
   limitsOf(id: number): QuotaLimits {
     return this.#accounts.get(id)?.limits ?? NO_QUOTAS;
   }
