@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from clove_sdk import (
     NotFound,
     PermissionDenied,
     Result,
+    StateChange,
     SyscallOp,
     TimeoutError,
     UnknownSyscall,
@@ -265,15 +268,69 @@ def test_calls_that_end_later(clove: CloveClient) -> None:
     assert clove.poll_async().count == 0
 
 
-def test_http_is_refused_by_name_and_not_by_accident(clove: CloveClient, tmp_path: Path) -> None:
-    for url in ("http://127.0.0.1:1/", "http://169.254.169.254/"):
-        refused = clove.http(url)
-        assert (refused.success, refused.status_code) == (False, 0)
-        with pytest.raises(PermissionDenied):
-            refused.raise_for_error()
-        with pytest.raises(PermissionDenied):
-            clove.download(url, str(tmp_path / "file")).raise_for_error()
+class Site(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/" else 404)
+        self.send_header("X-Asked", self.path)
+        self.end_headers()
+        self.wfile.write(b"\xff\x00hi")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_http(clove: CloveClient, site: str, tmp_path: Path) -> None:
+    answer = clove.http(f"{site}/")
+    assert (answer.success, answer.status_code, answer.headers["x-asked"]) == (True, 200, "/"), answer.error
+    assert (answer.encoding, answer.data) == ("base64", b"\xff\x00hi")
+    assert clove.http(f"{site}/not").status_code == 404
+    path = tmp_path / "file"
+    saved = clove.download(f"{site}/", str(path))
+    assert (saved.success, saved.bytes, saved.sha256) == (True, 4, sha256(b"\xff\x00hi").hexdigest())
+    assert path.read_bytes() == b"\xff\x00hi"
+    assert clove.download(f"{site}/not", str(path)).status_code == 404
     assert clove.http("nonsense").error is not None
+    with pytest.raises(PermissionDenied):
+        clove.http("http://127.0.0.1:1/").raise_for_error()
+
+
+def test_swaps_and_watches(clove: CloveClient, socket_path: str, name: str) -> None:
+    first = clove.compare_and_swap(name, 1)
+    assert (first.swapped, first.value) == (True, 1)
+    assert clove.compare_and_swap(name, 2).swapped is False
+    assert clove.compare_and_swap(name, 2, 1).swapped
+    fetched = clove.fetch(name)
+    assert clove.compare_and_swap(name, 3, expected_version=fetched.version).swapped
+    changes = clove.watch_keys([name], since_version=0)
+    assert [change.value for change in changes.changes][-1] == 3
+
+    def count(client: CloveClient) -> None:
+        for _ in range(10):
+            while not client.compare_and_swap(name, (seen := client.fetch_value(name)) + 1, seen).swapped:
+                pass
+
+    with CloveClient(socket_path) as other:
+        seen: list[StateChange] = []
+        watcher = threading.Thread(
+            target=lambda: seen.extend(islice(clove.changes([name], since_version=changes.version), 20))
+        )
+        watcher.start()
+        threads = [threading.Thread(target=count, args=(client,)) for client in (clove, other)]
+        for thread in threads:
+            thread.start()
+        for thread in [*threads, watcher]:
+            thread.join()
+    assert [change.value for change in seen] == list(range(4, 24))
 
 
 def test_permissions_and_quotas(clove: CloveClient, name: str) -> None:

@@ -170,6 +170,22 @@ CASES = [
          {"success": True, "value": None, "found": False}, scope="agent"),
     case("fetch_value", ("k",), S.SYS_FETCH, {"key": "k"}, {**OK, "found": True, "value": 0}, 0),
     case("fetch_value", ("k", 5), S.SYS_FETCH, {"key": "k"}, {**OK, "found": False, "value": None}, 5, "default"),
+    case("compare_and_swap", ("k", 2, None), S.SYS_CAS, {"key": "k", "value": 2, "expected": None, "scope": "global"},
+         {**OK, "swapped": False, "exists": True, "value": 1, "version": 7},
+         {"success": True, "swapped": False, "exists": True, "value": 1, "version": 7}, "null is a value"),
+    case("compare_and_swap", ("k", 2), S.SYS_CAS,
+         {"key": "k", "value": 2, "expected_version": 6, "scope": "agent", "ttl": 5},
+         {**OK, "swapped": True, "exists": True, "value": 2, "version": 8}, {"swapped": True, "version": 8},
+         expected_version=6, scope="agent", ttl=5),
+    case("watch_keys", (("a", "b"),), S.SYS_WATCH, {"keys": ["a", "b"], "scope": "global"},
+         {**OK, "count": 1, "version": 9, "more": False, "resync": False, "changes": [
+             {"key": "a", "version": 9, "deleted": True, "value": None, "previous_value": 1, "agent_id": 3}]},
+         {"count": 1, "version": 9, "resync": False, "changes": [
+             {"key": "a", "version": 9, "deleted": True, "value": None, "previous_value": 1, "agent_id": 3}]}),
+    case("watch_keys", (), S.SYS_WATCH,
+         {"prefix": "", "scope": "session", "since_version": 0, "timeout_ms": 500, "limit": 2},
+         {**OK, "count": 0, "version": 4, "changes": []}, {"changes": [], "version": 4},
+         prefix="", scope="session", since_version=0, timeout=0.5, limit=2),
     case("delete_key", ("k",), S.SYS_DELETE, {"key": "k"}, {**OK, "deleted": True}, {"deleted": True}),
     case("list_keys", (), S.SYS_KEYS, {"prefix": ""}, {**OK, "keys": ["a", "b"]}, {"keys": ["a", "b"], "count": 2}),
     case("list_keys", ("p",), S.SYS_KEYS, {"prefix": "p", "after": "pa", "limit": 1},
@@ -378,7 +394,7 @@ def test_every_opcode_has_a_method() -> None:
     of_think = {S.SYS_THINK, S.SYS_LLM_REPORT}
     # Without a method of their own yet: syscall() reaches them.
     by_name = {
-        S.SYS_RELOAD, S.SYS_CAS, S.SYS_WATCH, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
+        S.SYS_RELOAD, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
         S.SYS_TASK_COMPLETE, S.SYS_TASK_LIST,
     }  # fmt: skip
     with_methods = {each.opcode for each in CASES if each.method != "syscall"}

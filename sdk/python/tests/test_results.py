@@ -271,6 +271,7 @@ def test_old_kernels_that_only_say_no(make_kernel: MakeKernel) -> None:
         lambda client: client.wait_agent("a", timeout=float("inf")),
         lambda client: client.spawn("a"),
         lambda client: client.send_message("x"),
+        lambda client: client.watch_keys(),
         lambda client: client.write_file("/f", "x", "append or so"),
         lambda client: client.think("x", thinking_level="much"),
     ],

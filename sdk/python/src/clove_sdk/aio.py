@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from .aio_transport import AsyncTransport
 from .exceptions import CloveError
 from .mixins import AllCalls
 from .mixins.agents import milliseconds
-from .models import IPCMessage, KernelEvent
+from .models import IPCMessage, KernelEvent, StateChange
 from .models.base import failure_of
 from .protocol import MAX_ANSWER_SIZE, Message, SyscallOp
 from .transport import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline
@@ -144,6 +144,25 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
                 return
             for event in polled.events:
                 yield event
+
+    async def changes(
+        self,
+        keys: Sequence[str] | None = None,
+        prefix: str | None = None,
+        *,
+        scope: str = "global",
+        since_version: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[StateChange]:
+        """As of `CloveClient`."""
+        version = since_version
+        while True:
+            watched = await self.watch_keys(keys, prefix, scope=scope, since_version=version, timeout=timeout)
+            if not watched.raise_for_error().changes:
+                return
+            version = watched.version
+            for change in watched.changes:
+                yield change
 
     async def think(
         self,

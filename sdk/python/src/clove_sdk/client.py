@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from ._think import local_model, local_model_path, report_call, think_call, thin
 from .exceptions import CloveError
 from .mixins import AllCalls
 from .mixins.agents import milliseconds
-from .models import IPCMessage, KernelEvent
+from .models import IPCMessage, KernelEvent, StateChange
 from .protocol import MAX_ANSWER_SIZE, Message
 from .transport import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline, Transport
 
@@ -161,6 +161,26 @@ class CloveClient(AllCalls, SyncCaller):
             if not polled.events:
                 return
             yield from polled.events
+
+    def changes(
+        self,
+        keys: Sequence[str] | None = None,
+        prefix: str | None = None,
+        *,
+        scope: str = "global",
+        since_version: int | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[StateChange]:
+        """Changes of keys as they come, none left out. Ends when none has come for `timeout` seconds; None = never."""
+        version = since_version
+        while True:
+            result = self.watch_keys(
+                keys, prefix, scope=scope, since_version=version, timeout=timeout
+            ).raise_for_error()
+            if not result.changes:
+                return
+            version = result.version
+            yield from result.changes
 
     def think(
         self,

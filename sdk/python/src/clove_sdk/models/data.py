@@ -52,6 +52,8 @@ class RegisterResult(Result):
 class StoreResult(Result):
     success: bool
     error: str | None = None
+    #: Of this change: higher than those of all before.
+    version: int | None = None
 
 
 @dataclass
@@ -60,6 +62,47 @@ class FetchResult(Result):
     #: Any JSON value; None where there is none.
     value: Any = None
     found: bool = False
+    error: str | None = None
+    #: Of the change that stored it.
+    version: int | None = None
+
+
+@dataclass
+class SwapResult(Result):
+    success: bool
+    #: The key held what was expected, and holds the new value now.
+    swapped: bool = False
+    #: What it holds now; None where there is nothing.
+    value: Any = None
+    exists: bool = False
+    #: Of what it holds now; 0 = nothing.
+    version: int = 0
+    error: str | None = None
+
+
+@dataclass
+class StateChange(Result):
+    key: str
+    version: int
+    deleted: bool
+    #: None where it was deleted.
+    value: Any = None
+    #: None where there was none, or it is not known.
+    previous_value: Any = None
+    #: Who did it; 0 = its lifetime was over, or it is not known.
+    agent_id: int = 0
+
+
+@dataclass
+class WatchResult(Result):
+    success: bool
+    #: Oldest first; empty when none came in time.
+    changes: list[StateChange] = field(default_factory=list)
+    count: int = 0
+    #: `since_version` of the next call.
+    version: int = 0
+    #: Not all changes since then are still known: `changes` are the keys as they are now.
+    resync: bool = False
     error: str | None = None
 
 
