@@ -24,6 +24,8 @@ export const OPCODES = {
   FETCH: 0x31,
   DELETE: 0x32,
   KEYS: 0x33,
+  CAS: 0x34,
+  WATCH: 0x35,
   GET_PERMS: 0x40,
   SET_PERMS: 0x41,
   SUBSCRIBE: 0x60,

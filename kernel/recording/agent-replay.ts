@@ -160,7 +160,8 @@ export class AgentReplay {
     const recorded = step.entry.answer ?? '';
     // A process that has just gone is told so, whatever it asked; nobody hears it.
     const isCut = codeOf(actual) === 'CANCELLED';
-    if (!isCut && canonicalText(actual) !== canonicalText(recorded)) {
+    const unstable = this.#options.table.get(step.entry.opcode)?.unstable ?? [];
+    if (!isCut && comparedText(actual, unstable) !== comparedText(recorded, unstable)) {
       this.#diverge({
         kind: 'answer',
         message: `${step.entry.syscall} was answered otherwise than in the recording`,
@@ -259,6 +260,14 @@ function momentsOf(step: Step): Moment[] {
 
 function nearestOf({ seq, syscall, request }: CallEntry): NonNullable<Divergence['nearest']> {
   return { seq, syscall, request };
+}
+
+/** An answer without what differs from run to run. */
+function comparedText(answer: string, unstable: readonly string[]): string {
+  const value = unstable.length === 0 ? null : parsed(answer);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return canonicalText(answer);
+  const stable = Object.entries(value).filter(([name]) => !unstable.includes(name));
+  return canonicalText(JSON.stringify(Object.fromEntries(stable)));
 }
 
 function parsed(text: string): unknown {

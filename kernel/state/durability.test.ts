@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadStateRows } from './database.ts';
+import { loadState } from './database.ts';
 import { StateStore } from './state-store.ts';
 
 let folder: string;
@@ -29,7 +29,7 @@ function open(wallMs: () => number = Date.now): StateStore {
   return store;
 }
 
-function put(store: StateStore, key: string, value: unknown, ttlMs: number | null = null): Promise<void> {
+function put(store: StateStore, key: string, value: unknown, ttlMs: number | null = null): Promise<number> {
   return store.store(1, { key, text: JSON.stringify(value), scope: 'global', ttlMs });
 }
 
@@ -70,7 +70,7 @@ describe('durable state', () => {
     await Promise.all(Array.from({ length: 500 }, (_, at) => put(store, `k${at % 10}`, at)));
     for (let at = 0; at < 10; at += 1) expect(get(store, `k${at}`)).toBe(490 + at);
     await store.close();
-    expect(loadStateRows(databasePath).map((row) => row.value)).toEqual(
+    expect(loadState(databasePath).rows.map((row) => row.value)).toEqual(
       Array.from({ length: 10 }, (_, at) => String(490 + at)),
     );
   });
@@ -99,7 +99,7 @@ describe('durable state', () => {
     expect(get(store, 'new')).toBeUndefined();
     await put(store, 'k', 'after');
     await store.close();
-    expect(loadStateRows(databasePath)).toMatchObject([{ key: 'k', value: '"after"' }]);
+    expect(loadState(databasePath).rows).toMatchObject([{ key: 'k', value: '"after"' }]);
   });
 
   it('refuses a file that is not its database, and one of a newer form', () => {
@@ -122,6 +122,130 @@ describe('durable state', () => {
     await store.close();
     await expect(put(store, 'b', 1)).rejects.toMatchObject({ code: 'CANCELLED' });
     expect(get(store, 'b')).toBeUndefined();
+  });
+
+  it('never gives a version twice, whatever was deleted before the end', async () => {
+    let highest = 0;
+    for (let life = 0; life < 3; life += 1) {
+      const store = open();
+      for (let at = 0; at < 3; at += 1) {
+        const version = await put(store, 'k', at);
+        expect(version).toBeGreaterThan(highest);
+        highest = version;
+      }
+      const deleted = await store.delete(1, 'k', null);
+      expect(deleted?.version).toBeGreaterThan(highest);
+      highest = deleted?.version ?? 0;
+      await store.close();
+    }
+  });
+
+  it('finds versions again, and what was watched before the end has to be looked at anew', async () => {
+    const first = open();
+    const version = await put(first, 'k', 1);
+    await first.close();
+    const second = open();
+    expect(second.fetch(1, 'k', null)).toMatchObject({ version });
+    const request = {
+      keys: new Set(['k', 'none']),
+      prefix: '',
+      scope: 'global' as const,
+      timeoutMs: 0,
+      limit: 9,
+    };
+    const seen = await second.watch(
+      1,
+      { ...request, sinceVersion: version - 1 },
+      new AbortController().signal,
+    );
+    expect(seen).toMatchObject({
+      resync: true,
+      changes: [
+        { key: 'none', text: null },
+        { key: 'k', version },
+      ],
+    });
+  });
+
+  it('keeps what agents that outlive the kernel have for themselves, and clears what those that do not left', async () => {
+    const outlivesKernel = (id: number) => id === 7;
+    const own = (callerId: number, store: StateStore) =>
+      store.store(callerId, { key: 'own', text: String(callerId), scope: 'agent', ttlMs: null });
+    const openWith = (outlives: (id: number) => boolean) => {
+      const store = StateStore.open({ databasePath, outlivesKernel: outlives });
+      stores.push(store);
+      return store;
+    };
+    const first = openWith((id) => id < 10);
+    for (const id of [6, 7, 8, 12]) await own(id, first);
+    first.release(8);
+    await first.close();
+    expect(loadState(databasePath).rows.map(({ owner }) => owner)).toEqual([6, 7]);
+    const second = openWith(outlivesKernel);
+    expect(second.fetch(7, 'own', null)).toMatchObject({ text: '7', scope: 'agent' });
+    expect(second.fetch(6, 'own', null)).toBeNull();
+    expect(second.bytesOf(7)).toBeGreaterThan(0);
+    await second.delete(7, 'own', null);
+    await second.close();
+    expect(loadState(databasePath).rows).toEqual([]);
+  });
+
+  it('lets nothing live longer than it was to, though the clock was set back', async () => {
+    const first = open(() => 1_000_000);
+    await put(first, 'k', 1, 60_000);
+    await first.close();
+    let monotonicMs = 0;
+    const second = StateStore.open({ databasePath, wallMs: () => 5, monotonicMs: () => monotonicMs });
+    stores.push(second);
+    monotonicMs = 59_000;
+    expect(get(second, 'k')).toBe(1);
+    monotonicMs = 60_001;
+    expect(get(second, 'k')).toBeUndefined();
+  });
+
+  it('acknowledges nothing when its database was replaced by an old copy, and says so', async () => {
+    const store = open();
+    await put(store, 'k', 'old');
+    const copy = path.join(folder, 'copy.db');
+    const source = new DatabaseSync(databasePath);
+    source.exec(`VACUUM INTO '${copy}'`);
+    source.close();
+    await put(store, 'k', 'new');
+    renameSync(copy, databasePath);
+    await expect(put(store, 'k', 'newest')).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('replaced') as string,
+    });
+    expect(get(store, 'k')).toBe('new');
+    const swap = store.swap(
+      1,
+      { key: 'k', text: '1', scope: 'global', ttlMs: null },
+      { kind: 'value', value: 'new' },
+    );
+    await expect(swap).rejects.toMatchObject({ code: 'IO' });
+  });
+
+  it('tells a failed swap and a watcher only of what is durable', async () => {
+    const store = open();
+    const version = await put(store, 'k', 'before');
+    const blocker = new DatabaseSync(databasePath);
+    blocker.exec(
+      "CREATE TRIGGER full_disk BEFORE INSERT ON entries WHEN NEW.value = '\"poison\"' BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    );
+    blocker.close();
+    const request = { keys: null, prefix: '', scope: 'global' as const, sinceVersion: version, limit: 9 };
+    const { signal } = new AbortController();
+    expect(await store.watch(2, { ...request, timeoutMs: 0 }, signal)).toMatchObject({ changes: [] });
+    const watching = store.watch(2, { ...request, timeoutMs: null }, signal);
+    const poisoned = put(store, 'k', 'poison');
+    const swap = store.swap(
+      1,
+      { key: 'k', text: '1', scope: 'global', ttlMs: null },
+      { kind: 'value', value: 'before' },
+    );
+    await expect(poisoned).rejects.toMatchObject({ code: 'IO' });
+    expect(await swap).toMatchObject({ swapped: true });
+    expect((await watching).changes.map(({ text }) => text)).toEqual(['1']);
   });
 
   it('loses no acknowledged write to kill -9', async () => {

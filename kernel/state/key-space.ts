@@ -8,6 +8,8 @@ export interface Entry {
   readonly expiresAtMs: number | null;
   /** Caller id whose quota it counts on. */
   readonly writerId: number;
+  /** Of the change that stored it. */
+  readonly version: number;
 }
 
 /** The keys of one scope of one owner. Listing is by prefix in code unit order; expired entries are not seen. */

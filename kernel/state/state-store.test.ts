@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { STATE_SCOPES, type StateScope, StateStore, type StateStoreOptions } from './state-store.ts';
+import { STATE_SCOPES, type StateScope } from './space.ts';
+import { StateStore, type StateStoreOptions } from './state-store.ts';
 
 const code = (expected: string): Error => expect.objectContaining({ code: expected }) as Error;
 
@@ -24,7 +25,7 @@ function put(
   key: string,
   value: unknown,
   options: { scope?: StateScope; ttlMs?: number | null } = {},
-): Promise<void> {
+): Promise<number> {
   const { scope = 'global', ttlMs = null } = options;
   return store.store(caller, { key, text: JSON.stringify(value), scope, ttlMs });
 }
@@ -73,8 +74,8 @@ describe('StateStore', () => {
     const store = inMemory();
     await put(store, 2, 'k', 'global');
     await put(store, 2, 'k', 'own', { scope: 'agent' });
-    expect(await store.delete(2, 'k', null)).toBe('agent');
-    expect(await store.delete(2, 'k', null)).toBe('global');
+    expect(await store.delete(2, 'k', null)).toMatchObject({ scope: 'agent' });
+    expect(await store.delete(2, 'k', null)).toMatchObject({ scope: 'global' });
     expect(await store.delete(2, 'k', null)).toBeNull();
   });
 
@@ -256,7 +257,8 @@ describe('StateStore', () => {
               target.set(each.key, { value: at, until: each.ttlMs === null ? Infinity : clock + each.ttlMs });
           } else {
             const expected = find(each.caller, each.key, each.scope);
-            expect(await store.delete(each.caller, each.key, each.scope)).toBe(expected?.[0] ?? null);
+            const deleted = await store.delete(each.caller, each.key, each.scope);
+            expect(deleted?.scope ?? null).toBe(expected?.[0] ?? null);
             if (expected !== null) space(expected[0], each.caller).delete(each.key);
           }
         }

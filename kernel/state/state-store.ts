@@ -1,47 +1,24 @@
 import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { DurableStore } from '../store/durable-store.ts';
-import { loadStateRows } from './database.ts';
-import { type Entry, KeySpace } from './key-space.ts';
-
-/**
- * - `global`: one space for everybody. Durable where the kernel has a data directory.
- * - `agent`: private to one caller; an agent's survives its restarts and goes with the agent, a client's with its connection.
- * - `session`: private to one caller and one life of it: gone when the agent's process ends or the client disconnects.
- */
-export const STATE_SCOPES = ['global', 'agent', 'session'] as const;
-export type StateScope = (typeof STATE_SCOPES)[number];
-
-export interface StateLimits {
-  /** UTF-8 bytes of a key. */
-  readonly keyBytes: number;
-  /** UTF-8 bytes of a value as JSON. */
-  readonly valueBytes: number;
-  /** Keys and bytes of the global scope. */
-  readonly globalKeys: number;
-  readonly globalBytes: number;
-  /** Keys and bytes that one caller has written, over all scopes. */
-  readonly callerKeys: number;
-  readonly callerBytes: number;
-  /** Of all scopes of all callers. */
-  readonly totalBytes: number;
-}
-
-export const STATE_LIMITS: StateLimits = {
-  keyBytes: 1024,
-  valueBytes: 2 ** 20,
-  globalKeys: 100_000,
-  globalBytes: 256 * 2 ** 20,
-  callerKeys: 20_000,
-  callerBytes: 64 * 2 ** 20,
-  totalBytes: 1024 * 2 ** 20,
-};
+import type { StoreOperation } from '../store/schema.ts';
+import { Accounts } from './accounts.ts';
+import { type Change, ChangeLog } from './change-log.ts';
+import { loadState, type StateRow } from './database.ts';
+import { type Expected, isExpected } from './expected.ts';
+import type { Entry } from './key-space.ts';
+import { STATE_LIMITS, type StateLimits } from './limits.ts';
+import { Space, type StateScope } from './space.ts';
+import { Versions } from './versions.ts';
+import { changesBehind, type WatchRequest, type WatchResult } from './watch.ts';
 
 export interface StateStoreOptions {
-  /** SQLite file of the global scope; null = kept in memory only. */
+  /** SQLite file of what is durable; null = kept in memory only. */
   readonly databasePath: string | null;
   /** What writes that file; absent = a writer of its own, which is closed with this store. */
   readonly store?: DurableStore;
+  /** Agents that outlive the kernel: what they keep for themselves does, too. Asked at start and when an agent first stores. */
+  readonly outlivesKernel?: (callerId: number) => boolean;
   readonly limits?: Partial<StateLimits>;
   /** Milliseconds that never go back; lifetimes are counted on it. */
   readonly monotonicMs?: () => number;
@@ -61,22 +38,29 @@ export interface StoreRequest {
 export interface FoundValue {
   readonly text: string;
   readonly scope: StateScope;
+  /** Of the change that stored it: each change of anything has a higher one than all before. */
+  readonly version: number;
 }
 
-interface Usage {
-  keys: number;
-  bytes: number;
+export interface SwapResult {
+  readonly swapped: boolean;
+  /** What is there now; null = nothing. JSON */
+  readonly text: string | null;
+  /** Of what is there now; 0 = nothing. When swapped to nothing: of the deletion. */
+  readonly version: number;
 }
 
 const ENTRY_OVERHEAD_BYTES = 160;
 const SWEEP_INTERVAL_MS = 60_000;
+/** How late somebody who watches hears that a lifetime is over. */
+const WATCHED_SWEEP_INTERVAL_MS = 1000;
 /** Where a key is looked for when no scope is named: what is the caller's own comes first, so nobody can shadow it. */
 const LOOKUP_ORDER: readonly StateScope[] = ['session', 'agent', 'global'];
 
 /**
  * Key-value state of the fleet. A value belongs to (scope, owner, key); no key can be written so that it means another
- * owner's. A store is seen by everybody at once and acknowledged when it is durable; if it cannot be made durable, it is
- * undone and refused.
+ * owner's. A change is seen by everybody at once and acknowledged when it is durable; if it cannot be made durable, it is
+ * undone and refused. Watchers, and those whose swap failed, are told only of what is durable.
  */
 export class StateStore implements KeepsByCaller {
   readonly #limits: StateLimits;
@@ -84,24 +68,34 @@ export class StateStore implements KeepsByCaller {
   readonly #wallMs: () => number;
   readonly #journal: DurableStore | null;
   readonly #ownsJournal: boolean;
-  readonly #global = new KeySpace();
-  readonly #private: Record<'agent' | 'session', Map<number, KeySpace>> = {
+  readonly #outlivesKernel: (callerId: number) => boolean;
+  readonly #global: Space;
+  readonly #private: Record<'agent' | 'session', Map<number, Space>> = {
     agent: new Map(),
     session: new Map(),
   };
-  readonly #usage = new Map<number, Usage>();
-  #totalBytes = 0;
-  readonly #sweeper: NodeJS.Timeout;
+  readonly #accounts = new Accounts();
+  readonly #versions: Versions;
+  readonly #watches = new Map<number, number>();
+  /** How often something was undone. */
+  #undone = 0;
+  #sweeper: NodeJS.Timeout;
+  #isSweepingOften = false;
 
   private constructor(options: StateStoreOptions) {
     this.#limits = { ...STATE_LIMITS, ...options.limits };
     this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
     this.#wallMs = options.wallMs ?? Date.now;
     const { databasePath, store } = options;
+    const loaded = databasePath === null ? { rows: [], usedVersion: 0 } : loadState(databasePath);
     this.#ownsJournal = store === undefined;
     this.#journal = store ?? (databasePath === null ? null : new DurableStore({ databasePath }));
+    this.#outlivesKernel = (callerId) =>
+      this.#journal !== null && options.outlivesKernel?.(callerId) === true;
+    this.#versions = new Versions(loaded.usedVersion);
+    this.#global = new Space('global', 0, this.#journal !== null);
+    this.#load(loaded.rows);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
-    if (options.databasePath !== null) this.#load(options.databasePath);
   }
 
   /** @throws DATA_CORRUPT, IO when the database cannot be used. */
@@ -109,56 +103,54 @@ export class StateStore implements KeepsByCaller {
     return new StateStore(options);
   }
 
-  /** @throws BAD_REQUEST, PAYLOAD_TOO_LARGE, OVERLOAD, IO */
-  async store(callerId: number, request: StoreRequest): Promise<void> {
-    this.#assertKey(request.key);
-    const size = Buffer.byteLength(request.text);
-    if (size > this.#limits.valueBytes) {
-      throw new CloveError('PAYLOAD_TOO_LARGE', `value is larger than ${this.#limits.valueBytes} bytes`);
-    }
-    if (request.ttlMs !== null && request.ttlMs <= 0) {
-      await this.#remove(request.scope, callerId, request.key);
-      return;
-    }
-    const now = this.#monotonicMs();
-    const entry: Entry = {
-      text: request.text,
-      bytes: size + Buffer.byteLength(request.key) + ENTRY_OVERHEAD_BYTES,
-      expiresAtMs: request.ttlMs === null ? null : now + request.ttlMs,
-      writerId: callerId,
-    };
-    if (!this.#hasRoom(request, callerId, entry)) {
-      this.sweep();
-      if (!this.#hasRoom(request, callerId, entry)) {
-        throw new CloveError('OVERLOAD', 'state store is full', {
-          hint: 'Delete keys, store less, or give values a ttl.',
-        });
+  /** Returns the version of the change; 0 = there was nothing to change. @throws BAD_REQUEST, PAYLOAD_TOO_LARGE, OVERLOAD, IO */
+  async store(callerId: number, request: StoreRequest): Promise<number> {
+    const { version, durable } = this.#apply(callerId, request);
+    await durable;
+    return version;
+  }
+
+  /** Stores where the expected is found; looking and storing are one step. @throws as store() */
+  async swap(callerId: number, request: StoreRequest, expected: Expected): Promise<SwapResult> {
+    const { scope, key } = request;
+    this.#assertKey(key);
+    for (;;) {
+      const found = this.#spaceIfAny(scope, callerId)?.keys.get(key, this.#monotonicMs());
+      if (isExpected(expected, found)) {
+        const { version, durable } = this.#apply(callerId, request);
+        await durable;
+        const isGone = request.ttlMs !== null && request.ttlMs <= 0;
+        return { swapped: true, text: isGone ? null : request.text, version };
       }
+      const undone = this.#undone;
+      await this.#journal?.settled();
+      // What was found in the way may not have become durable: then it never was.
+      if (undone !== this.#undone) continue;
+      return { swapped: false, text: found?.text ?? null, version: found?.version ?? 0 };
     }
-    const space = this.#space(request.scope, callerId);
-    const previous = space.peek(request.key);
-    this.#put(space, request.key, entry);
-    if (request.scope !== 'global' || this.#journal === null) return;
-    const expiresWallMs = request.ttlMs === null ? null : Math.ceil(this.#wallMs() + request.ttlMs);
-    await this.#durably(space, request.key, previous, request.text, expiresWallMs);
   }
 
   /** With no scope: the caller's session, then its own, then the global one. */
   fetch(callerId: number, key: string, scope: StateScope | null): FoundValue | null {
     const now = this.#monotonicMs();
     for (const candidate of scope === null ? LOOKUP_ORDER : [scope]) {
-      const entry = this.#spaceIfAny(candidate, callerId)?.get(key, now);
-      if (entry !== undefined) return { text: entry.text, scope: candidate };
+      const entry = this.#spaceIfAny(candidate, callerId)?.keys.get(key, now);
+      if (entry !== undefined) return { text: entry.text, scope: candidate, version: entry.version };
     }
     return null;
   }
 
   /** Deletes what fetch() would find. Returns where it was; null = there was nothing. @throws IO */
-  async delete(callerId: number, key: string, scope: StateScope | null): Promise<StateScope | null> {
+  async delete(
+    callerId: number,
+    key: string,
+    scope: StateScope | null,
+  ): Promise<{ readonly scope: StateScope; readonly version: number } | null> {
     const found = this.fetch(callerId, key, scope);
     if (found === null) return null;
-    await this.#remove(found.scope, callerId, key);
-    return found.scope;
+    const { version, durable } = this.#remove(this.#space(found.scope, callerId), callerId, key);
+    await durable;
+    return { scope: found.scope, version };
   }
 
   /** Keys the caller can fetch, in code unit order, each once. `more` = there are others behind the last. */
@@ -171,11 +163,38 @@ export class StateStore implements KeepsByCaller {
     const lists = scopes
       .map((scope) => this.#spaceIfAny(scope, callerId))
       .filter((space) => space !== undefined)
-      .map((space) => space.list(options.prefix, options.after, options.limit, now));
+      .map((space) => space.keys.list(options.prefix, options.after, options.limit, now));
     if (lists.length === 1) return lists[0] as { keys: string[]; more: boolean };
     const keys = [...new Set(lists.flatMap((list) => list.keys))].sort();
     const more = keys.length > options.limit || lists.some((list) => list.more);
     return { keys: keys.slice(0, options.limit), more };
+  }
+
+  /**
+   * Changes of watched keys behind a version, in order, each at least once and none left out; waits for one where there is
+   * none. @throws CANCELLED, OVERLOAD, BAD_REQUEST
+   */
+  async watch(callerId: number, request: WatchRequest, signal: AbortSignal): Promise<WatchResult> {
+    for (const key of request.keys ?? []) this.#assertKey(key);
+    const deadline = request.timeoutMs === null ? null : performance.now() + request.timeoutMs;
+    const log = this.#logOf(this.#space(request.scope, callerId));
+    const since = request.sinceVersion ?? log.head;
+    this.#countWatch(callerId, 1);
+    try {
+      for (;;) {
+        const space = this.#spaceIfAny(request.scope, callerId);
+        const found = changesBehind(space, log, request, since, this.#monotonicMs());
+        if (found !== null) return found;
+        const leftMs = deadline === null ? null : deadline - performance.now();
+        if (leftMs !== null && leftMs <= 0) {
+          return { changes: [], version: Math.max(since, log.head), resync: false, more: false };
+        }
+        this.#sweepOften();
+        await log.wait(request, leftMs, signal);
+      }
+    } finally {
+      this.#countWatch(callerId, -1);
+    }
   }
 
   /** The caller's process or connection is gone, the caller itself may come back. */
@@ -187,32 +206,28 @@ export class StateStore implements KeepsByCaller {
     this.#clear('session', callerId);
     this.#clear('agent', callerId);
     // What it left in the global scope stays, on nobody's quota: ids are never used again.
-    this.#usage.delete(callerId);
+    this.#accounts.close(callerId);
   }
 
   /** Frees what has expired. */
   sweep(): void {
     const now = this.#monotonicMs();
-    const spaces = [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
-    for (const space of spaces) {
-      for (const key of space.expired(now)) {
-        this.#drop(space, key);
-        // Not waited for: a row that stays is expired when it is loaded, too.
-        if (space === this.#global) {
-          this.#journal?.write([['state.delete', key]]).catch(() => {});
-        }
+    for (const space of this.#spaces()) {
+      for (const key of space.keys.expired(now)) {
+        // Not waited for, and never undone: a row that stays is expired when it is loaded, too.
+        this.#remove(space, 0, key).durable?.catch(() => {});
       }
     }
   }
 
   /** What one caller has stored, over all scopes. */
   bytesOf(callerId: number): number {
-    return this.#usage.get(callerId)?.bytes ?? 0;
+    return this.#accounts.of(callerId).bytes;
   }
 
   usage(): { readonly keys: number; readonly bytes: number } {
-    const spaces = [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
-    return { keys: spaces.reduce((sum, space) => sum + space.size, 0), bytes: this.#totalBytes };
+    const keys = this.#spaces().reduce((sum, space) => sum + space.keys.size, 0);
+    return { keys, bytes: this.#accounts.totalBytes };
   }
 
   /** Waits until everything acknowledged or under way is written. */
@@ -222,42 +237,132 @@ export class StateStore implements KeepsByCaller {
     else await this.#journal?.settled();
   }
 
-  #load(databasePath: string): void {
+  #load(rows: readonly StateRow[]): void {
     const now = this.#monotonicMs();
     const wall = this.#wallMs();
-    for (const row of loadStateRows(databasePath)) {
+    const strangers = new Set<number>();
+    for (const row of rows) {
+      if (row.owner !== 0 && !this.#outlivesKernel(row.owner)) {
+        strangers.add(row.owner);
+        continue;
+      }
       if (row.expiresWallMs !== null && row.expiresWallMs <= wall) continue;
-      this.#put(this.#global, row.key, {
+      const space = this.#space(row.owner === 0 ? 'global' : 'agent', row.owner);
+      // A clock that was set back while the kernel was down makes nothing live longer than it was to.
+      const leftMs = row.expiresWallMs === null ? null : row.expiresWallMs - wall;
+      const boundedMs = leftMs === null || row.ttlMs === null ? leftMs : Math.min(leftMs, row.ttlMs);
+      this.#put(space, row.key, {
         text: row.value,
-        bytes: Buffer.byteLength(row.value) + Buffer.byteLength(row.key) + ENTRY_OVERHEAD_BYTES,
-        expiresAtMs: row.expiresWallMs === null ? null : now + (row.expiresWallMs - wall),
-        writerId: 0,
+        bytes: sizeOf(row.key, row.value),
+        expiresAtMs: boundedMs === null ? null : now + boundedMs,
+        writerId: row.owner,
+        version: row.version,
       });
+      space.settledVersion = Math.max(space.settledVersion, row.version);
     }
+    // Agents that nobody wants any more, or that did not get to be.
+    const operations = [...strangers].map((owner): StoreOperation => ['state.agent.clear', owner]);
+    if (operations.length > 0) this.#journal?.write(operations).catch(() => {});
   }
 
-  async #remove(scope: StateScope, callerId: number, key: string): Promise<void> {
-    const space = this.#spaceIfAny(scope, callerId);
-    const previous = space?.peek(key);
-    if (space === undefined || previous === undefined) return;
+  /** Makes the change, visible at once; `durable` tells when it is acknowledged. null = now. */
+  #apply(callerId: number, request: StoreRequest): { version: number; durable: Promise<void> | null } {
+    const { key, text, scope, ttlMs } = request;
+    this.#assertKey(key);
+    if (Buffer.byteLength(text) > this.#limits.valueBytes) {
+      throw new CloveError('PAYLOAD_TOO_LARGE', `value is larger than ${this.#limits.valueBytes} bytes`);
+    }
+    if (ttlMs !== null && ttlMs <= 0) {
+      const space = this.#spaceIfAny(scope, callerId);
+      return space === undefined ? NO_CHANGE : this.#remove(space, callerId, key);
+    }
+    const bytes = sizeOf(key, text);
+    if (!this.#hasRoom(request, callerId, bytes)) {
+      this.sweep();
+      if (!this.#hasRoom(request, callerId, bytes)) {
+        throw new CloveError('OVERLOAD', 'state store is full', {
+          hint: 'Delete keys, store less, or give values a ttl.',
+        });
+      }
+    }
+    const space = this.#space(scope, callerId);
+    const previous = space.keys.peek(key);
+    const version = this.#versions.next();
+    const now = this.#monotonicMs();
+    const expiresAtMs = ttlMs === null ? null : now + ttlMs;
+    const shown = space.keys.get(key, now)?.text ?? null;
+    this.#put(space, key, { text, bytes, expiresAtMs, writerId: callerId, version });
+    const change: Change = { key, version, text, previousText: shown, callerId };
+    return { version, durable: this.#settle(space, change, previous, ttlMs) };
+  }
+
+  #remove(space: Space, callerId: number, key: string): { version: number; durable: Promise<void> | null } {
+    const previous = space.keys.peek(key);
+    if (previous === undefined) return NO_CHANGE;
+    const version = this.#versions.next();
     this.#drop(space, key);
-    if (scope === 'global') await this.#durably(space, key, previous, null, null);
+    const change: Change = { key, version, text: null, previousText: previous.text, callerId };
+    return { version, durable: this.#settle(space, change, previous, null) };
   }
 
-  async #durably(
-    space: KeySpace,
-    key: string,
+  /** Writes the change where the space is durable, and tells watchers when it is certain. */
+  #settle(
+    space: Space,
+    change: Change,
     previous: Entry | undefined,
-    text: string | null,
-    expiresWallMs: number | null,
-  ): Promise<void> {
-    if (this.#journal === null) return;
-    const change =
-      text === null ? (['state.delete', key] as const) : (['state.put', key, text, expiresWallMs] as const);
-    await this.#journal.write([change], () => {
+    ttlMs: number | null,
+  ): Promise<void> | null {
+    const certain = () => {
+      space.settledVersion = change.version;
+      space.log?.append(change);
+    };
+    if (!space.isDurable || this.#journal === null) {
+      certain();
+      return null;
+    }
+    const { key, text, version } = change;
+    const expiresWallMs = ttlMs === null ? null : Math.ceil(this.#wallMs() + ttlMs);
+    const { operations, undo } = this.#versions.reserve(version);
+    const operation = operationOf(space, key, text, expiresWallMs, ttlMs, version);
+    const written = this.#journal.write([...operations, operation], () => {
+      undo();
+      this.#undone += 1;
+      if (this.#spaceIfAny(space.scope, space.ownerId) !== space) return;
       if (previous === undefined) this.#drop(space, key);
       else this.#put(space, key, previous);
     });
+    return written.then(certain);
+  }
+
+  #logOf(space: Space): ChangeLog {
+    const limits = space.scope === 'global' ? this.#limits.globalChanges : this.#limits.privateChanges;
+    // What is under way will be in it, for its versions are higher.
+    space.log ??= new ChangeLog(limits, space.settledVersion);
+    return space.log;
+  }
+
+  #countWatch(callerId: number, by: 1 | -1): void {
+    const count = (this.#watches.get(callerId) ?? 0) + by;
+    if (count > this.#limits.callerWatches) {
+      throw new CloveError('OVERLOAD', `too many watches (at most ${this.#limits.callerWatches})`);
+    }
+    if (count === 0) this.#watches.delete(callerId);
+    else this.#watches.set(callerId, count);
+    if (this.#watches.size === 0) this.#sweepSeldom();
+  }
+
+  #sweepOften(): void {
+    if (this.#isSweepingOften) return;
+    this.#isSweepingOften = true;
+    clearInterval(this.#sweeper);
+    this.#sweeper = setInterval(() => this.sweep(), WATCHED_SWEEP_INTERVAL_MS).unref();
+  }
+
+  #sweepSeldom(): void {
+    if (!this.#isSweepingOften) return;
+    this.#isSweepingOften = false;
+    clearInterval(this.#sweeper);
+    this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
   #assertKey(key: string): void {
@@ -274,56 +379,80 @@ export class StateStore implements KeepsByCaller {
     }
   }
 
-  #hasRoom(request: StoreRequest, callerId: number, entry: Entry): boolean {
-    const space = this.#spaceIfAny(request.scope, callerId);
-    const previous = space?.peek(request.key);
-    const usage = this.#usage.get(callerId) ?? { keys: 0, bytes: 0 };
+  #hasRoom({ scope, key }: StoreRequest, callerId: number, bytes: number): boolean {
+    const previous = this.#spaceIfAny(scope, callerId)?.keys.peek(key);
+    const usage = this.#accounts.of(callerId);
     const mine = previous !== undefined && previous.writerId === callerId;
+    const { keys } = this.#global;
     if (usage.keys + (mine ? 0 : 1) > this.#limits.callerKeys) return false;
-    if (usage.bytes + entry.bytes - (mine ? previous.bytes : 0) > this.#limits.callerBytes) return false;
-    if (this.#totalBytes + entry.bytes - (previous?.bytes ?? 0) > this.#limits.totalBytes) return false;
-    if (request.scope !== 'global') return true;
-    if (this.#global.size + (previous === undefined ? 1 : 0) > this.#limits.globalKeys) return false;
-    return this.#global.bytes + entry.bytes - (previous?.bytes ?? 0) <= this.#limits.globalBytes;
+    if (usage.bytes + bytes - (mine ? previous.bytes : 0) > this.#limits.callerBytes) return false;
+    const added = bytes - (previous?.bytes ?? 0);
+    if (this.#accounts.totalBytes + added > this.#limits.totalBytes) return false;
+    if (scope !== 'global') return true;
+    if (keys.size + (previous === undefined ? 1 : 0) > this.#limits.globalKeys) return false;
+    return keys.bytes + added <= this.#limits.globalBytes;
   }
 
-  #put(space: KeySpace, key: string, entry: Entry): void {
-    const previous = space.peek(key);
-    if (previous !== undefined) this.#charge(previous, -1);
-    space.set(key, entry);
-    this.#charge(entry, 1);
+  #put(space: Space, key: string, entry: Entry): void {
+    const previous = space.keys.peek(key);
+    if (previous !== undefined) this.#accounts.remove(previous);
+    space.keys.set(key, entry);
+    this.#accounts.add(entry);
   }
 
-  #drop(space: KeySpace, key: string): void {
-    const entry = space.peek(key);
+  #drop(space: Space, key: string): void {
+    const entry = space.keys.peek(key);
     if (entry === undefined) return;
-    space.delete(key);
-    this.#charge(entry, -1);
+    space.keys.delete(key);
+    this.#accounts.remove(entry);
   }
 
-  #charge(entry: Entry, sign: 1 | -1): void {
-    this.#totalBytes += sign * entry.bytes;
-    if (entry.writerId === 0) return;
-    const usage = this.#usage.get(entry.writerId);
-    // A released caller has no account any more; what it left behind is charged to nobody.
-    if (usage === undefined && sign === -1) return;
-    const { keys, bytes } = usage ?? { keys: 0, bytes: 0 };
-    this.#usage.set(entry.writerId, { keys: keys + sign, bytes: bytes + sign * entry.bytes });
+  #spaces(): Space[] {
+    return [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
   }
 
-  #space(scope: StateScope, callerId: number): KeySpace {
+  #space(scope: StateScope, callerId: number): Space {
     if (scope === 'global') return this.#global;
-    return this.#private[scope].getOrInsertComputed(callerId, () => new KeySpace());
+    return this.#private[scope].getOrInsertComputed(
+      callerId,
+      () => new Space(scope, callerId, scope === 'agent' && this.#outlivesKernel(callerId)),
+    );
   }
 
-  #spaceIfAny(scope: StateScope, callerId: number): KeySpace | undefined {
+  #spaceIfAny(scope: StateScope, callerId: number): Space | undefined {
     return scope === 'global' ? this.#global : this.#private[scope].get(callerId);
   }
 
   #clear(scope: 'agent' | 'session', callerId: number): void {
     const space = this.#private[scope].get(callerId);
     if (space === undefined) return;
-    for (const [, entry] of space.entries()) this.#charge(entry, -1);
+    for (const [, entry] of space.keys.entries()) this.#accounts.remove(entry);
     this.#private[scope].delete(callerId);
+    space.log?.reset(this.#versions.next());
+    // Not waited for: rows of an agent that is gone are cleared at the next start at the latest.
+    if (space.isDurable) this.#journal?.write([['state.agent.clear', callerId]]).catch(() => {});
   }
+}
+
+const NO_CHANGE = { version: 0, durable: null } as const;
+
+function sizeOf(key: string, text: string): number {
+  return Buffer.byteLength(text) + Buffer.byteLength(key) + ENTRY_OVERHEAD_BYTES;
+}
+
+function operationOf(
+  { scope, ownerId }: Space,
+  key: string,
+  text: string | null,
+  expiresWallMs: number | null,
+  ttlMs: number | null,
+  version: number,
+): StoreOperation {
+  const ttl = ttlMs === null ? null : Math.ceil(ttlMs);
+  if (scope === 'global') {
+    return text === null ? ['state.delete', key] : ['state.put', key, text, expiresWallMs, ttl, version];
+  }
+  return text === null
+    ? ['state.agent.delete', key, ownerId]
+    : ['state.agent.put', key, text, expiresWallMs, ttl, version, ownerId];
 }

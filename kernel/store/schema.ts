@@ -17,13 +17,32 @@ export const MIGRATIONS: readonly string[] = [
    CREATE UNIQUE INDEX audit_by_chain ON audit_records (chain, chain_seq);
    CREATE INDEX audit_by_agent ON audit_records (agent_id, seq) WHERE agent_id <> 0;
    CREATE TABLE audit_settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+  // 3: versions of state, which only ever grow; state of agents that outlive the kernel
+  `ALTER TABLE entries ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE entries ADD COLUMN ttl_ms INTEGER;
+   CREATE TABLE agent_entries (
+     owner INTEGER NOT NULL,
+     key TEXT NOT NULL,
+     value TEXT NOT NULL,
+     expires_ms INTEGER,
+     ttl_ms INTEGER,
+     version INTEGER NOT NULL,
+     PRIMARY KEY (owner, key)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
 ];
 
 /** What subsystems write, by name: the writer's thread prepares each once. Values are bound in the order of the marks. */
 export const STATEMENTS = {
   'state.put':
-    'INSERT INTO entries (key, value, expires_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms',
+    'INSERT OR REPLACE INTO entries (key, value, expires_ms, ttl_ms, version) VALUES (?, ?, ?, ?, ?)',
   'state.delete': 'DELETE FROM entries WHERE key = ?',
+  'state.agent.put':
+    'INSERT OR REPLACE INTO agent_entries (key, value, expires_ms, ttl_ms, version, owner) VALUES (?, ?, ?, ?, ?, ?)',
+  'state.agent.delete': 'DELETE FROM agent_entries WHERE key = ? AND owner = ?',
+  'state.agent.clear': 'DELETE FROM agent_entries WHERE owner = ?',
+  'counter.put':
+    'INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)',
   'audit.setting':
     'INSERT INTO audit_settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
 } as const;

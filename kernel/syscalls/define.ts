@@ -70,6 +70,8 @@ export interface SyscallDefinition<
   readonly audit: AuditCategory;
   /** deterministic: same inputs, same answer; recorded: the answer must come from the recording in a replay. */
   readonly replay: 'deterministic' | 'recorded';
+  /** Members of a deterministic answer that differ from run to run all the same: a replay does not compare them. */
+  readonly unstable?: readonly string[];
   /** Payloads that are not JSON (NOOP, EXIT): request and answer are raw bytes. */
   readonly raw?: boolean;
   /** Starts only when the earlier ordered requests of its connection have ended (effects on files). */

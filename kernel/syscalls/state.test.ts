@@ -26,13 +26,19 @@ afterAll(async () => {
 
 it('a value comes back as it was, under every name of every field', async () => {
   for (const value of [null, 0, false, '', [], {}, { a: [1, 'ü🦀', 1e-7] }]) {
-    expect(await client.call('STORE', { key: k, value })).toEqual({ success: true, key: k, scope: 'global' });
+    expect(await client.call('STORE', { key: k, value })).toEqual({
+      success: true,
+      key: k,
+      scope: 'global',
+      version: expect.any(Number),
+    });
     expect(await one.call('FETCH', { key: k })).toEqual({
       success: true,
       exists: true,
       found: true,
       value,
       scope: 'global',
+      version: expect.any(Number),
     });
   }
   expect(await one.call('FETCH', { key: `${k}none` })).toEqual({
@@ -98,7 +104,7 @@ it('what is one’s own comes before what is everybody’s', async () => {
   await two.call('STORE', { key: k, value: 'everybody’s' });
   await one.call('STORE', { key: k, value: 'own', scope: 'agent' });
   expect(await one.call('FETCH', { key: k })).toMatchObject({ value: 'own' });
-  expect(await one.call('DELETE', { key: k })).toEqual({ success: true, deleted: true, scope: 'agent' });
+  expect(await one.call('DELETE', { key: k })).toMatchObject({ success: true, deleted: true, scope: 'agent' });
   expect(await one.call('FETCH', { key: k })).toMatchObject({ value: 'everybody’s' });
 });
 
@@ -163,8 +169,8 @@ it('changes of the global scope are told, those of private ones are not', async 
   expect(
     events.map((event: { data: unknown; source_agent: number }) => [event.data, event.source_agent]),
   ).toEqual([
-    [{ key: k, action: 'store', agent_id: one.id }, one.id],
-    [{ key: k, action: 'delete', agent_id: one.id }, one.id],
+    [{ key: k, action: 'store', agent_id: one.id, version: expect.any(Number) }, one.id],
+    [{ key: k, action: 'delete', agent_id: one.id, version: expect.any(Number) }, one.id],
   ]);
 });
 

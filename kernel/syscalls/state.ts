@@ -1,50 +1,36 @@
 import { z } from 'zod';
-import { CloveError } from '../../errors/index.ts';
 import { JsonText } from '../json.ts';
-import { STATE_SCOPES, type StateScope } from '../state/state-store.ts';
+import { STATE_SCOPES } from '../state/space.ts';
 import { defineSyscall } from './define.ts';
 import { json } from './fields.ts';
+import { cas, watch } from './state-changes.ts';
+import { optionalScope, requireKey, scopeName, scopeOf, storing, ttlMsOf, version } from './state-fields.ts';
 
 /** Keys of one answer. */
 const MAX_KEYS = 10_000;
-
-/** Any text, so that a scope of another generation of clients is refused by name and not by a type error. */
-const scopeName = z
-  .string()
-  .optional()
-  .describe(
-    `One of ${STATE_SCOPES.join(', ')}. Absent: where a key is looked up, the caller’s session, then its own, then the global scope.`,
-  );
 
 export const store = defineSyscall({
   opcode: 0x30,
   name: 'STORE',
   summary:
     'Stores a JSON value under a key. Answered when it is durable, where the kernel has a data directory and the scope is global.',
-  request: z.object({
-    key: z.string().default(''),
-    value: json.default(null),
-    scope: z
-      .string()
-      .default('global')
-      .describe(
-        'global: one for all. agent: the caller’s own, for as long as it exists. session: the caller’s own, until its process or connection ends.',
-      ),
-    ttl: z.number().nullish().describe('Lifetime in seconds; 0 or less = gone at once; absent = for ever.'),
-  }),
-  response: z.object({ success: z.literal(true), key: z.string(), scope: z.enum(STATE_SCOPES) }),
+  request: z.object(storing),
+  response: z.object({ success: z.literal(true), key: z.string(), scope: z.enum(STATE_SCOPES), version }),
   permission: 'state.write',
   audit: 'STATE_STORE',
   replay: 'deterministic',
+  unstable: ['version'],
   async handle(request, { kernel, caller }) {
     const { key } = request;
     const scope = scopeOf(request.scope);
-    const ttlMs = request.ttl === undefined || request.ttl === null ? null : request.ttl * 1000;
-    await kernel.state.store(caller.id, { key, scope, ttlMs, text: JSON.stringify(request.value) });
+    const ttlMs = ttlMsOf(request.ttl);
+    const text = JSON.stringify(request.value);
+    const version = await kernel.state.store(caller.id, { key, scope, ttlMs, text });
     if (scope === 'global') {
-      kernel.events.publish('STATE_CHANGED', { key, action: 'store', agent_id: caller.id }, caller.id);
+      const data = { key, action: 'store', agent_id: caller.id, version };
+      kernel.events.publish('STATE_CHANGED', data, caller.id);
     }
-    return { success: true as const, key, scope };
+    return { success: true as const, key, scope, version };
   },
 });
 
@@ -59,6 +45,7 @@ export const fetch = defineSyscall({
     found: z.boolean().describe('As `exists`.'),
     value: json.describe('null where there is none.'),
     scope: z.enum(STATE_SCOPES).optional().describe('Where it was found.'),
+    version: z.int().optional().describe('Of the change that stored it.'),
   }),
   permission: 'state.read',
   audit: 'STATE_STORE',
@@ -68,7 +55,8 @@ export const fetch = defineSyscall({
     const found = kernel.state.fetch(caller.id, requireKey(request.key), optionalScope(request.scope));
     if (found === null) return { success: true as const, exists: false, found: false, value: null };
     const value = new JsonText(found.text);
-    return { success: true as const, exists: true, found: true, value, scope: found.scope };
+    const { scope, version } = found;
+    return { success: true as const, exists: true, found: true, value, scope, version };
   },
 });
 
@@ -81,18 +69,22 @@ export const remove = defineSyscall({
     success: z.literal(true),
     deleted: z.boolean(),
     scope: z.enum(STATE_SCOPES).optional().describe('Where it was.'),
+    version: z.int().optional().describe('Of the deletion.'),
   }),
   permission: 'state.write',
   audit: 'STATE_STORE',
-  replay: 'deterministic',
+  replay: 'recorded',
   errorShape: { deleted: false },
   async handle(request, { kernel, caller }) {
     const key = requireKey(request.key);
-    const scope = await kernel.state.delete(caller.id, key, optionalScope(request.scope));
+    const deleted = await kernel.state.delete(caller.id, key, optionalScope(request.scope));
+    if (deleted === null) return { success: true as const, deleted: false };
+    const { scope, version } = deleted;
     if (scope === 'global') {
-      kernel.events.publish('STATE_CHANGED', { key, action: 'delete', agent_id: caller.id }, caller.id);
+      const data = { key, action: 'delete', agent_id: caller.id, version };
+      kernel.events.publish('STATE_CHANGED', data, caller.id);
     }
-    return { success: true as const, deleted: scope !== null, ...(scope === null ? {} : { scope }) };
+    return { success: true as const, deleted: true, scope, version };
   },
 });
 
@@ -124,21 +116,4 @@ export const keys = defineSyscall({
   },
 });
 
-export const stateSyscalls = [store, fetch, remove, keys] as const;
-
-function requireKey(key: string): string {
-  if (key === '') throw new CloveError('BAD_REQUEST', 'key is required');
-  return key;
-}
-
-function optionalScope(scope: string | undefined): StateScope | null {
-  return scope === undefined || scope === '' ? null : scopeOf(scope);
-}
-
-/** An unknown scope is never taken for another: what was meant to be private would be everybody's. */
-function scopeOf(scope: string): StateScope {
-  if ((STATE_SCOPES as readonly string[]).includes(scope)) return scope as StateScope;
-  throw new CloveError('BAD_REQUEST', `invalid request: unknown scope "${scope}"`, {
-    hint: `Scopes are ${STATE_SCOPES.join(', ')}.`,
-  });
-}
+export const stateSyscalls = [store, fetch, remove, keys, cas, watch] as const;

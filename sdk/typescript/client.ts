@@ -1,5 +1,5 @@
 import { CloveError, isCloveError } from '../../errors/index.ts';
-import { SyscallClient } from './syscall-client.ts';
+import { FIRST_CLIENT_ID, SyscallClient } from './syscall-client.ts';
 import type {
   CallOptions,
   ClientOptions,
@@ -217,6 +217,74 @@ export class CloveClient extends SyscallClient {
       const { keys, more } = await this.call('KEYS', request, call);
       found.push(...keys);
       if (!more) return found;
+    }
+  }
+
+  /**
+   * Stores a value if the key holds `expected` (compared as JSON; undefined = the key must not exist), or has
+   * `expectedVersion` (0 = must not exist). Returns what it holds then. Looking and storing are one step.
+   */
+  cas(
+    key: string,
+    expected: unknown,
+    value: unknown,
+    options: CallOptions & {
+      readonly scope?: StateScope;
+      readonly ttlSeconds?: number;
+      readonly expectedVersion?: number;
+    } = {},
+  ): Promise<SyscallResponse<'CAS'>> {
+    const { scope = 'global', ttlSeconds, expectedVersion, ...call } = options;
+    const request = {
+      key,
+      value,
+      scope,
+      ...(expected === undefined ? {} : { expected }),
+      ...(expectedVersion === undefined ? {} : { expected_version: expectedVersion }),
+      ...(ttlSeconds === undefined ? {} : { ttl: ttlSeconds }),
+    };
+    return this.call('CAS', request, call);
+  }
+
+  /**
+   * Changes of some keys, or of all with a prefix, as they come and for ever; none is left out while this runs, also over a
+   * reconnect. A batch with `resync` tells of keys as they are: what came between is not known any more. Ends with close().
+   */
+  async *watch(
+    what: readonly string[] | { readonly prefix: string },
+    options: {
+      readonly scope?: StateScope;
+      /** Changes behind this version; default: from now on. */
+      readonly sinceVersion?: number;
+      readonly signal?: AbortSignal;
+    } = {},
+  ): AsyncGenerator<SyscallResponse<'WATCH'>, void, void> {
+    const { scope = 'global', sinceVersion, signal } = options;
+    const keys = 'prefix' in what ? { prefix: what.prefix } : { keys: [...what] };
+    await this.connect();
+    if (scope !== 'global' && this.agentId >= FIRST_CLIENT_ID) {
+      throw new CloveError('BAD_REQUEST', 'a client has private keys on each of its connections: only agents watch them');
+    }
+    // Where to begin is fixed before anything is waited for: what changes after this line is not missed.
+    const ask = (since: number | undefined, timeoutMs?: number) =>
+      this.#untilClosed(() =>
+        this.call(
+          'WATCH',
+          {
+            ...keys,
+            scope,
+            ...(since === undefined ? {} : { since_version: since }),
+            ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+          },
+          { signal },
+        ),
+      );
+    let since = sinceVersion ?? (await ask(undefined, 0))?.version;
+    while (since !== undefined) {
+      const answer: SyscallResponse<'WATCH'> | null = await ask(since);
+      if (answer === null) return;
+      since = answer.version;
+      if (answer.count > 0 || answer.resync) yield answer;
     }
   }
 

@@ -18,7 +18,7 @@ import type {
 /** Syscalls whose payloads are bytes as they are, not JSON. */
 export const RAW_SYSCALLS: ReadonlySet<SyscallName> = new Set(['NOOP', 'EXIT']);
 /** Syscalls that may take as long as what they run or wait for. They do not depend on which connection asks. */
-export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT']);
+export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT', 'WATCH']);
 
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
 export const FIRST_CLIENT_ID = 2 ** 30;

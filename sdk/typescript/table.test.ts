@@ -29,6 +29,8 @@ const METHODS: Record<SyscallName, keyof CloveClient> = {
   FETCH: 'fetch',
   DELETE: 'delete',
   KEYS: 'keys',
+  CAS: 'cas',
+  WATCH: 'watch',
   GET_PERMS: 'permissions',
   SET_PERMS: 'setPermissions',
   SUBSCRIBE: 'subscribe',
