@@ -10,6 +10,8 @@ const readLink = promisify(readlink);
 /** As deep as the kernel of the operating system follows links. */
 const MAX_LINKS = 40;
 
+const DELETED = ' (deleted)';
+
 /** A file as its caller names it. */
 export interface Place {
   /** Where the caller's root is, seen from here; '' = it is the host's. */
@@ -38,7 +40,10 @@ export async function openChecked(
   // To open for writing truncates; to open for appending does not, and the writer can still truncate.
   const fd = await place.open(flags === 'write' ? 'append' : flags);
   try {
-    check(await readLink(`/proc/self/fd/${fd}`));
+    const file = await readLink(`/proc/self/fd/${fd}`);
+    check(file);
+    // Unlinked meanwhile: the name it had counts, too.
+    if (file.endsWith(DELETED)) check(file.slice(0, -DELETED.length));
     return fd;
   } catch (error) {
     await closeFd(fd);

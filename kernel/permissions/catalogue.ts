@@ -33,6 +33,7 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   'metrics.self': 'base',
   'metrics.all': 'operator',
   http: 'http',
+  think: 'think',
   'permissions.read': 'base',
   'permissions.set': 'base',
   'audit.read': 'operator',

@@ -36,15 +36,35 @@ const SHELLS = new Set(['sh', 'bash', 'dash', 'zsh', 'ksh', 'ash']);
 /** Scripts within scripts are looked into so deep. */
 const MAX_DEPTH = 4;
 
-/** A rule is the beginning of an argv: `git status` stands for that program with that first argument and whatever follows. */
-export function parseCommandRule(text: string): readonly string[] | null {
-  return text === '*' ? ['*'] : splitPlainCommand(text);
+const MAX_OPTIONS = 64;
+const MAX_CACHED = 4096;
+
+/** The same few rules are asked for at every command. */
+function remembered<Value>(parse: (text: string) => Value): (text: string) => Value {
+  const known = new Map<string, Value>();
+  return (text) => {
+    if (known.size > MAX_CACHED) known.clear();
+    return known.getOrInsertComputed(text, parse);
+  };
 }
 
+/** A rule is the beginning of an argv: `git status` stands for that program with that first argument and whatever follows. */
+export const parseCommandRule: (text: string) => readonly string[] | null = remembered((text) =>
+  text === '*' ? ['*'] : splitPlainCommand(text),
+);
+
 /** Blocked commands may have patterns in the program's name, and a last word that ends in `=` stands for all its values. */
-export function parseBlockedCommand(text: string): readonly string[] | null {
-  const words = text.trim().split(/[ \t]+/);
-  return words[0] === '' || words[0] === undefined ? null : words;
+export const parseBlockedCommand: (text: string) => BlockedCommand | null = remembered((text) => {
+  const [program = '', ...args] = text.trim().split(/[ \t]+/);
+  if (program === '') return null;
+  const isPath = program.includes('/');
+  return { isPath, program: new Glob(isPath ? program : `/${program}`, false), args };
+});
+
+interface BlockedCommand {
+  readonly isPath: boolean;
+  readonly program: Glob;
+  readonly args: readonly string[];
 }
 
 /** A program by its name alone is the system's of that name; by its path it is that file. */
@@ -64,15 +84,11 @@ function startsAs(rule: string, argv: readonly string[]): boolean {
 }
 
 function isBlockedBy(rule: string, argv: readonly string[]): boolean {
-  const [program = '', ...args] = parseBlockedCommand(rule) ?? [];
-  const name = path.posix.basename(argv[0] ?? '');
-  if (
-    !new Glob(program.includes('/') ? program : `/${program}`, false).matches(
-      program.includes('/') ? (argv[0] ?? '') : `/${name}`,
-    )
-  ) {
-    return false;
-  }
+  const parsed = parseBlockedCommand(rule);
+  if (parsed === null) return false;
+  const { isPath, program, args } = parsed;
+  const [name = ''] = argv;
+  if (!program.matches(isPath ? path.posix.normalize(name) : `/${path.posix.basename(name)}`)) return false;
   return args.every((word, index) => {
     const given = argv[index + 1] ?? '';
     return given === word || (word.endsWith('=') && index === args.length - 1 && given.startsWith(word));
@@ -92,6 +108,7 @@ function blockedBy(argv: readonly string[], blocked: readonly string[], depth = 
       const found = blockedBy(argv.slice(at), blocked, depth + 1);
       if (found !== null) return found;
       if (!/^-|=|^\d/.test(argv[at] as string)) break;
+      if (at === MAX_OPTIONS) return 'command.unclear';
     }
     return null;
   }
@@ -157,6 +174,5 @@ export function isCommandWithin(a: string, b: string): boolean {
 
 /** A blocked rule within another: whatever meets `a` meets `b`. */
 export function isBlockedWithin(a: string, b: string): boolean {
-  const inner = parseBlockedCommand(a);
-  return a === b || (inner !== null && !/[*?=]/.test(a) && isBlockedBy(b, inner));
+  return a === b || (!/[*?=]/.test(a) && isBlockedBy(b, a.trim().split(/[ \t]+/)));
 }

@@ -26,6 +26,7 @@ describe('a pattern', () => {
     ['/a?c', '/a/c', false],
     ['/a?c', '/a😀c', true],
     ['/a**c', '/ab/d/c', true],
+    ['/a/***/b', '/a/b', true],
     ['/[a]', '/a', false],
     ['/a.c', '/abc', false],
     ['/A', '/a', false],
@@ -54,7 +55,7 @@ const path = fc
 
 /** The same language, by the means of the platform. */
 function asRegExp(text: string): RegExp {
-  const source = text.replace(/(?<=\/)(?:\*\*\/)+|\*{2,}|\*|\?/g, (token) => {
+  const source = text.replace(/\*{3,}/g, '**').replace(/(?<=\/)(?:\*\*\/)+|\*\*|\*|\?/g, (token) => {
     if (token.endsWith('/')) return '(?:.*/)?';
     if (token === '?') return '[^/]';
     return token === '*' ? '[^/]*' : '.*';

@@ -26,6 +26,8 @@ export class Budget {
  */
 export class Glob {
   readonly #words: number;
+  /** Every match contains it: most paths are told apart by that alone. */
+  readonly #literal: string;
   readonly #byCodePoint = new Map<number, Uint32Array>();
   readonly #anyName: Uint32Array;
   readonly #loopsOnAny: Uint32Array;
@@ -36,6 +38,7 @@ export class Glob {
   constructor(pattern: string, closed: boolean) {
     const { steps, loops, skips } = parse(pattern);
     const end = steps.length;
+    this.#literal = longestLiteral(pattern);
     // Below a matched path: a slash, then anything.
     if (closed && loops.get(end) !== 'any') {
       steps.push(SLASH);
@@ -66,6 +69,7 @@ export class Glob {
   }
 
   matches(path: string): boolean {
+    if (!path.includes(this.#literal)) return false;
     let states = this.#start();
     let spare = this.#none();
     for (const character of path) {
@@ -142,16 +146,23 @@ function parse(pattern: string): Parsed {
   const steps: number[] = [];
   const loops = new Map<number, 'any' | 'name'>();
   const skips: number[] = [];
-  const tokens = pattern.replace(/(?<=\/)(?:\*\*\/)+/g, '**/').match(/\*{2,}|./gsu) ?? [];
+  const plain = pattern.replace(/\*{3,}/g, '**').replace(/(?<=\/)(?:\*\*\/)+/g, '**/');
+  const tokens = plain.match(/\*\*|./gsu) ?? [];
   for (const [index, token] of tokens.entries()) {
     if (token === '*') {
       if (loops.get(steps.length) !== 'any') loops.set(steps.length, 'name');
-    } else if (token.startsWith('**')) {
+    } else if (token === '**') {
       loops.set(steps.length, 'any');
       if (tokens[index - 1] === '/' && tokens[index + 1] === '/') skips.push(steps.length);
     } else steps.push(token === '?' ? ANY_NAME : (token.codePointAt(0) as number));
   }
   return { steps, loops, skips };
+}
+
+function longestLiteral(pattern: string): string {
+  return pattern
+    .split(/[*?]+/)
+    .reduce((longest, each) => (each.length > longest.length ? each : longest), '');
 }
 
 function setBit(words: Uint32Array, bit: number): void {

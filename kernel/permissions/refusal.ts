@@ -7,6 +7,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   WRITE: 'Permission denied: path not allowed for writing',
   EXEC: 'Permission denied: command not allowed',
   HTTP: 'Permission denied: HTTP not allowed',
+  THINK: 'Permission denied: LLM quota exceeded or not allowed',
+  LLM_REPORT: 'LLM quota exceeded or permission denied',
 };
 
 const OTHERS_PERMISSIONS = "Permission denied: cannot modify other agent's permissions";
