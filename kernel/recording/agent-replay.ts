@@ -87,7 +87,13 @@ export class AgentReplay {
       actualAnswer: null,
       ready: false,
     }));
-    for (const step of this.#steps) this.#byKey.getOrInsertComputed(step.entry.key, () => []).push(step);
+    for (const step of this.#steps) {
+      const { key, opcode, request } = step.entry;
+      // Where a secret was taken out, the agent may have it, or what is in its place.
+      for (const each of new Set([key, callKey(opcode, request)])) {
+        this.#byKey.getOrInsertComputed(each, () => []).push(step);
+      }
+    }
     this.#moments = this.#steps.flatMap(momentsOf).sort((a, b) => a.tick - b.tick);
   }
 
@@ -133,15 +139,16 @@ export class AgentReplay {
   /** true = taken: it is answered from the recording, or never. */
   begin(request: WireRequest): boolean {
     if (this.#over) return true;
-    const text = this.#options.redactor.redact(request.payload).text;
-    const step = this.#byKey.get(callKey(request.opcode, text))?.find((each) => each.request === null);
+    const { text, base } = this.#options.redactor.redact(request.payload);
+    const step = this.#find(request.opcode, base) ?? this.#find(request.opcode, text);
     if (step === undefined) {
       // What an agent did between its last recorded call and its violent end is not known.
       if (!this.isComplete || this.#options.run.exit?.reason === 'exited') this.#unexpected(request, text);
       return true;
     }
     step.request = request;
-    step.actualRequest = text;
+    // Where something was taken out, the agent has said the same though it may not look so.
+    step.actualRequest = step.entry.redactions > 0 ? step.entry.request : text;
     this.#matched += 1;
     this.#options.onProgress();
     const executed = this.#isExecuted(step.entry);
@@ -172,7 +179,7 @@ export class AgentReplay {
       return;
     }
     this.#executed += 1;
-    if (step.entry.delivered) step.actualAnswer = isCut ? recorded : actual;
+    if (step.entry.delivered) step.actualAnswer = isCut || unstable.length > 0 ? recorded : actual;
     step.ready = true;
     this.#advance();
   }
@@ -190,6 +197,10 @@ export class AgentReplay {
       differences: [],
     });
     return true;
+  }
+
+  #find(opcode: number, text: string): Step | undefined {
+    return this.#byKey.get(callKey(opcode, text))?.find((each) => each.request === null);
   }
 
   #isExecuted({ opcode, replay, answer, success }: CallEntry): boolean {

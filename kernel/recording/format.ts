@@ -58,6 +58,7 @@ const call = z.strictObject({
   opcode: z.int(),
   syscall: z.string(),
   replay: z.enum(['deterministic', 'recorded']),
+  /** Of the request, as far as it is the same in a replay. */
   key: hex64,
   /** How often this caller made the same call before, in this incarnation. */
   occurrence: z.int(),

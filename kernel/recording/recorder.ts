@@ -332,7 +332,7 @@ export class Recorder implements CallTap {
     const request = session.redactor.redact(payload);
     const labels = answer === null ? undefined : parsed(request.text);
     const redacted = answer === null ? null : session.redactor.redact(answer, labels);
-    const key = callKey(opcode, request.text);
+    const key = callKey(opcode, request.base);
     const syscall = definition?.name ?? '';
     const inView = isInView(syscall, {
       think: session.settings.includeThink,

@@ -90,7 +90,7 @@ describe('a redactor', () => {
     'no JSON, no secret',
     '{"url":"http://example.org:8080/a@b"}',
   ])('leaves %s as it was written', (text) =>
-    expect(new Redactor().redact(text)).toEqual({ text, count: 0 }),
+    expect(new Redactor().redact(text)).toEqual({ text, base: text, count: 0 }),
   );
 
   it('finds a learned secret wherever it turns up, in the shapes JSON and URLs give it', () => {
@@ -121,6 +121,18 @@ describe('a redactor', () => {
     const answer = '{"exists":true,"value":"plain-looking"}';
     expect(redactor.redact(answer, { key: 'db_password' }).text).toBe('{"exists":true,"value":"[redacted]"}');
     expect(redactor.redact(answer, { key: 'name' }).text).toBe(answer);
+  });
+
+  it('takes a key that was seen under a secret name out of everything after it, but nothing else', () => {
+    const redactor = new Redactor();
+    redactor.redact(
+      '{"password":"key-0123456789ab","token":"rm -rf /some/where","secret":"evil.example.org"}',
+    );
+    const text = '{"a":"key-0123456789ab","b":"rm -rf /some/where","c":"evil.example.org"}';
+    const { text: redacted, base } = redactor.redact(text);
+    expect(redacted).toBe('{"a":"[redacted]","b":"rm -rf /some/where","c":"evil.example.org"}');
+    // A replay, which may not have seen it yet, finds the call by this.
+    expect(base).toBe(text);
   });
 
   it('does the same when done twice, and always leaves JSON to be JSON', () => {
@@ -157,8 +169,10 @@ describe('a redactor', () => {
           text,
         ),
         (input) => {
-          const once = redactor.redact(input).text;
-          expect(redactor.redact(once).text).toBe(once);
+          redactor.redact(input);
+          const { text: once, base } = redactor.redact(input);
+          expect(redactor.redact(once)).toMatchObject({ text: once, base: once });
+          expect(redactor.redact(base).base).toBe(base);
           expect(once).not.toContain('secret-of-the-operator');
           if (isJson(input)) expect(isJson(once)).toBe(true);
         },

@@ -5,6 +5,11 @@ export const REDACTED = '[redacted]';
 /** Shorter ones would be found in the middle of ordinary words. */
 const MIN_LEARNED_LENGTH = 6;
 const MAX_LEARNED = 4096;
+/**
+ * What agents call a secret is taken out elsewhere, too, but only where it looks like a key: nobody hides a command, a path or
+ * a host behind it.
+ */
+const LOOKS_LIKE_KEY = /^(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+=-]{12,4096}$/;
 /** JSON in a string in JSON. */
 const MAX_NESTING = 4;
 
@@ -35,6 +40,8 @@ const HEADER = /\b((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,4}[:=]\s{0,4})
 
 export interface Redaction {
   readonly text: string;
+  /** Without what only this recording has learned: the same for the same call in a recording and in its replay. */
+  readonly base: string;
   /** How many values were taken out. */
   readonly count: number;
 }
@@ -46,39 +53,58 @@ export interface Redaction {
  */
 export class Redactor {
   readonly #names: SecretNames;
+  /** Values of variables: a replayed agent has none of them. */
+  readonly #variables = new Set<string>();
+  /** What operators named, and keys that were seen under a secret name. */
   readonly #learned = new Set<string>();
+  #seen: string[] = [];
   #count = 0;
 
   constructor(names: readonly string[] = []) {
     this.#names = new SecretNames(names);
   }
 
-  /** A value that is a secret wherever it stands. Only what operators say counts: agents could hide behind it. */
+  /** A value that is a secret wherever it stands. */
   learn(secret: string): void {
     if (secret.length < MIN_LEARNED_LENGTH || secret === REDACTED || this.#learned.size >= MAX_LEARNED)
       return;
-    this.#learned.add(secret);
-    const quoted = JSON.stringify(secret).slice(1, -1);
-    this.#learned.add(quoted);
-    this.#learned.add(encodeURIComponent(secret.toWellFormed()));
+    for (const form of formsOf(secret)) this.#learned.add(form);
   }
 
   /** Learns the values of secret variables. */
   learnEnvironment(env: Readonly<Record<string, string>>): void {
-    for (const [name, value] of Object.entries(env)) if (this.#names.has(name)) this.learn(value);
+    for (const [name, value] of Object.entries(env)) {
+      if (!this.#names.has(name) || value.length < MIN_LEARNED_LENGTH || value === REDACTED) continue;
+      if (this.#variables.size < MAX_LEARNED) for (const form of formsOf(value)) this.#variables.add(form);
+    }
   }
 
   /** @param labels a request whose `key`, `name` or `path` may say that the answer holds a secret */
   redact(text: string, labels?: unknown): Redaction {
     this.#count = 0;
-    const redacted = this.#text(text, 0, isLabelled(labels, this.#names));
-    return { text: redacted, count: this.#count };
+    const base = this.#text(text, 0, isLabelled(labels, this.#names));
+    for (const secret of this.#seen) this.learn(secret);
+    this.#seen = [];
+    return { text: this.#scrub(base), base, count: this.#count };
   }
 
-  /** A plain value in place of text. */
+  /** A plain JSON value in place of text. */
   redactValue<Value>(value: Value): { readonly value: Value; readonly count: number } {
-    this.#count = 0;
-    return { value: this.#walk(value, 0, false) as Value, count: this.#count };
+    const { text, count } = this.redact(JSON.stringify(value));
+    return { value: JSON.parse(text) as Value, count };
+  }
+
+  /** Takes out what was learned; inside of JSON only in its strings, so that it stays JSON. */
+  #scrub(text: string): string {
+    const secrets = [...this.#learned];
+    if (!secrets.some((secret) => text.includes(secret))) return text;
+    this.#count += 1;
+    const clean = (part: string) => secrets.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), part);
+    try {
+      return JSON.stringify(mapStrings(JSON.parse(text), clean));
+    } catch {
+      return clean(text);
+    }
   }
 
   #text(text: string, nesting: number, labelled: boolean): string {
@@ -116,13 +142,14 @@ export class Redactor {
     const isNothing = member === null || member === '' || member === undefined || typeof member === 'boolean';
     if (!secret || isNothing) return this.#walk(member, nesting, false);
     if (member !== REDACTED) this.#count += 1;
+    if (typeof member === 'string' && LOOKS_LIKE_KEY.test(member)) this.#seen.push(member);
     return REDACTED;
   }
 
   /** Text that is no JSON. */
   #plain(text: string): string {
     let result = text;
-    for (const secret of this.#learned) {
+    for (const secret of this.#variables) {
       if (result.includes(secret)) {
         result = result.replaceAll(secret, REDACTED);
         this.#count += 1;
@@ -158,4 +185,19 @@ function isLabelled(value: unknown, names: SecretNames): boolean {
     const text = Object.hasOwn(members, label) ? members[label] : undefined;
     return typeof text === 'string' && names.has(text);
   });
+}
+
+/** As it is, as JSON in JSON writes it, and as URLs do. */
+function formsOf(secret: string): string[] {
+  return [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())];
+}
+
+function mapStrings(value: unknown, map: (text: string) => string): unknown {
+  if (typeof value === 'string') return map(value);
+  if (typeof value === 'number') return map(String(value)) === String(value) ? value : REDACTED;
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => mapStrings(item, map));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [map(name), mapStrings(member, map)]),
+  );
 }
