@@ -81,7 +81,7 @@ describe('the Python SDK', () => {
 
   beforeAll(async () => {
     python = environment();
-    kernel = await TestKernel.boot();
+    kernel = await TestKernel.boot({ llm: { provider: 'mock' } });
   }, 300_000);
 
   afterAll(() => kernel.close());

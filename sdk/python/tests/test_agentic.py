@@ -138,11 +138,24 @@ def test_what_is_asked_is_sent_whole(make_kernel: MakeKernel, tmp_path: Path) ->
     picture = tmp_path / "p.png"
     picture.write_bytes(b"\xff")
     with CloveClient(kernel.socket_path) as client:
-        client.think("x", str(picture), "image/png", "be", "high", 0.5, "m", request_id=4, async_=True)
+        client.think(
+            "x",
+            str(picture),
+            "image/png",
+            "be",
+            "high",
+            0.5,
+            "m",
+            request_id=4,
+            async_=True,
+            max_tokens=9,
+            tools=[{"name": "t"}],
+        )
     assert kernel.bodies(S.SYS_THINK) == [
         {
             "prompt": "x", "image": {"data": "/w==", "mime_type": "image/png"}, "system_instruction": "be",
             "thinking_level": "high", "temperature": 0.5, "model": "m", "request_id": 4, "async": True,
+            "max_tokens": 9, "tools": [{"name": "t"}],
         }
     ]  # fmt: skip
 

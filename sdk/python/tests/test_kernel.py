@@ -268,6 +268,17 @@ def test_calls_that_end_later(clove: CloveClient) -> None:
     assert clove.poll_async().count == 0
 
 
+def test_a_model(clove: CloveClient) -> None:
+    """Whether the kernel has one is up to how it was started; either way the answer has one form."""
+    answer = clove.think("How are you?", system_instruction="Be brief.", timeout=60)
+    if answer["success"]:
+        assert answer["tokens"] > 0
+        assert answer["content"]
+    else:
+        assert answer["error"]
+        assert answer["content"] == ""
+
+
 class Site(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/" else 404)

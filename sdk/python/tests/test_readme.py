@@ -23,7 +23,8 @@ EXPECTED = [
     "[0, 1, 2]\n",
     'False False None\nno such key: no-such-key\nFalse invalid request: unknown scope "nowhere"\n'
     'refused: invalid request: unknown scope "nowhere"\n',
-    r"(True 5|False this kernel has no model, and CLOVE_LLM_SERVICE_PATH names no service)\n",
+    # Depends on the model.
+    r"(True 5|False .+)\n",
     "0.1.0\n\n",
 ]
 

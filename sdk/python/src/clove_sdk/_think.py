@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._answer import Answer
@@ -28,12 +29,15 @@ def local_model_path() -> str | None:
 
 def think_request(
     prompt: str,
+    *,
     image: bytes | str | None,
     image_mime_type: str,
     system_instruction: str | None,
     thinking_level: str | None,
     temperature: float | None,
     model: str | None,
+    max_tokens: int | None,
+    tools: Sequence[Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     if thinking_level not in (None, "low", "medium", "high"):
         raise ValidationError(f"think: thinking_level is low, medium or high, not {thinking_level!r}")
@@ -49,6 +53,8 @@ def think_request(
             thinking_level=thinking_level,
             temperature=temperature,
             model=model,
+            max_tokens=max_tokens,
+            tools=None if tools is None else [dict(tool) for tool in tools],
         ),
     }
 

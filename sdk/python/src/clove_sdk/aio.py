@@ -177,10 +177,20 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
         request_id: int | None = None,
         *,
         timeout: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> dict[str, Any]:
         """As of `CloveClient`."""
         request = think_request(
-            prompt, image, image_mime_type, system_instruction, thinking_level, temperature, model
+            prompt,
+            image=image,
+            image_mime_type=image_mime_type,
+            system_instruction=system_instruction,
+            thinking_level=thinking_level,
+            temperature=temperature,
+            model=model,
+            max_tokens=max_tokens,
+            tools=tools,
         )
         path = local_model_path()
         if path is None:

@@ -195,14 +195,25 @@ class CloveClient(AllCalls, SyncCaller):
         request_id: int | None = None,
         *,
         timeout: float | None = None,
+        max_tokens: int | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> dict[str, Any]:
         """Asks a model: success, content, tokens; or success False and error.
 
         Asks the service that ``$CLOVE_LLM_SERVICE_PATH`` names and reports the tokens to the kernel, or where there is
-        none the kernel. `image`: bytes, or a path. `timeout` in seconds; None = no limit.
+        none the kernel. `image`: bytes, or a path. `timeout` in seconds; None = no limit. `tools`: name, description,
+        parameters (JSON Schema) of functions; the answer's `function_calls` are what the model calls of them.
         """
         request = think_request(
-            prompt, image, image_mime_type, system_instruction, thinking_level, temperature, model
+            prompt,
+            image=image,
+            image_mime_type=image_mime_type,
+            system_instruction=system_instruction,
+            thinking_level=thinking_level,
+            temperature=temperature,
+            model=model,
+            max_tokens=max_tokens,
+            tools=tools,
         )
         path = local_model_path()
         if path is None:
