@@ -8,6 +8,7 @@ import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
 import type { Decision } from './permissions/decision.ts';
 import { decisionOf, forbidden, refusalText } from './permissions/refusal.ts';
+import type { CallTap } from './recording/tap.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
 import { Turns } from './turns.ts';
 
@@ -70,6 +71,8 @@ export interface DispatcherOptions {
  */
 export class Dispatcher {
   readonly counters: CallCounters = { served: 0, failed: 0, blocked: 0 };
+  /** A recording or a replay; null = nobody looks, and it costs nothing. */
+  tap: CallTap | null = null;
   readonly #getKernel: () => Kernel;
   readonly #checkAnswers: boolean;
   readonly #definitions: (SyscallDefinition | undefined)[] = [];
@@ -169,6 +172,7 @@ export class Dispatcher {
   #serveOne(connection: Connection, request: WireRequest): void {
     this.counters.served += 1;
     if (connection.agent !== null) connection.agent.counters.syscalls += 1;
+    if (this.tap?.begin(request, connection.caller, connection.agent) === true) return;
     const definition = this.#definitions[request.opcode];
     try {
       if (definition === undefined) {
@@ -387,7 +391,40 @@ export class Dispatcher {
     this.#respond(connection, request, answer);
   }
 
+  /** One call on behalf of a caller, as if it had sent it just now: checked and audited like any. @throws what it is refused with */
+  async perform(context: SyscallContext, opcode: number, payload: string): Promise<unknown> {
+    const connection = context as Connection;
+    const definition = this.#definitions[opcode];
+    if (definition === undefined) {
+      throw new CloveError('UNKNOWN_SYSCALL', `unknown opcode 0x${hexByte(opcode)}`);
+    }
+    const request = { connection: connection.caller.connection, sequence: 0, opcode, payload, refused: null };
+    try {
+      const input = this.#admit(connection, definition, request);
+      const answer = await this.#handle(connection, request, definition, input);
+      await this.#endRecord(request, definition, 'OK');
+      return answer;
+    } catch (error) {
+      if (decisionOf(error) !== null) this.#records.delete(request);
+      const { code } = errorToData(error);
+      void this.#endRecord(request, definition, code);
+      throw error;
+    }
+  }
+
+  /** null = no such syscall. */
+  nameOf(opcode: number): string | null {
+    return this.#definitions[opcode]?.name ?? null;
+  }
+
+  /** The answer of a tap to a call it took. */
+  deliver({ connection, sequence, opcode }: WireRequest, payload: string): void {
+    if (this.#connections.get(connection)?.closed !== false) return;
+    this.#kernel.wire.respond(connection, sequence, opcode, payload);
+  }
+
   #respond(connection: Connection, request: WireRequest, payload: string | Uint8Array): void {
+    if (this.tap?.answered(request, payload, !connection.closed) === false) return;
     if (connection.closed) return;
     this.#kernel.wire.respond(request.connection, request.sequence, request.opcode, payload);
   }

@@ -28,6 +28,8 @@ import { AGENT_HOME } from './permissions/levels.ts';
 import { Permissions } from './permissions/permissions.ts';
 import { Quotas } from './permissions/quotas.ts';
 import { claimPrivateFolder } from './private-folder.ts';
+import { Recorder } from './recording/recorder.ts';
+import { StateReplay } from './recording/state-replay.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
 
@@ -55,6 +57,8 @@ export interface Kernel {
   readonly state: StateStore;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
+  readonly recorder: Recorder;
+  readonly stateReplay: StateReplay;
   readonly dispatcher: Dispatcher;
   readonly wire: WireServer;
   /** Tells every part that keeps things by caller id that this one will never come back. */
@@ -144,13 +148,26 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     mailboxes,
     log,
     maxAgents: options.maxAgents,
-    onEnded: (agent) => state.endSession(agent.id),
+    onStarted: (agent) => recorder.agentStarted(agent),
+    onEnded: (agent) => {
+      recorder.agentEnded(agent);
+      state.endSession(agent.id);
+    },
     onRetired: (agent) => release(agent.id),
   });
   const dispatcher = new Dispatcher({
     kernel: () => kernel,
     table: SYSCALL_BY_OPCODE,
     checkAnswers: options.checkAnswers,
+  });
+  const recorder = new Recorder({
+    folder: path.join(options.dataDirectory, 'recordings'),
+    table: SYSCALL_BY_OPCODE,
+    liveAgents: () => agents.list(),
+    attach: (tap) => {
+      dispatcher.tap = tap;
+    },
+    onFailure: (error) => log.error({ err: error }, 'the recording pauses: its file cannot be written'),
   });
   const wire = createWireServer(
     {
@@ -176,6 +193,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     state,
     audit: auditing.audit,
     metrics,
+    recorder,
+    stateReplay: new StateReplay(),
     dispatcher,
     wire,
     release,
@@ -195,6 +214,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => endAgents(supervisor, options.drainMs, log),
     () => launcher.shutDown(),
     () => dispatcher.closeAll(),
+    () => recorder.stop().then(() => {}),
     () => wire.close(),
     () => output.close(),
     () => state.close(),

@@ -10,6 +10,7 @@ import { fileSyscalls } from './files.ts';
 import { ipcSyscalls } from './ipc.ts';
 import { metricsSyscalls } from './metrics.ts';
 import { permissionSyscalls } from './permissions.ts';
+import { recordingSyscalls } from './recording.ts';
 import { stateSyscalls } from './state.ts';
 
 /** Every syscall there is. Each family file exports its definitions as one tuple. */
@@ -23,6 +24,7 @@ export const SYSCALLS = [
   ...eventSyscalls,
   ...permissionSyscalls,
   ...auditSyscalls,
+  ...recordingSyscalls,
   ...metricsSyscalls,
 ] as const;
 

@@ -393,6 +393,41 @@ export class CloveClient extends SyscallClient {
     return this.call('AUDIT_VERIFY', {}, { timeoutMs: null, ...options });
   }
 
+  // ---- recording and replay, for operators
+
+  /** @throws CONFLICT when one runs already, FORBIDDEN, IO */
+  startRecording(
+    request: SyscallRequest<'RECORD_START'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'RECORD_START'>> {
+    return this.call('RECORD_START', request, options);
+  }
+
+  /** Answers with the finished file. @throws CONFLICT when none runs, IO */
+  stopRecording(options?: CallOptions): Promise<SyscallResponse<'RECORD_STOP'>> {
+    return this.call('RECORD_STOP', {}, options);
+  }
+
+  /** With `export` the entries come along as JSON text. */
+  recordingStatus(
+    request: SyscallRequest<'RECORD_STATUS'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'RECORD_STATUS'>> {
+    return this.call('RECORD_STATUS', request, options);
+  }
+
+  /** Makes the calls of an exported recording again that change state, messages and names. @throws CONFLICT, BAD_REQUEST */
+  startReplay(
+    recording: string | readonly unknown[],
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'REPLAY_START'>> {
+    return this.call('REPLAY_START', { recording }, options);
+  }
+
+  replayStatus(options?: CallOptions): Promise<SyscallResponse<'REPLAY_STATUS'>> {
+    return this.call('REPLAY_STATUS', {}, options);
+  }
+
   // ---- metrics
 
   async systemMetrics(options?: CallOptions): Promise<SyscallResponse<'METRICS_SYSTEM'>['metrics']> {
