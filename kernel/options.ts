@@ -2,6 +2,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { CloveError } from '../errors/index.ts';
+import { type LlmOptions, llmSchema, type UserLlmOptions } from './llm/options.ts';
 import { DEFAULT_SOCKET_PATH } from './protocol/constants.ts';
 
 /** A unix socket's path must fit into sockaddr_un. */
@@ -37,6 +38,7 @@ const schema = z.strictObject({
   checkAnswers: z.boolean().default(false),
   auditOnFailure: z.enum(['stop', 'continue']).default('stop'),
   auditAnchorPath: z.string().min(1).nullable().default(null),
+  llm: llmSchema.prefault({}),
 });
 
 /** Options of a kernel with their defaults filled in. */
@@ -62,9 +64,11 @@ export interface KernelOptions {
   readonly auditOnFailure: 'stop' | 'continue';
   /** Where the head of the audit log is kept, best on another disk; null = in the data directory. */
   readonly auditAnchorPath: string | null;
+  /** The model that agents may ask. */
+  readonly llm: LlmOptions;
 }
 
-export type UserKernelOptions = Partial<KernelOptions>;
+export type UserKernelOptions = Partial<Omit<KernelOptions, 'llm'>> & { readonly llm?: UserLlmOptions };
 
 /** @throws CONFIG */
 export function resolveOptions(user: UserKernelOptions): KernelOptions {

@@ -17,6 +17,8 @@ export interface AgentCounters {
   messagesReceived: number;
   bytesRead: number;
   bytesWritten: number;
+  llmCalls: number;
+  llmTokens: number;
 }
 
 /** Everything needed to start the agent again: the sandbox but for what changes with every incarnation. */

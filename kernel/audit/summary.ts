@@ -12,7 +12,7 @@ const SECRET_NAME =
   /pass(?:word|wd|phrase)|^pwd$|secret|token$|^auth|authorization|cookie|credential|api[-_]?key|private[-_]?key|access[-_]?key|bearer|signature/i;
 /** What a caller left with the kernel: its size is recorded, never its content. */
 const CONTENT_NAME =
-  /^(?:value|expected|message|content|data|body|stdin|code|prompt|messages|payload|recording(?:_data)?|snapshot)$/;
+  /^(?:value|expected|message|content|data|body|stdin|code|prompt|system_instruction|messages|payload|recording(?:_data)?|snapshot)$/;
 /** Secrets inside of text: options, headers, URLs with a user, keys of well-known forms. */
 const SECRET_TEXT =
   /((?:pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|authorization)["']?\s*[=:]\s*["']?(?:bearer\s+|basic\s+)?)[^\s"'&,;]+|(\bbearer\s+)[\w.~+/-]{8,}=*|(\w:\/\/[^\s/:@]*:)[^\s/@]+(?=@)|\b(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abpr])[-_][\w-]{12,}|\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/gi;

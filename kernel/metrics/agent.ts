@@ -77,8 +77,8 @@ export class AgentSampler {
       cgroup: sandbox === null ? null : readCgroup(roots, `${cgroupParent}/${sandbox.instance}`),
       kernel_stats: {
         syscall_count: agent.counters.syscalls,
-        llm_calls: 0,
-        llm_tokens_used: 0,
+        llm_calls: agent.counters.llmCalls,
+        llm_tokens_used: agent.counters.llmTokens,
         messages_sent: agent.counters.messagesSent,
         messages_recv: agent.counters.messagesReceived,
         bytes_read: agent.counters.bytesRead,

@@ -58,7 +58,7 @@ export const hello = defineSyscall({
       kernel_version: KERNEL_VERSION,
       version: KERNEL_VERSION,
       features: {
-        llm_in_kernel: false,
+        llm_in_kernel: kernel.llm.provider !== null,
         sys_think_stub: false,
         async_default_exec_http: false,
         sandbox: kernel.options.sandbox === 'required',

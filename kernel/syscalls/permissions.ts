@@ -124,7 +124,7 @@ function notYours(own: Grants, id: number): CloveError {
 
 function describe({ kernel }: SyscallContext, id: number, grants: Grants): z.input<typeof permissionsAnswer> {
   const policy = policyJson(grants);
-  const { llmCalls, llmTokens } = kernel.quotas.useOf(id);
+  const { llmCalls, llmTokens } = kernel.llm.useOf(id);
   const { read, write } = policy.filesystem;
   const listed = [...(grants.can.read ? orAll(read) : []), ...(grants.can.write ? orAll(write) : [])];
   return {
