@@ -22,6 +22,9 @@ export function logFilesOf(dataDirectory: string, anchorPath: string | null = nu
   };
 }
 
+/** Migration that made the tables of the log. */
+const FIRST_FORM = 2;
+
 /** Checks a whole log, with or without a kernel that writes it. A damaged one is a report, too. @throws DATA_MISSING, IO */
 export function verifyFiles({ databasePath, place }: LogFiles): VerifyReport {
   // Before the database: the log can only have grown since.
@@ -41,7 +44,7 @@ export function verifyFiles({ databasePath, place }: LogFiles): VerifyReport {
 
 /** Oldest first. @throws DATA_MISSING, DATA_CORRUPT, IO */
 export function queryFiles({ databasePath }: LogFiles, query: AuditQuery): AuditEntry[] {
-  const database = openDatabaseToRead(databasePath);
+  const database = openDatabaseToRead(databasePath, FIRST_FORM);
   try {
     return queryLog(database, query);
   } catch (error) {
@@ -56,7 +59,7 @@ export function* exportFiles(
   { databasePath }: LogFiles,
   query: Omit<AuditQuery, 'limit' | 'end'>,
 ): Generator<AuditEntry> {
-  const database = openDatabaseToRead(databasePath);
+  const database = openDatabaseToRead(databasePath, FIRST_FORM);
   try {
     yield* exportLog(database, query);
   } catch (error) {
@@ -68,7 +71,7 @@ export function* exportFiles(
 
 function verifyWith(databasePath: string, anchor: AnchorState): VerifyReport {
   try {
-    const database = openDatabaseToRead(databasePath);
+    const database = openDatabaseToRead(databasePath, FIRST_FORM);
     try {
       return verifyLog(database, anchor);
     } finally {

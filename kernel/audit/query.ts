@@ -25,6 +25,8 @@ export interface AuditQuery {
 export interface AuditEntry {
   readonly seq: number;
   readonly chain: string;
+  /** As it is in the hash. */
+  readonly chain_number: number;
   readonly chain_seq: number;
   readonly category: AuditCategory;
   readonly agent_id: number;
@@ -124,6 +126,7 @@ function toEntry(row: Row, logId: string): AuditEntry {
   return {
     seq: row.seq,
     chain: chain?.name ?? `chain ${row.chain}`,
+    chain_number: row.chain,
     chain_seq: row.chainSeq,
     category: chain?.category ?? 'SYSCALL',
     agent_id: row.agentId,

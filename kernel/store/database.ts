@@ -13,21 +13,23 @@ export function openDatabase(databasePath: string): DatabaseSync {
   });
 }
 
-/** For reading only, also beside a kernel that writes. @throws DATA_MISSING, DATA_CORRUPT, IO */
-export function openDatabaseToRead(databasePath: string): DatabaseSync {
+/**
+ * For reading only, also beside a kernel that writes. `firstForm` is the form from which on it has what is looked for.
+ * @throws DATA_MISSING, DATA_CORRUPT, IO
+ */
+export function openDatabaseToRead(databasePath: string, firstForm: number): DatabaseSync {
   if (!existsSync(databasePath)) {
     throw new CloveError('DATA_MISSING', `there is no database ${databasePath}`);
   }
   const database = open(databasePath, true);
   return orClose(database, databasePath, () => {
     const version = versionOf(database);
-    if (version !== MIGRATIONS.length) {
-      throw new CloveError(
-        'DATA_CORRUPT',
-        `${databasePath} has form ${version}, this Clove reads form ${MIGRATIONS.length}`,
-        { hint: 'Start the kernel of this version on it once, or use the Clove that wrote it.' },
-      );
-    }
+    if (version >= firstForm && version <= MIGRATIONS.length) return;
+    throw new CloveError(
+      'DATA_CORRUPT',
+      `${databasePath} has form ${version}, this Clove reads forms ${firstForm} to ${MIGRATIONS.length}`,
+      { hint: 'Start the kernel of this version on it once, or use the Clove that wrote it.' },
+    );
   });
 }
 

@@ -79,6 +79,7 @@ const fullEntry = z.object({
   chain: z
     .string()
     .describe('Its category and where it comes from; the records of a chain hang on each other.'),
+  chain_number: z.int(),
   chain_seq: seq,
   category: z.enum(AUDIT_CATEGORIES),
   agent_id: callerId,
