@@ -188,6 +188,38 @@ describe('setting grants', () => {
   });
 });
 
+describe('what outlasts the kernel', () => {
+  it('are grants, bounds of an operator and whose child one is', () => {
+    permissions.adopt(1, operator.id, level('unrestricted'));
+    permissions.adopt(2, 1, custom({ filesystem: { read: ['~/a/**'] }, exec: ['ls'] }));
+    permissions.set(operator, 2, level('sandboxed'));
+    permissions.set(agent(1), 2, level('minimal'));
+    const stored = JSON.parse(JSON.stringify([permissions.stored(1), permissions.stored(2)]));
+    expect(stored[0]).toEqual({ grants: { level: 'unrestricted' }, ceiling: null });
+    const after = new Permissions({ cwdOf: () => '/', agentOf: () => undefined });
+    after.restore(1, operator.id, stored[0]);
+    after.restore(2, 1, stored[1]);
+    for (const id of [1, 2]) {
+      expect(digestOf(after.grantsOf(agent(id)))).toBe(digestOf(permissions.grantsOf(agent(id))));
+    }
+    expect(after.governs(agent(1), 2)).toBe(true);
+    after.set(agent(1), 2, level('sandboxed'));
+    expect(() => after.set(agent(1), 2, level('standard'))).toThrow(refusedBy(/^permissions\.widen:/));
+  });
+
+  it.each([
+    null,
+    {},
+    { grants: { level: 'root' }, ceiling: null },
+    { grants: { policy: { x: 1 } }, ceiling: null },
+  ])('is never guessed: %j', (stored) => {
+    expect(() => permissions.restore(1, operator.id, stored)).toThrow(
+      expect.objectContaining({ code: 'DATA_CORRUPT' }),
+    );
+    expect(permissions.stored(1)).toBeNull();
+  });
+});
+
 type Step =
   | { readonly kind: 'set'; readonly by: number; readonly of: number; readonly grants: Grants }
   | { readonly kind: 'adopt'; readonly by: number; readonly grants: Grants }

@@ -7,12 +7,15 @@ import { PERMISSIONS, type Permission, type SyscallDefinition } from '../syscall
 import { GOVERNORS } from './catalogue.ts';
 import { decideCommand } from './commands.ts';
 import type { Decision } from './decision.ts';
-import { digestOf, firstExcess, type Grants, holds, intersect, permitsSyscall } from './grants.ts';
-import { type HttpDecision, httpRefusal } from './hosts.ts';
+import { type Grants, holds, intersect, permitsSyscall } from './grants.ts';
 import { AGENT_HOME, EVERYTHING, levelGrants } from './levels.ts';
 import { objectOf } from './objects.ts';
 import { pathRefusal } from './path-rules.ts';
 import { forbidden, refusalText } from './refusal.ts';
+import { fromStored, type StoredPrincipal, toStored } from './stored.ts';
+import { allow, checkHttp, deny, within } from './verdict.ts';
+
+export { checkHttp, deny, within } from './verdict.ts';
 
 /** What an agent holds unless told otherwise. */
 export const AGENT_DEFAULTS: readonly Permission[] = PERMISSIONS.filter((permission) =>
@@ -79,6 +82,21 @@ export class Permissions implements KeepsByCaller {
     };
     parent?.children.add(principal);
     this.#principals.set(agentId, principal);
+  }
+
+  /** What must outlast the kernel; null = unknown. Whose child it is the agent itself knows. */
+  stored(agentId: number): StoredPrincipal | null {
+    const principal = this.#principals.get(agentId);
+    if (principal === undefined) return null;
+    const { grants, ceiling } = principal;
+    return { grants: toStored(grants), ceiling: ceiling === null ? null : toStored(ceiling) };
+  }
+
+  /** An agent that was there before the kernel was started again: parents first. @throws DATA_CORRUPT, OVERLOAD */
+  restore(agentId: number, parentId: number, stored: unknown): void {
+    const { grants, ceiling } = fromStored(stored);
+    this.adopt(agentId, parentId, grants);
+    (this.#principals.get(agentId) as Principal).ceiling = ceiling;
   }
 
   /** Its children answer to its parent from now on. */
@@ -296,47 +314,4 @@ function tooMany(maxAgents: number): CloveError {
       details: { rule: 'quota.exceeded:agents', limit: maxAgents },
     },
   );
-}
-
-function allow(ruleId: string, grants: Grants, object: string): Decision {
-  return { allowed: true, ruleId, policyDigest: digestOf(grants), object };
-}
-
-export function deny(ruleId: string, grants: Grants, object: string): Decision {
-  return { allowed: false, ruleId, policyDigest: digestOf(grants), object };
-}
-
-/** What is wanted, with whatever the bound blocks blocked, too. @throws FORBIDDEN when it goes beyond the bound otherwise */
-export function within(bound: Grants, wanted: Grants): Grants {
-  const blocking: Grants = {
-    ...wanted,
-    paths: { ...wanted.paths, blocked: [...new Set([...wanted.paths.blocked, ...bound.paths.blocked])] },
-    commands: {
-      ...wanted.commands,
-      blocked: [...new Set([...wanted.commands.blocked, ...bound.commands.blocked])],
-    },
-    syscalls: { ...wanted.syscalls, deny: [...new Set([...wanted.syscalls.deny, ...bound.syscalls.deny])] },
-  };
-  const excess = firstExcess(blocking, bound);
-  if (excess !== null) throw widens(bound, excess);
-  return intersect(wanted, bound);
-}
-
-function widens(bound: Grants, excess: string): CloveError {
-  return forbidden(
-    deny(`permissions.widen:${excess}`, bound, excess),
-    `Permission denied: ${excess} goes beyond what may be given here`,
-  );
-}
-
-/** Whether grants cover a request over HTTP; `url` is the parse to act on. Addresses are the connection's to check. */
-export function checkHttp(grants: Grants, url: string | URL, method: string): HttpDecision {
-  if (!grants.can.http) {
-    return {
-      refusal: 'syscall.not-granted:HTTP',
-      message: 'Permission denied: HTTP not allowed',
-      url: typeof url === 'string' ? URL.parse(url) : url,
-    };
-  }
-  return httpRefusal(url, method, grants.http.domains, grants.http.methods);
 }

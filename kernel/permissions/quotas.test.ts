@@ -120,6 +120,20 @@ describe('state', () => {
   });
 });
 
+it('outlast the kernel with what was used', () => {
+  quotas.set(1, { ...NO_QUOTAS, messages: 3 });
+  quotas.charge(2, { messages: 2 });
+  const stored = JSON.parse(JSON.stringify([quotas.stored(1), quotas.stored(2)]));
+  const after = new Quotas({ stateBytesOf: () => 0 });
+  after.restore(1, OPERATOR, stored[0]);
+  after.restore(2, 1, stored[1]);
+  after.charge(2, { messages: 1 });
+  expect(() => after.charge(2, { messages: 1 })).toThrow(overload('messages'));
+  expect(() => after.restore(3, 1, { limits: {}, used: {} })).toThrow(
+    expect.objectContaining({ code: 'DATA_CORRUPT' }),
+  );
+});
+
 it('operators have no account and no limit', () => {
   quotas.chargeSyscall(OPERATOR);
   quotas.charge(OPERATOR, { messages: 1 });

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 
@@ -25,6 +26,21 @@ export const NO_QUOTAS: QuotaLimits = {
 };
 
 export const QUOTAS = Object.keys(NO_QUOTAS) as (keyof QuotaLimits)[];
+const amount = z.number().min(0);
+const limit = amount.nullable();
+const storedQuotas = z.strictObject({
+  limits: z.strictObject({
+    messages: limit,
+    stateBytes: limit,
+    llmCalls: limit,
+    llmTokens: limit,
+    agents: limit,
+    syscallsPerSecond: limit,
+  }),
+  used: z.strictObject({ messages: amount, llmCalls: amount, llmTokens: amount }),
+});
+export type StoredQuotas = z.input<typeof storedQuotas>;
+
 /** What only ever adds up. */
 type Counted = 'messages' | 'llmCalls' | 'llmTokens';
 
@@ -78,6 +94,23 @@ export class Quotas implements KeepsByCaller {
     };
     parent?.children.add(account);
     this.#accounts.set(id, account);
+  }
+
+  /** What must outlast the kernel: plain JSON; null = no account. */
+  stored(id: number): StoredQuotas | null {
+    const account = this.#accounts.get(id);
+    return account === undefined ? null : { limits: account.limits, used: { ...account.used } };
+  }
+
+  /** Of an agent that was there before the kernel was started again: parents first. @throws DATA_CORRUPT, OVERLOAD */
+  restore(id: number, parentId: number, stored: unknown): void {
+    const parsed = storedQuotas.safeParse(stored);
+    if (!parsed.success) {
+      throw new CloveError('DATA_CORRUPT', 'stored quotas make no sense', { cause: parsed.error });
+    }
+    this.open(id, parentId);
+    this.set(id, parsed.data.limits);
+    Object.assign((this.#accounts.get(id) as Account).used, parsed.data.used);
   }
 
   /** What it used stays used; its children are its parent's from now on. */
