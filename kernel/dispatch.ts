@@ -1,6 +1,7 @@
-import { CloveError, errorToData, isCloveError } from '../errors/index.ts';
+import { CloveError, type ErrorCode, errorToData, isCloveError } from '../errors/index.ts';
 import type { WirePeer, WireRequest } from '../native/types.ts';
 import type { Agent } from './agents/agent.ts';
+import type { AsyncOutcome } from './async/tasks.ts';
 import type { Outcome } from './audit/draft.ts';
 import type { CallRecord } from './audit/records.ts';
 import type { Caller } from './identity.ts';
@@ -363,32 +364,62 @@ export class Dispatcher {
     definition: SyscallDefinition | undefined,
     error: unknown,
   ): void {
+    // One record of one decision: where a handler refused, what was first allowed was not the last word.
+    if (decisionOf(error) !== null && definition !== undefined) this.#records.delete(request);
+    const answer = this.#errorAnswer(connection, request.opcode, definition, error);
+    if (definition !== undefined) void this.#endRecord(request, definition, answer.code);
+    this.#respond(connection, request, toSortedJson(answer));
+  }
+
+  /** What an error is answered with; a refusal is reported, and so is a fault. */
+  #errorAnswer(
+    connection: Connection,
+    opcode: number,
+    definition: SyscallDefinition | undefined,
+    error: unknown,
+  ): { readonly success: false; readonly error: string; readonly code: ErrorCode } {
     this.counters.failed += 1;
     const isOperator = connection.caller.kind === 'operator';
     const { code, message, hint, details } = errorToData(error);
     const refusal = decisionOf(error);
     if (refusal !== null && definition !== undefined) {
-      // One record of one decision: where a handler refused, what was first allowed was not the last word.
-      this.#records.delete(request);
       this.#kernel.audit.denied(connection, definition, refusal, undefined);
       this.#reportBlocked(connection, definition, refusal, message);
     }
-    if (definition !== undefined) void this.#endRecord(request, definition, code);
     if (!isCloveError(error)) {
-      const syscall = definition?.name ?? `0x${hexByte(request.opcode)}`;
+      const syscall = definition?.name ?? `0x${hexByte(opcode)}`;
       this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');
     }
-    const answer = toSortedJson({
+    const answer = {
       ...definition?.errorShape,
-      success: false,
+      success: false as const,
       // A fault's own words may tell an agent about the host.
       error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,
       code,
       hint,
       // Which rule stood in its way an agent may know; the rest is the operator's.
       details: isOperator ? details : details?.rule === undefined ? undefined : { rule: details.rule },
-    });
-    this.#respond(connection, request, answer);
+    };
+    return answer;
+  }
+
+  /** How a call ends that was accepted to be answered later: in the same words as if it had been waited for. Never rejects. */
+  async outcomeOf(
+    context: SyscallContext,
+    opcode: number,
+    work: () => Promise<unknown>,
+  ): Promise<AsyncOutcome> {
+    const connection = context as Connection;
+    const definition = this.#definitions[opcode];
+    try {
+      const value = (await work()) as { readonly success?: unknown; readonly error?: unknown };
+      if (this.#checkAnswers) definition?.response.parse(value);
+      const error = typeof value.error === 'string' ? value.error : null;
+      return { text: toSortedJson(value), success: value.success === true, error };
+    } catch (error) {
+      const answer = this.#errorAnswer(connection, opcode, definition, error);
+      return { text: toSortedJson(answer), success: false, error: answer.error };
+    }
   }
 
   /** One call on behalf of a caller, as if it had sent it just now: checked and audited like any. @throws what it is refused with */
@@ -406,7 +437,7 @@ export class Dispatcher {
       return answer;
     } catch (error) {
       if (decisionOf(error) !== null) this.#records.delete(request);
-      const { code } = errorToData(error);
+      const { code } = this.#errorAnswer(connection, opcode, definition, error);
       void this.#endRecord(request, definition, code);
       throw error;
     }

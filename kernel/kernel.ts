@@ -9,12 +9,16 @@ import { OutputReader } from './agents/output.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { ownUser, UidPool } from './agents/uid-pool.ts';
+import { AsyncTasks } from './async/tasks.ts';
 import type { AuditLog } from './audit/audit-log.ts';
 import { AuditService } from './audit/service.ts';
 import { openBoot, reconcileBoots } from './boot.ts';
 import { Dispatcher } from './dispatch.ts';
 import { EventBus } from './events/event-bus.ts';
+import { HttpClient } from './http/client.ts';
+import { GrantsPolicy } from './http/grants-policy.ts';
 import { Mailboxes } from './ipc/mailboxes.ts';
+import { LlmService } from './llm/service.ts';
 import { lockDataDirectory, lockUidBlock, UIDS_PER_KERNEL } from './locks.ts';
 import { createLog } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
@@ -52,6 +56,7 @@ export interface Kernel {
   readonly launcher: Launcher;
   readonly permissions: Permissions;
   readonly quotas: Quotas;
+  readonly llm: LlmService;
   readonly mailboxes: Mailboxes;
   readonly events: EventBus;
   readonly state: StateStore;
@@ -59,6 +64,8 @@ export interface Kernel {
   readonly metrics: Metrics;
   readonly recorder: Recorder;
   readonly stateReplay: StateReplay;
+  readonly http: HttpClient;
+  readonly tasks: AsyncTasks;
   readonly dispatcher: Dispatcher;
   readonly wire: WireServer;
   /** Tells every part that keeps things by caller id that this one will never come back. */
@@ -127,6 +134,13 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     agentOf: (idOrName) => agents.find(idOrName),
   });
   const quotas = new Quotas({ stateBytesOf: (callerId) => state.bytesOf(callerId) });
+  const llm = new LlmService({
+    llm: options.llm,
+    budget: { permissions, quotas },
+    countersOf: (callerId) => agents.get(callerId)?.counters ?? null,
+    env: process.env,
+  });
+  const tasks = new AsyncTasks();
   const output = new OutputReader();
   const launcher = new Launcher({
     bootId,
@@ -138,7 +152,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     launch,
   });
   const release = (callerId: number): void => {
-    const parts = [mailboxes, events, state, metrics, permissions, quotas] satisfies KeepsByCaller[];
+    const parts = [tasks, mailboxes, events, state, metrics, permissions, quotas, llm] satisfies KeepsByCaller[];
     for (const part of parts) part.release(callerId);
   };
   const supervisor = new Supervisor({
@@ -152,6 +166,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     onEnded: (agent) => {
       recorder.agentEnded(agent);
       state.endSession(agent.id);
+      tasks.release(agent.id);
     },
     onRetired: (agent) => release(agent.id),
   });
@@ -188,6 +203,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     launcher,
     permissions,
     quotas,
+    llm,
     mailboxes,
     events,
     state,
@@ -195,6 +211,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     metrics,
     recorder,
     stateReplay: new StateReplay(),
+    http: new HttpClient({ policy: new GrantsPolicy(permissions) }),
+    tasks,
     dispatcher,
     wire,
     release,

@@ -4,12 +4,14 @@ import { AGENT_STATES } from '../kernel/agents/agent.ts';
 import { EVENT_TYPES } from '../kernel/events/event-bus.ts';
 import { SYSCALL_NAMES } from '../kernel/permissions/policy.ts';
 import { agentSyscalls } from '../kernel/syscalls/agents.ts';
+import { asyncSyscalls } from '../kernel/syscalls/async.ts';
 import { auditSyscalls } from '../kernel/syscalls/audit.ts';
 import { coreSyscalls } from '../kernel/syscalls/core.ts';
 import { PERMISSIONS, type SyscallDefinition } from '../kernel/syscalls/define.ts';
 import { eventSyscalls } from '../kernel/syscalls/events.ts';
 import { execSyscalls } from '../kernel/syscalls/exec.ts';
 import { fileSyscalls } from '../kernel/syscalls/files.ts';
+import { httpSyscalls } from '../kernel/syscalls/http.ts';
 import { ipcSyscalls } from '../kernel/syscalls/ipc.ts';
 import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
 import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
@@ -24,6 +26,8 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['State', stateSyscalls],
   ['Files', fileSyscalls],
   ['Commands', execSyscalls],
+  ['HTTP', httpSyscalls],
+  ['Asynchronous calls', asyncSyscalls],
   ['Events', eventSyscalls],
   ['Permissions', permissionSyscalls],
   ['Audit', auditSyscalls],

@@ -58,6 +58,8 @@ export interface HttpClientOptions {
 export class HttpClient {
   /** Requests that callers wait for. */
   readonly slots = new Slots('HTTP requests', { perCaller: 8, total: 256 });
+  /** Those that run while their callers do something else. */
+  readonly background = new Slots('HTTP requests', { perCaller: 8, total: 256 });
   readonly #room = new ByteRoom({ perCallerBytes: 64 * 2 ** 20, totalBytes: 256 * 2 ** 20 });
   readonly #policy: HttpPolicy;
   readonly #resolver: Resolver;

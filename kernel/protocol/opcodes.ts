@@ -4,6 +4,8 @@
  */
 export const OPCODES = {
   NOOP: 0x00,
+  /** Asks the kernel's model. */
+  THINK: 0x01,
   EXEC: 0x02,
   READ: 0x03,
   WRITE: 0x04,
@@ -28,6 +30,9 @@ export const OPCODES = {
   WATCH: 0x35,
   GET_PERMS: 0x40,
   SET_PERMS: 0x41,
+  HTTP: 0x50,
+  /** HTTP into a file. */
+  DOWNLOAD: 0x51,
   SUBSCRIBE: 0x60,
   UNSUBSCRIBE: 0x61,
   POLL_EVENTS: 0x62,
@@ -41,12 +46,14 @@ export const OPCODES = {
   SET_AUDIT_CONFIG: 0x77,
   AUDIT_QUERY: 0x78,
   AUDIT_VERIFY: 0x79,
+  ASYNC_POLL: 0x80,
   SET_QUOTA: 0x92,
   GET_QUOTA: 0x93,
   METRICS_SYSTEM: 0xc0,
   METRICS_AGENT: 0xc1,
   METRICS_ALL_AGENTS: 0xc2,
   METRICS_CGROUP: 0xc3,
+  LLM_REPORT: 0xf0,
   HELLO: 0xfe,
   EXIT: 0xff,
 } as const;

@@ -23,6 +23,7 @@ export const PERMISSIONS = [
   'metrics.self',
   'metrics.all',
   'http',
+  'think',
   'permissions.read',
   'permissions.set',
   'audit.read',

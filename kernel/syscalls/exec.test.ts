@@ -81,7 +81,7 @@ describe('EXEC of an operator', () => {
   });
 
   it('refuses what it cannot do instead of doing something else', async () => {
-    expect(await client.call('EXEC', { command: 'true', async: true })).toMatchObject({
+    expect(await client.call('EXEC', { command: 'true', async: 'yes' })).toMatchObject({
       success: false,
       code: 'BAD_REQUEST',
       error: expect.stringContaining('async'),
@@ -89,6 +89,7 @@ describe('EXEC of an operator', () => {
       stdout: '',
     });
     expect(await client.call('EXEC', {})).toMatchObject({ error: 'command required' });
+    expect(await client.call('EXEC', { async: true })).toMatchObject({ error: 'command required' });
     expect(await client.call('EXEC', { command: '' })).toMatchObject({ error: 'command required' });
     expect(await client.call('EXEC', { command: 'true', timeout: -1 })).toMatchObject({
       code: 'BAD_REQUEST',

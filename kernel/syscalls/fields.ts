@@ -37,3 +37,27 @@ export function waitMsOf(request: {
   if (request.timeout_ms !== undefined) return request.timeout_ms;
   return request.wait === true ? null : 0;
 }
+
+/** Chosen by the client so that it finds its answer; 0 or none = by the kernel. */
+export const requestId = z.int().min(0).max(Number.MAX_SAFE_INTEGER).nullish();
+
+/** Fields of a request that may be answered later. */
+export const asynchronous = {
+  async: z
+    .boolean()
+    .nullish()
+    .describe(
+      'Answer at once that it is accepted, and later by ASYNC_POLL. Default: answer when it is done.',
+    ),
+  request_id: requestId.describe(
+    'With `async`: what the answer goes by, not one that is in use; 0 or none = chosen by the kernel.',
+  ),
+};
+
+/** The answer to such a request. */
+export const accepted = z.object({
+  success: z.literal(true),
+  async: z.literal(true),
+  request_id: z.int(),
+  status: z.literal('accepted'),
+});

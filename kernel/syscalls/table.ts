@@ -1,13 +1,16 @@
 import type { z } from 'zod';
 import { OPCODES, type SyscallName } from '../protocol/opcodes.ts';
 import { agentSyscalls } from './agents.ts';
+import { asyncSyscalls } from './async.ts';
 import { auditSyscalls } from './audit.ts';
 import { coreSyscalls } from './core.ts';
 import type { SyscallDefinition } from './define.ts';
 import { eventSyscalls } from './events.ts';
 import { execSyscalls } from './exec.ts';
 import { fileSyscalls } from './files.ts';
+import { httpSyscalls } from './http.ts';
 import { ipcSyscalls } from './ipc.ts';
+import { llmSyscalls } from './llm.ts';
 import { metricsSyscalls } from './metrics.ts';
 import { permissionSyscalls } from './permissions.ts';
 import { recordingSyscalls } from './recording.ts';
@@ -18,6 +21,9 @@ export const SYSCALLS = [
   ...coreSyscalls,
   ...fileSyscalls,
   ...execSyscalls,
+  ...httpSyscalls,
+  ...llmSyscalls,
+  ...asyncSyscalls,
   ...agentSyscalls,
   ...ipcSyscalls,
   ...stateSyscalls,

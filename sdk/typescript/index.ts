@@ -1,6 +1,14 @@
 export { CloveError, ERROR_CODES, type ErrorCode, isCloveError } from '../../errors/index.ts';
 export { OPCODES } from '../../kernel/protocol/opcodes.ts';
-export { CloveClient, connect, type StateScope } from './client.ts';
+export {
+  type AsyncResult,
+  CloveClient,
+  connect,
+  type ExecResult,
+  type HttpResult,
+  type StateScope,
+  type ThinkResult,
+} from './client.ts';
 export { defaultSocketPath } from './socket-path.ts';
 export type {
   CallOptions,

@@ -6,19 +6,19 @@ import { type Connection, type ConnectionOptions, cancelled } from './connection
 import { Lanes } from './lanes.ts';
 import { Link } from './link.ts';
 import { defaultSocketPath } from './socket-path.ts';
-import type {
-  CallOptions,
-  ClientOptions,
-  RequestArguments,
-  SyscallName,
-  SyscallRequest,
-  SyscallResponse,
-} from './types.ts';
+import type { CallOptions, ClientOptions, RequestArguments, SyscallName, SyscallResponse } from './types.ts';
 
 /** Syscalls whose payloads are bytes as they are, not JSON. */
 export const RAW_SYSCALLS: ReadonlySet<SyscallName> = new Set(['NOOP', 'EXIT']);
 /** Syscalls that may take as long as what they run or wait for. They do not depend on which connection asks. */
-export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'WAIT', 'WATCH']);
+export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
+  'EXEC',
+  'HTTP',
+  'DOWNLOAD',
+  'THINK',
+  'WAIT',
+  'WATCH',
+]);
 
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
 export const FIRST_CLIENT_ID = 2 ** 30;
@@ -33,9 +33,10 @@ const BUSY_PAUSE_MS = 4;
 /** A client counts as busy for so long after a call. */
 const BUSY_MS = 200;
 
-type WaitingName = 'RECV' | 'POLL_EVENTS';
-type WaitingRequest = SyscallRequest<'RECV'> & SyscallRequest<'POLL_EVENTS'>;
-type WaitingResponse = SyscallResponse<'RECV'> | SyscallResponse<'POLL_EVENTS'>;
+/** Syscalls that wait for something to come when told to. */
+type WaitingName = 'RECV' | 'POLL_EVENTS' | 'ASYNC_POLL';
+type WaitingRequest = { readonly wait?: boolean | undefined; readonly timeout_ms?: number | undefined };
+type WaitingResponse = SyscallResponse<WaitingName>;
 
 /** Calls by name over a connection that heals itself; the methods with friendly arguments are in CloveClient. */
 export class SyscallClient {
@@ -109,12 +110,13 @@ export class SyscallClient {
     ...[request, options = {}]: RequestArguments<Name>
   ): Promise<SyscallResponse<Name>> {
     const payload = encodeRequest(name, request);
-    if (LONG_SYSCALLS.has(name)) {
+    // What is accepted to be answered later belongs to the connection that asks, and is answered at once.
+    if (LONG_SYSCALLS.has(name) && !isAsynchronous(name, request)) {
       const { timeoutMs = null, signal } = options;
       const frame = await this.#onLane(name, payload, { timeoutMs, signal });
       return decodeAnswer(name, frame);
     }
-    if (name === 'RECV' || name === 'POLL_EVENTS') {
+    if (isWaitingName(name)) {
       const waiting: WaitingRequest = request ?? {};
       if (waiting.wait !== false && (waiting.wait === true || (waiting.timeout_ms ?? 0) > 0)) {
         return (await this.#wait(name, waiting, options)) as SyscallResponse<Name>;
@@ -221,6 +223,16 @@ export class SyscallClient {
       }
     }
   }
+}
+
+function isWaitingName(name: SyscallName): name is WaitingName {
+  return name === 'RECV' || name === 'POLL_EVENTS' || name === 'ASYNC_POLL';
+}
+
+function isAsynchronous(name: SyscallName, request: unknown): boolean {
+  const { async } = (request ?? {}) as { readonly async?: unknown };
+  // What the kernel takes an absent `async` for.
+  return name === 'THINK' ? async !== false : async === true;
 }
 
 function encodeRequest(name: SyscallName, request: unknown): string {

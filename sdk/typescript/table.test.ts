@@ -11,7 +11,12 @@ import type { SyscallName, SyscallRequest } from './types.ts';
 /** The friendly method of each syscall. A syscall without one does not compile. */
 const METHODS: Record<SyscallName, keyof CloveClient> = {
   NOOP: 'echo',
+  THINK: 'think',
+  LLM_REPORT: 'reportTokens',
   EXEC: 'exec',
+  HTTP: 'http',
+  DOWNLOAD: 'download',
+  ASYNC_POLL: 'pollAsync',
   READ: 'readFile',
   WRITE: 'writeFile',
   SPAWN: 'spawn',
