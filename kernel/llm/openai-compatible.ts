@@ -36,7 +36,7 @@ const chatCompletion = z.object({
       }),
     )
     .min(1),
-  usage: z.unknown(),
+  usage: z.unknown().optional(),
 });
 
 const tokens = z

@@ -9,7 +9,7 @@ import { MockProvider } from './mock.ts';
 import { type ModelAnswer, ModelFailure, type ModelProvider, type ModelRequest } from './model.ts';
 import { OpenAiCompatibleProvider } from './openai-compatible.ts';
 import { assertComplete, type LlmOptions } from './options.ts';
-import { estimateInputTokens, estimateTextTokens } from './tokens.ts';
+import { estimateInputTokens, estimateOutputTokens } from './tokens.ts';
 
 /** Questions of all callers that wait: each may be as large as a request. */
 const MAX_WAITING_BYTES = 64 * 2 ** 20;
@@ -104,7 +104,7 @@ export class LlmService implements KeepsByCaller {
       const answer = await deadline.race(provider.complete({ ...request, maxOutputTokens }, deadline.signal));
       const usage = answer.usage ?? {
         inputTokens: estimatedInput,
-        outputTokens: estimateTextTokens(answer.content + JSON.stringify(answer.functionCalls)),
+        outputTokens: estimateOutputTokens(answer),
       };
       this.#settle(caller, reservation, usage.inputTokens, usage.outputTokens);
       this.totals.answered += 1;

@@ -1,4 +1,4 @@
-import type { ModelRequest } from './model.ts';
+import type { ModelAnswer, ModelRequest } from './model.ts';
 
 /** What English text comes to with common tokenisers; only ever used where no provider has counted. */
 const BYTES_PER_TOKEN = 4;
@@ -7,7 +7,7 @@ const IMAGE_TOKENS = 1024;
 /** Roles, separators. */
 const OVERHEAD_TOKENS = 8;
 
-export function estimateTextTokens(text: string): number {
+function estimateTextTokens(text: string): number {
   return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
 }
 
@@ -21,4 +21,9 @@ export function estimateInputTokens(request: ModelRequest): number {
     (tools.length === 0 ? 0 : estimateTextTokens(JSON.stringify(tools))) +
     (image === null ? 0 : IMAGE_TOKENS)
   );
+}
+
+export function estimateOutputTokens({ content, functionCalls }: ModelAnswer): number {
+  const calls = functionCalls.length === 0 ? '' : JSON.stringify(functionCalls);
+  return estimateTextTokens(content + calls);
 }
