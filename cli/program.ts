@@ -5,6 +5,8 @@ import { benchCommand } from './commands/bench.ts';
 import { dataCommand } from './commands/data.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { kernelCommand } from './commands/kernel.ts';
+import { recordCommand } from './commands/record.ts';
+import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
 import { versionCommand } from './commands/version.ts';
 import type { CliContext } from './context.ts';
@@ -91,6 +93,8 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
     psCommand,
     runCommand,
     auditCommand,
+    recordCommand,
+    replayCommand,
     dataCommand,
     doctorCommand,
     versionCommand,
