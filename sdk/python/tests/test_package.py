@@ -48,14 +48,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert [line for line in required if "extra ==" not in line] == []
 
 
-def test_the_wheel_installs_and_works_alone(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv")
-    python = tmp_path / "venv" / "bin" / "python"
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has the wheel and nothing else."""
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(folder)
+    found = folder / "bin" / "python"
     install = [
         "-m",
         "pip",
         "--python",
-        str(python),
+        str(found),
         "install",
         "--quiet",
         "--no-index",
@@ -63,13 +66,60 @@ def test_the_wheel_installs_and_works_alone(wheel: Path, tmp_path: Path) -> None
         str(wheel),
     ]
     subprocess.run([sys.executable, *install], check=True)
+    return found
+
+
+def test_the_wheel_installs_and_works_alone(python: Path) -> None:
     code = "import clove_sdk; print(clove_sdk.__version__, clove_sdk.__file__)"
     run = subprocess.run(
         [python, "-I", "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
     version, file = run.stdout.split()
     assert version == "0.1.0"
-    assert file.startswith(str(tmp_path))
+    assert file.startswith(str(python.parents[1]))
+
+
+#: Every "type: ignore" must be needed: each stands for a mistake that the types find.
+USER = """
+import asyncio
+from clove_sdk import AgentExit, AgentInfo, AsyncCloveClient, CloveClient, FetchResult, IPCMessage, KernelInfo
+
+with CloveClient(timeout=None, raise_errors=True) as client:
+    info: KernelInfo = client.hello()
+    agents: list[AgentInfo] = client.list_agents()
+    ended: AgentExit = client.with_timeout(5).wait_agent("name", timeout=1.5)
+    message: IPCMessage = next(client.messages())
+    print(info.version, info["features"], client.fetch("k").raise_for_error().value, client.echo("x").upper())
+    client.spawn(nam="x")  # type: ignore[call-arg]
+    client.kill(agent_id="4")  # type: ignore[arg-type]
+    wrong: str = client.hello()  # type: ignore[assignment]
+
+
+async def main() -> None:
+    async with AsyncCloveClient() as client:
+        found: FetchResult = await client.fetch("k", scope="agent")
+        client.fetch("k")  # type: ignore[unused-coroutine]
+        async for event in client.events(timeout=1):
+            print(event.event_type, found.value)
+
+
+asyncio.run(main())
+"""
+
+
+def test_types_are_seen_from_outside(python: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="the type checker is not installed: pip install mypy")
+    program = tmp_path / "user.py"
+    program.write_text(USER)
+    options = ["--strict", "--config-file=", "--cache-dir=/dev/null", "--python-executable", str(python)]
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_version_is_said_once_more_and_alike() -> None:
