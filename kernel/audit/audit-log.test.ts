@@ -133,6 +133,25 @@ describe('a decision', () => {
       ]),
     );
   });
+
+  it('is corrected by another where the call failed after its write', async () => {
+    const { log, store: disk, folder } = open({ config: { log_state: true } });
+    const record = log.begin(agent, store, ALLOW, { key: 'a' });
+    if (record === null) throw new Error('off');
+    await log.during(record, () => disk.write([['audit.setting', 'a', '1']]));
+    void log.end(record, store, 'INTERNAL');
+    await disk.settled();
+    const [call, correction] = entriesOf(folder).slice(1);
+    expect(call?.body).toMatchObject({ syscall: 'STORE', outcome: 'OK' });
+    expect(correction).toMatchObject({
+      chain: 'STATE_STORE.agents',
+      body: {
+        event_type: 'SYSCALL_FAILED_AFTER_WRITE',
+        success: false,
+        details: { outcome: 'INTERNAL', call: { object: 'a' } },
+      },
+    });
+  });
 });
 
 describe('switches', () => {
@@ -268,13 +287,17 @@ describe('a log that cannot be written', () => {
     await log.log.event({ category: 'SECURITY', type: 'BEFORE' });
     const aside = `${log.databasePath}.aside`;
     renameSync(log.databasePath, aside);
-    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toThrow(
-      /moved, deleted or replaced/,
-    );
+    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toMatchObject({
+      code: 'IO',
+      message: 'state could not be written',
+      details: { reason: expect.stringMatching(/moved, deleted or replaced/) },
+    });
     writeFileSync(log.databasePath, '');
-    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toThrow(
-      /moved, deleted or replaced/,
-    );
+    await expect(log.store.write([['audit.setting', 'lost', '1']])).rejects.toMatchObject({
+      code: 'IO',
+      message: 'state could not be written',
+      details: { reason: expect.stringMatching(/moved, deleted or replaced/) },
+    });
     expect(statSync(log.databasePath).size).toBe(0);
     rmSync(log.databasePath);
     renameSync(aside, log.databasePath);

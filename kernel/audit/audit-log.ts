@@ -225,6 +225,7 @@ export class AuditLog {
         category,
         type: 'SYSCALL_FAILED_AFTER_WRITE',
         agentId: record.agentId,
+        by: record.subject,
         success: false,
         details: { call: JSON.parse(record.body()), outcome },
       }),

@@ -62,6 +62,10 @@ export class CallRecord extends AuditDraft {
     this.#object = decision.object === '' ? objectOf(input) : decision.object;
   }
 
+  get subject(): Subject {
+    return { caller: this.#caller, name: this.#name };
+  }
+
   body(): string {
     const { allowed, ruleId, policyDigest } = this.#decision;
     const type = allowed ? 'SYSCALL' : 'PERMISSION_DENIED';

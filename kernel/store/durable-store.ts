@@ -270,8 +270,10 @@ export class DurableStore {
     const failed = [...writes, ...this.#writes];
     this.#writes = [];
     for (const write of failed.toReversed()) write.undo();
-    const error = new CloveError('IO', `state could not be written: ${reason}`, {
+    // Why is told to operators only: it may name files and tables.
+    const error = new CloveError('IO', 'state could not be written', {
       hint: 'Nothing was stored. Check the disk of the kernel’s data directory.',
+      details: { reason },
     });
     const orphans: Draft[] = [];
     for (const { draft, reject } of failed) {
