@@ -1,4 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { httpRefusal } from '../permissions/hosts.ts';
 import { canonical, isPublicAddress, ownAddresses } from './addresses.ts';
 import { Resolver } from './resolve.ts';
 import { hostOf, parseMethod, parseTarget, portOf } from './target.ts';
@@ -179,6 +181,64 @@ describe('URLs that are other than they look', () => {
       code: 'FORBIDDEN',
       message: expect.stringContaining('not a public address'),
     });
+  });
+
+  it('whatever a text looks like, the host that is judged is the host that is asked, twice over', () => {
+    const odd = fc.constantFrom(
+      ...[
+        'http',
+        'https:',
+        '://',
+        ':',
+        '//',
+        '/',
+        '\\',
+        '@',
+        '#',
+        '?',
+        '%2e',
+        '%40',
+        '%00',
+        '.',
+        '..',
+        '\t',
+        '\n',
+        ' ',
+      ],
+      ...[
+        'ok.example',
+        'evil.example',
+        '127.0.0.1',
+        '0x7f',
+        '[::1]',
+        '[',
+        ']',
+        ':80',
+        ':8080',
+        'ü',
+        '。',
+        '①',
+        'xn--',
+        '\u00ad',
+      ],
+    );
+    fc.assert(
+      fc.property(fc.array(odd, { maxLength: 8 }), (parts) => {
+        const text = `http://${parts.join('')}`;
+        let url: URL;
+        try {
+          url = parseTarget(text);
+        } catch {
+          return;
+        }
+        const judged = httpRefusal(text, 'GET', [['ok.example', 'ok.example:*']], null);
+        expect(judged.url?.host).toBe(url.host);
+        expect(parseTarget(url.href).href).toBe(url.href);
+        if (judged.refusal === null) expect(hostOf(url).replace(/\.$/, '')).toBe('ok.example');
+        expect(url.username + url.password + url.hash).toBe('');
+      }),
+      { numRuns: 200 },
+    );
   });
 
   it('methods are in capitals; those of proxies and echoes are refused', () => {

@@ -4,12 +4,21 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../../errors/index.ts';
 import { type TestClient, TestKernel } from '../fixture.ts';
 import { AgentConnection } from './agent-connection.ts';
+import { asyncSyscalls } from './async.ts';
 import { eventSyscalls } from './events.ts';
+import { httpSyscalls } from './http.ts';
 import { ipcSyscalls } from './ipc.ts';
 import { metricsSyscalls } from './metrics.ts';
 import { stateSyscalls } from './state.ts';
 
-const definitions = [...ipcSyscalls, ...stateSyscalls, ...eventSyscalls, ...metricsSyscalls];
+const definitions = [
+  ...httpSyscalls,
+  ...asyncSyscalls,
+  ...ipcSyscalls,
+  ...stateSyscalls,
+  ...eventSyscalls,
+  ...metricsSyscalls,
+];
 
 let kernel: TestKernel;
 let operator: TestClient;

@@ -377,3 +377,19 @@ it('an agent that ends takes its requests along', async () => {
   await until(() => silent.connections === 0);
   await agent.close();
 });
+
+it('a kernel that stops ends what is under way at once', async () => {
+  const own = await TestKernel.boot();
+  const silent = await LoopbackServer.raw(() => {});
+  servers.push(silent);
+  const client = await own.connect();
+  client.send('HTTP', { url: silent.url(), timeout: 60 });
+  await until(() => silent.connections === 1);
+  expect(
+    (await own.connect().then((other) => other.call('HTTP', { url: silent.url(), timeout: 60, async: true })))
+      .success,
+  ).toBe(true);
+  await until(() => silent.connections === 2);
+  await own.close();
+  await until(() => silent.connections === 0);
+});
