@@ -402,6 +402,61 @@ describe('commands', () => {
   });
 });
 
+describe('hosts', () => {
+  it('are those granted, by the words existing clients know', async () => {
+    const agent = await spawn({
+      network: ['good.example'],
+      http_methods: ['GET'],
+      filesystem: { write: ['/tmp/**'] },
+    });
+    for (const [name, request, rule, error] of [
+      ['HTTP', { url: 'http://good.example@evil.example/' }, 'http.credentials', 'HTTP not allowed'],
+      [
+        'HTTP',
+        { url: 'http://evil.example/' },
+        'domain.not-granted:evil.example',
+        'domain not in whitelist: evil.example',
+      ],
+      [
+        'HTTP',
+        { url: 'http://good.example/', method: 'PUT' },
+        'method.not-granted:PUT',
+        'HTTP method not allowed',
+      ],
+      [
+        'HTTP',
+        { url: 'http://169.254.169.254/latest' },
+        'domain.not-granted:169.254.169.254',
+        'domain not in whitelist',
+      ],
+      [
+        'DOWNLOAD',
+        { url: 'http://good.example/', path: '/work/x' },
+        'path.not-granted:write',
+        'DOWNLOAD not allowed',
+      ],
+      [
+        'DOWNLOAD',
+        { url: 'http://good.example/', path: '/tmp/.env' },
+        'path.blocked:*/.env',
+        'DOWNLOAD not allowed',
+      ],
+    ] as const) {
+      const answer = await agent.call(name, { async: false, ...request });
+      expect(answer, request.url).toMatchObject(FORBIDDEN(rule));
+      expect(answer.error).toContain(`Permission denied: ${error}`);
+    }
+    const other = await spawn({ network: ['*'], http_methods: ['*'], can_write: false });
+    expect(await other.call('DOWNLOAD', { url: 'http://good.example/', path: '/tmp/x' })).toMatchObject(
+      FORBIDDEN('syscall.not-granted:WRITE'),
+    );
+    expect(await (await spawn()).call('HTTP', { url: 'http://good.example/' })).toMatchObject({
+      ...FORBIDDEN('syscall.not-granted:HTTP'),
+      error: 'Permission denied: HTTP not allowed',
+    });
+  });
+});
+
 describe('quotas', () => {
   it('are an operator’s to set, and an agent’s only to tighten', async () => {
     const agent = await spawn();
