@@ -101,7 +101,10 @@ describe('inclusion', () => {
   });
 
   it('says no rather than to compute for long', () => {
-    const contrived = (letter: string) => `/${'*a?'.repeat(80)}${letter}`;
-    expect(isWithin(contrived('x'), contrived('y'))).toBe(false);
+    // To tell would take a set of states for every combination of the last letters.
+    const contrived = (letters: number) =>
+      isWithin(`/*a${'?'.repeat(letters)}`, `/**a${'?'.repeat(letters)}`);
+    expect(contrived(8)).toBe(true);
+    expect(contrived(24)).toBe(false);
   });
 });

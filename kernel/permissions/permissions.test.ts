@@ -147,6 +147,17 @@ describe('setting grants', () => {
     expect(paths.blocked).toContain('*/.env');
   });
 
+  it('ends where there would be too much to compare at every call', () => {
+    const more = (n: number) =>
+      custom({ filesystem: { blocked: Array.from({ length: 60 }, (_, index) => `/work/${n}/${index}`) } });
+    for (let n = 0; n < 3; n += 1) permissions.set(agent(1), 1, more(n));
+    const before = permissions.grantsOf(agent(1));
+    expect(() => permissions.set(agent(1), 1, more(4))).toThrow(
+      expect.objectContaining({ code: 'BAD_REQUEST' }),
+    );
+    expect(permissions.grantsOf(agent(1))).toBe(before);
+  });
+
   it('is not for others, whether there are any or not', () => {
     for (const target of [4, 99, operator.id, 3]) {
       expect(() => permissions.set(agent(1), target, level('minimal'))).toThrow(

@@ -22,6 +22,10 @@ export const AGENT_DEFAULTS: readonly Permission[] = PERMISSIONS.filter((permiss
   holds(levelGrants('default', AGENT_HOME), permission),
 );
 
+/** Lists of what is blocked only ever grow, when an agent narrows itself again and again. */
+const MAX_BLOCKED = 256;
+const MAX_BLOCKED_LENGTH = 8192;
+
 interface Principal {
   readonly id: number;
   /** Who answers for it: its grants are always within theirs. Null for operators' clients, and for their agents. */
@@ -268,8 +272,8 @@ export class Permissions implements KeepsByCaller {
       if (target === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${targetId}`);
       const given = own === EVERYTHING ? wanted : within(own, wanted);
       const bounded = target.parent === null ? given : within(target.parent.grants, given);
+      this.#replaceOwn(target, bounded);
       target.ceiling = bounded;
-      this.#replace(target, bounded);
       return bounded;
     }
     if (target === undefined || (!isSelf && target.parent?.id !== caller.id)) {
@@ -278,7 +282,7 @@ export class Permissions implements KeepsByCaller {
     }
     const given = within(own, wanted);
     const bounded = isSelf || target.ceiling === null ? given : within(target.ceiling, given);
-    this.#replace(target, bounded);
+    this.#replaceOwn(target, bounded);
     return bounded;
   }
 
@@ -292,6 +296,22 @@ export class Permissions implements KeepsByCaller {
     }));
     this.#replace(principal, grants);
     return grants;
+  }
+
+  /** @throws BAD_REQUEST when there would be more to match at every call than is bearable */
+  #replaceOwn(principal: Principal, grants: Grants): void {
+    const { paths, commands } = grants;
+    for (const list of [paths.blocked, commands.blocked]) {
+      if (
+        list.length > MAX_BLOCKED ||
+        list.reduce((sum, each) => sum + each.length, 0) > MAX_BLOCKED_LENGTH
+      ) {
+        throw new CloveError('BAD_REQUEST', 'invalid request: too much would be blocked one by one', {
+          hint: 'Name what is allowed in place of what is not.',
+        });
+      }
+    }
+    this.#replace(principal, grants);
   }
 
   #replace(principal: Principal, grants: Grants): void {

@@ -203,7 +203,7 @@ export class Quotas implements KeepsByCaller {
   /** What a request costs besides being a call. @throws OVERLOAD */
   chargeFor(id: number, syscall: string, input: unknown): void {
     if (syscall === 'SEND' || syscall === 'BROADCAST') this.charge(id, { messages: 1 });
-    else if (syscall === 'STORE' && this.#limitsState(id)) {
+    else if ((syscall === 'STORE' || syscall === 'CAS') && this.#limitsState(id)) {
       const { key, value } = input as { readonly key?: unknown; readonly value?: unknown };
       const text = JSON.stringify(value) ?? '';
       this.#admitState(id, Buffer.byteLength(text) + Buffer.byteLength(String(key ?? '')));

@@ -47,6 +47,8 @@ export function authoriseSpawn(kernel: Kernel, caller: Caller, request: SpawnReq
         : async (script) => readAndClose(await openForCaller(kernel, caller, script, 'read')),
     admit(agentId, plan) {
       if (parent !== null) {
+        // Nobody would answer for the child.
+        if (!quotas.has(caller.id)) throw new CloveError('CANCELLED', 'the agent has ended');
         const siblings = plansBelow(kernel, caller, waiting);
         const mounts = (request.mounts ?? []).map((mount) => ({
           ...mount,
