@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer as createTlsServer } from 'node:https';
+import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, HttpClient, type HttpClientOptions, type HttpRequest } from './client.ts';
@@ -115,19 +118,30 @@ describe('a request', () => {
     expect(await ask(server.url())).toMatchObject({ body: 'AP8K', encoding: 'base64' });
   });
 
-  it('asks no proxy of the environment', async () => {
+  it('asks no proxy of the environment, also where Node is told to', async () => {
     const proxy = await serve((_request, response) => response.end('by proxy'));
     const server = await serve((_request, response) => response.end('direct'));
-    const before = { ...process.env };
-    try {
-      for (const name of ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'all_proxy'])
-        process.env[name] = proxy.url();
-      process.env.NODE_USE_ENV_PROXY = '1';
-      expect((await ask(server.url())).body).toBe('direct');
-    } finally {
-      process.env = before;
-    }
-    expect(proxy.requests).toEqual([]);
+    const program = `
+      const [client, url] = process.argv.slice(1);
+      const { HttpClient } = await import(client);
+      const caller = { id: 1, kind: 'operator', connection: 1, peer: { pid: 1, uid: 1, gid: 1 } };
+      const request = { url, method: 'GET', headers: {}, body: null, redirect: 'follow', timeoutMs: 9000, maxBytes: 100 };
+      const http = new HttpClient({ policy: { check: () => ({ refusal: null, privateNetwork: true }) } });
+      const answer = await http.request(caller, request, http.prepare(caller, request), new AbortController().signal);
+      const fetched = await fetch(url);
+      console.log(JSON.stringify([answer.body, await fetched.text()]));
+    `;
+    const proxied = Object.fromEntries(
+      ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'all_proxy'].map((name) => [name, proxy.url()]),
+    );
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '-e', program, path.join(import.meta.dirname, 'client.ts'), server.url()],
+      { env: { ...process.env, ...proxied, NODE_USE_ENV_PROXY: '1', no_proxy: '', NO_PROXY: '' } },
+    );
+    // What Node itself does shows that the proxy was there to be asked.
+    expect(JSON.parse(stdout)).toEqual(['direct', 'by proxy']);
+    expect(proxy.requests).toHaveLength(1);
   });
 
   it('without a body to a method of its own, with an empty answer, is fine', async () => {
