@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { AuditEntry } from '../kernel/audit/query.ts';
+import type { VerifyReport } from '../kernel/audit/verify.ts';
 import type { SyscallRequest, SyscallResponse } from '../sdk/typescript/index.ts';
 import { withKernel } from './connect.ts';
 
@@ -82,17 +83,27 @@ async function fromFiles<Result>(
       yield* exportFiles(files, toQuery(filter));
     },
     async verify() {
-      const { ok, logId, records, headSeq, firstBadSeq, problems, chains, anchor } = verifyFiles(files);
-      return {
-        ok,
-        log_id: logId,
-        records,
-        head_seq: headSeq,
-        first_bad_seq: firstBadSeq,
-        problems: problems.map((problem) => ({ ...problem })),
-        chains: chains.map((chain) => ({ ...chain })),
-        anchor: { ...anchor },
-      };
+      return toReport(verifyFiles(files));
     },
   });
+}
+
+/** An export, without the log it was made from. */
+export async function verifyExportFile(file: string): Promise<AuditReport> {
+  const { verifyExport } = await import('../kernel/audit/verify-export.ts');
+  return toReport(await verifyExport(path.resolve(file)));
+}
+
+function toReport(report: VerifyReport): AuditReport {
+  const { ok, logId, records, headSeq, firstBadSeq, problems, chains, anchor } = report;
+  return {
+    ok,
+    log_id: logId,
+    records,
+    head_seq: headSeq,
+    first_bad_seq: firstBadSeq,
+    problems: problems.map((problem) => ({ ...problem })),
+    chains: chains.map((chain) => ({ ...chain })),
+    anchor: { ...anchor },
+  };
 }

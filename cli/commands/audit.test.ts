@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -97,6 +97,31 @@ describe('clove audit', () => {
     const again = await clove('audit', 'export', '-o', file, ...live());
     expect(again).toMatchObject({ status: 1 });
     expect(again.stderr).toContain('EEXIST');
+  });
+
+  it('verifies an export by itself: whole, and one in which a line was edited, deleted, added or moved', async () => {
+    const file = path.join(kernel.folder, 'verify.jsonl');
+    await clove('audit', 'export', '-o', file, ...offline());
+    const verify = () => clove('audit', 'verify', '--file', file);
+    expect((await verify()).stdout).toMatch(/^whole: \d+ records .* without an anchor/);
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    const tampered = {
+      edited: lines.with(4, (lines[4] as string).replace('NOT_FOUND', 'OK')),
+      deleted: lines.toSpliced(4, 1),
+      moved: lines.with(4, lines[5] as string).with(5, lines[4] as string),
+      doubled: lines.toSpliced(4, 0, lines[4] as string),
+      garbage: lines.with(4, '{}'),
+    };
+    for (const [how, changed] of Object.entries(tampered)) {
+      writeFileSync(file, `${changed.join('\n')}\n`);
+      const report = await verify();
+      expect(report, how).toMatchObject({
+        status: 1,
+        stdout: expect.stringMatching(/^NOT whole, first bad record: [56]\n/),
+      });
+    }
+    rmSync(file);
+    expect((await verify()).stderr).toContain('[DATA_MISSING]');
   });
 
   it('exports tables that no spreadsheet takes for formulas', async () => {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { CloveError } from '../../errors/index.ts';
 import type { AuditFilter, AuditSource } from '../audit-source.ts';
-import { withAuditSource } from '../audit-source.ts';
+import { verifyExportFile, withAuditSource } from '../audit-source.ts';
 import { entryLine, toCsvHeader, toCsvLine, toJsonLine } from '../audit-text.ts';
 import { parseTarget, SOCKET_OPTION } from '../connect.ts';
 import type { CliContext, CommandBuilder } from '../context.ts';
@@ -109,26 +109,36 @@ Examples:
 
 const verifyCommand: CommandBuilder = (context) =>
   withSource(new Command('verify').description('check that no record was changed, added or taken away'))
+    .addOption(new Option('--file <export>', 'check an export (JSONL) by itself').conflicts('dataDir'))
     .addHelpText(
       'after',
       `
 Exit status: 0 the log is whole · 1 it is not; the first record concerned is named
 Examples:
   clove audit verify
-  clove audit verify --data-dir /var/lib/clove`,
+  clove audit verify --data-dir /var/lib/clove
+  clove audit verify --file audit.jsonl`,
     )
-    .action(async (flags: SourceFlags, command: Command) => {
+    .action(async (flags: SourceFlags & { file?: string }, command: Command) => {
       const cli = context(command);
-      const report = await withAuditSource(flags, (source) => source.verify());
+      const report =
+        flags.file === undefined
+          ? await withAuditSource(flags, (source) => source.verify())
+          : await verifyExportFile(flags.file);
       if (!report.ok) cli.setExitCode(EXIT.failed);
       if (cli.json) {
         cli.terminal.out(JSON.stringify(report));
         return;
       }
       const dropped = report.chains.reduce((sum, chain) => sum + chain.dropped, 0);
+      const { anchor } = report;
+      const anchoring =
+        anchor.seq === null
+          ? 'without an anchor: whether the end was cut off is not known'
+          : `anchored at ${anchor.seq} (${anchor.unanchored} behind it)`;
       if (report.ok) {
         cli.terminal.out(
-          `whole: ${report.records} records up to ${report.head_seq}, ${dropped} dropped by retention, anchored at ${report.anchor.seq ?? 'nothing'} (${report.anchor.unanchored} behind it)`,
+          `whole: ${report.records} records up to ${report.head_seq}, ${dropped} dropped by retention, ${anchoring}`,
         );
         return;
       }
