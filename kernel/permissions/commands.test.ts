@@ -190,5 +190,6 @@ describe('words', () => {
     ]);
     expect(commandsOfScript('f() { rm; }')).toBeNull();
     expect(commandsOfScript('"a')).toBeNull();
+    expect(commandsOfScript('a;'.repeat(10_000))).toBeNull();
   });
 });

@@ -29,6 +29,9 @@ export function splitPlainCommand(text: string): string[] | null {
   return first === undefined || first === '' || first.includes('=') ? null : words;
 }
 
+/** Read while everybody else waits. */
+const MAX_SCRIPT_LENGTH = 16_384;
+
 /** Words behind which a shell expects a command. */
 const RESERVED = new Set([
   'if',
@@ -49,10 +52,11 @@ const RESERVED = new Set([
 
 /**
  * The commands that a shell script would run, each as its words as far as they are written out, or null where the script
- * hides what it runs: a variable or a substitution in the place of a command, a function, a here-document.
+ * hides what it runs: a variable or a substitution in the place of a command, a function, a here-document, sheer length.
  * For lists of what is blocked only: a word that cannot be known stays as it is written.
  */
 export function commandsOfScript(script: string): string[][] | null {
+  if (script.length > MAX_SCRIPT_LENGTH) return null;
   const commands: string[][] = [];
   let words: string[] = [];
   let word: string | null = null;
