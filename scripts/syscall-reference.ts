@@ -13,8 +13,10 @@ import { execSyscalls } from '../kernel/syscalls/exec.ts';
 import { fileSyscalls } from '../kernel/syscalls/files.ts';
 import { httpSyscalls } from '../kernel/syscalls/http.ts';
 import { ipcSyscalls } from '../kernel/syscalls/ipc.ts';
+import { llmSyscalls } from '../kernel/syscalls/llm.ts';
 import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
 import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
+import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { LAYERS } from '../native/types.ts';
@@ -28,9 +30,11 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Commands', execSyscalls],
   ['HTTP', httpSyscalls],
   ['Asynchronous calls', asyncSyscalls],
+  ['Models', llmSyscalls],
   ['Events', eventSyscalls],
   ['Permissions', permissionSyscalls],
   ['Audit', auditSyscalls],
+  ['Recording and replay', recordingSyscalls],
   ['Metrics', metricsSyscalls],
 ];
 

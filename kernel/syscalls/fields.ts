@@ -47,7 +47,7 @@ export const asynchronous = {
     .boolean()
     .nullish()
     .describe(
-      'Answer at once that it is accepted, and later by ASYNC_POLL. Default: answer when it is done.',
+      'Answer at once with `async: true`, `request_id` and `status: "accepted"`, and later by ASYNC_POLL. Default: answer when it is done.',
     ),
   request_id: requestId.describe(
     'With `async`: what the answer goes by, not one that is in use; 0 or none = chosen by the kernel.',
