@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from clove_sdk import CloveClient
 from fake_kernel import FakeKernel, Script
 
-# Every run looks at other cases; nothing is left in the folder.
-set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "clove-hypothesis"))
+# Every run looks at other cases and leaves nothing behind.
+_home = tempfile.TemporaryDirectory(prefix="clove-hypothesis-")
+atexit.register(_home.cleanup)
+set_hypothesis_home_dir(_home.name)
 settings.register_profile("clove", database=None, deadline=None)
 settings.load_profile("clove")
 

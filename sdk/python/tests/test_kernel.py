@@ -316,6 +316,7 @@ def test_http(clove: CloveClient, site: str, tmp_path: Path) -> None:
 
 
 def test_swaps_and_watches(clove: CloveClient, socket_path: str, name: str) -> None:
+    clove.delete_key(name)
     first = clove.compare_and_swap(name, 1)
     assert (first.swapped, first.value) == (True, 1)
     assert clove.compare_and_swap(name, 2).swapped is False
@@ -342,6 +343,7 @@ def test_swaps_and_watches(clove: CloveClient, socket_path: str, name: str) -> N
         for thread in [*threads, watcher]:
             thread.join()
     assert [change.value for change in seen] == list(range(4, 24))
+    clove.delete_key(name)
 
 
 def test_permissions_and_quotas(clove: CloveClient, name: str) -> None:
@@ -389,6 +391,7 @@ def test_recording(clove: CloveClient, name: str) -> None:
         pass
     assert (state.progress, state.errors) == (1, [])
     assert clove.fetch_value(name) == "recorded"
+    clove.delete_key(name)
 
 
 def test_syscalls_of_later_kernels_are_refused_by_name(clove: CloveClient) -> None:

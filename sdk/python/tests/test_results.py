@@ -199,6 +199,7 @@ def test_asyncio_raises_alike(make_kernel: MakeKernel) -> None:
         (0x02, "FORBIDDEN", PermissionDenied, builtins.PermissionError),
         (0x03, "PATH_REFUSED", PermissionDenied, OSError),
         (0x04, "IO", FileError, OSError),
+        (0x51, "DATA_CORRUPT", FileError, OSError),
         (0x22, "OVERLOAD", Overload, CloveError),
         (0x16, "TIMEOUT", SyscallTimeout, builtins.TimeoutError),
         (0x23, "CONFLICT", Conflict, CloveError),

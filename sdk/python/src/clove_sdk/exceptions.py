@@ -144,6 +144,7 @@ BY_CODE: dict[str, type[SyscallError]] = {
     "SETUP_FAILED": SandboxError,
     "EXEC_FAILED": SandboxError,
     "IO": FileError,
+    "DATA_CORRUPT": FileError,
 }
 
 _TUNNEL_OPCODES = range(0xB0, 0xB5)
