@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Answer, callingAgent, type TestClient, TestKernel } from '../fixture.ts';
+import { type Answer, callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
 import type { SyscallName } from '../protocol/opcodes.ts';
 import { AgentConnection } from './agent-connection.ts';
 
@@ -288,6 +288,29 @@ describe('paths', () => {
     );
     // Refused before anything was made, truncated or written.
     await prepare(agent, 'test ! -e /work/new; test "$(cat /work/.ssh/id)" = key');
+  });
+
+  it('cannot be changed between the look and the deed', async () => {
+    const swapping = `
+      mkdir -p /tmp/open /work/closed; echo open > /tmp/open/f; echo closed > /work/closed/f; ln -s /tmp/open /tmp/d; echo ready
+      while :; do
+        ln -s /work/closed /tmp/n; mv -T /tmp/n /tmp/d
+        ln -s /tmp/open /tmp/n; mv -T /tmp/n /tmp/d
+      done`;
+    const agent = await spawn(
+      { filesystem: { read: ['/tmp/**'], write: ['/tmp/**'] } },
+      { command: ['/bin/sh', '-c', swapping] },
+    );
+    await until(async () => (await client.call('LOGS', { id: agent.id })).stdout === 'ready\n');
+    const seen = new Set<string>();
+    for (let n = 0; n < 300 || seen.size < 3; n += 1) {
+      const read = await agent.call('READ', { path: '/tmp/d/f' });
+      seen.add(read.success ? read.content : read.details.rule);
+      const write = await agent.call('WRITE', { path: '/tmp/d/f', content: 'open\n' });
+      if (!write.success) seen.add(write.details.rule);
+    }
+    expect([...seen].toSorted()).toEqual(['open\n', 'path.not-granted:read', 'path.not-granted:write']);
+    await prepare(agent, 'test "$(cat /work/closed/f)" = closed');
   });
 
   it('are written where they may be: made, replaced, appended to', async () => {
