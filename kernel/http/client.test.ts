@@ -485,6 +485,66 @@ describe('a caller that is gone', () => {
   );
 });
 
+describe('bodies that are read', () => {
+  it('have so much room per caller and in all, and give it back', async () => {
+    const gate = Promise.withResolvers<void>();
+    const server = await serve((_request, response) => {
+      response.write('x'.repeat(600));
+      void gate.promise.then(() => response.end());
+    });
+    const client = new HttpClient({
+      policy: openPolicy(true),
+      room: { perCallerBytes: 1000, totalBytes: 1500 },
+    });
+    const ask = (id: number) => {
+      const caller = { ...TEST_CALLER, id };
+      const request = { ...REQUEST, url: server.url() };
+      return client.request(caller, request, client.prepare(caller, request), never);
+    };
+    const first = ask(1);
+    while (client.bodyBytes < 600) await new Promise((resolve) => setTimeout(resolve, 2));
+    await expect(ask(1)).rejects.toMatchObject({ code: 'OVERLOAD' });
+    const second = ask(2);
+    while (client.bodyBytes < 1200) await new Promise((resolve) => setTimeout(resolve, 2));
+    await expect(ask(3)).rejects.toMatchObject({ code: 'OVERLOAD' });
+    gate.resolve();
+    expect([(await first).body.length, (await second).body.length]).toEqual([600, 600]);
+    expect(client.bodyBytes).toBe(0);
+  });
+
+  it('whatever servers do and whenever callers leave, nothing stays behind', async () => {
+    const bodies = [
+      zlib.gzipSync(Buffer.alloc(2 ** 21)),
+      Buffer.from('not gzip'),
+      Buffer.alloc(300_000, 'x'),
+    ];
+    const server = await serve((request, response) => {
+      const kind = Number(request.url?.slice(1));
+      if (kind === 0) return;
+      if (kind === 1) return void response.destroy();
+      if (kind === 2) response.writeHead(302, { location: '/3' });
+      if (kind === 3) response.writeHead(200, { 'content-encoding': 'gzip' });
+      response.write(bodies[kind % 3]);
+      if (kind !== 4) response.end();
+    });
+    const client = new HttpClient({ policy: openPolicy(true) });
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 120 }, async (_, index) => {
+        const request = { ...REQUEST, url: server.url(`/${index % 6}`), timeoutMs: 20 + (index % 7) * 40 };
+        const signal = index % 3 === 0 ? AbortSignal.timeout(index % 50) : never;
+        await client.request(TEST_CALLER, request, client.prepare(TEST_CALLER, request), signal);
+      }),
+    );
+    const codes = new Set(outcomes.map((each) => (each.status === 'fulfilled' ? 'OK' : each.reason.code)));
+    expect(
+      [...codes].filter((code) => !['OK', 'IO', 'TIMEOUT', 'CANCELLED', 'PAYLOAD_TOO_LARGE'].includes(code)),
+    ).toEqual([]);
+    expect(codes.size).toBeGreaterThan(3);
+    while (server.connections > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    expect(client.bodyBytes).toBe(0);
+  });
+});
+
 describe('HTTPS', () => {
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const { cert, key } = selfSigned(keys, ['secure.test'], ['127.0.0.1']);

@@ -9,7 +9,7 @@ import { type Headers, prepareHeaders, receivedHeaders } from './headers.ts';
 import type { HttpPolicy } from './policy.ts';
 import { type Hop, nextHop } from './redirects.ts';
 import { Resolver } from './resolve.ts';
-import { ByteRoom, Slots } from './slots.ts';
+import { ByteRoom, type RoomLimits, Slots } from './slots.ts';
 import { parseMethod, parseTarget } from './target.ts';
 
 /** Largest body of a response; in JSON it may grow by a third. */
@@ -52,7 +52,11 @@ export interface HttpClientOptions {
   readonly policy: HttpPolicy;
   readonly resolver?: Resolver;
   readonly tls?: TlsOptions;
+  /** For bodies that are being read. */
+  readonly room?: RoomLimits;
 }
+
+const BODY_ROOM: RoomLimits = { perCallerBytes: 64 * 2 ** 20, totalBytes: 256 * 2 ** 20 };
 
 /** HTTP on behalf of callers that have no network: each request and each redirect is judged, resolved once and pinned. */
 export class HttpClient {
@@ -60,15 +64,21 @@ export class HttpClient {
   readonly slots = new Slots('HTTP requests', { perCaller: 8, total: 256 });
   /** Those that run while their callers do something else. */
   readonly background = new Slots('HTTP requests', { perCaller: 8, total: 256 });
-  readonly #room = new ByteRoom({ perCallerBytes: 64 * 2 ** 20, totalBytes: 256 * 2 ** 20 });
+  readonly #room: ByteRoom;
   readonly #policy: HttpPolicy;
   readonly #resolver: Resolver;
   readonly #tls: TlsOptions;
 
-  constructor({ policy, resolver = new Resolver(), tls = {} }: HttpClientOptions) {
+  constructor({ policy, resolver = new Resolver(), tls = {}, room = BODY_ROOM }: HttpClientOptions) {
     this.#policy = policy;
     this.#resolver = resolver;
     this.#tls = tls;
+    this.#room = new ByteRoom(room);
+  }
+
+  /** Of bodies that are being read. */
+  get bodyBytes(): number {
+    return this.#room.totalBytes;
   }
 
   /** Judges a request before anything happens. @throws BAD_REQUEST, FORBIDDEN */

@@ -73,5 +73,6 @@ export class Resolver {
 
 /** Which address it was is not told: that would map the network behind the kernel. */
 function notAllowed(host: string, address: string): CloveError {
-  return refused('http.private-address', `Permission denied: ${host} is not a public address`, address);
+  const object = host === address ? host : `${host} (${address})`;
+  return refused('http.private-address', `Permission denied: ${host} is not a public address`, object);
 }

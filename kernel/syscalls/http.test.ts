@@ -263,6 +263,32 @@ describe('HTTP of an agent', () => {
   });
 });
 
+it('what was asked and what was refused is in the audit log', async () => {
+  const server = await hello();
+  await operator.call('SET_AUDIT_CONFIG', { log_network: true });
+  const before = (await operator.call('GET_AUDIT_LOG', { limit: 1000 })).entries.at(-1).id;
+  try {
+    await operator.call('HTTP', { url: server.url('/audited') });
+    const granted = { network: ['*'], http_methods: ['*'] };
+    await asAgent(
+      granted,
+      ['HTTP', { url: server.url('/refused') }],
+      ['HTTP', { url: server.url('/later'), async: true }],
+      ['ASYNC_POLL', { wait: true }],
+    );
+    const { entries } = await operator.call('GET_AUDIT_LOG', { limit: 1000, since_id: before });
+    const about = entries.filter(({ details }: Answer) => JSON.stringify(details).includes('HTTP'));
+    const texts = about.map((entry: Answer) => JSON.stringify(entry));
+    expect(texts.some((text: string) => text.includes('/audited') && text.includes('"success":true'))).toBe(
+      true,
+    );
+    const refusals = texts.filter((text: string) => text.includes('http.private-address'));
+    expect(refusals.length).toBe(2);
+  } finally {
+    await operator.call('SET_AUDIT_CONFIG', { log_network: false });
+  }
+});
+
 describe('DOWNLOAD', () => {
   const content = Buffer.from('some content\n'.repeat(10_000));
   const sha256 = createHash('sha256').update(content).digest('hex');
