@@ -11,6 +11,7 @@ import type { Decision } from './permissions/decision.ts';
 import { decisionOf, forbidden, refusalText } from './permissions/refusal.ts';
 import type { CallTap } from './recording/tap.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
+import type { CallObserver } from './telemetry/observer.ts';
 import { Turns } from './turns.ts';
 
 const BLOCKED_LOG_INTERVAL_MS = 1000;
@@ -74,6 +75,8 @@ export class Dispatcher {
   readonly counters: CallCounters = { served: 0, failed: 0, blocked: 0 };
   /** A recording or a replay; null = nobody looks, and it costs nothing. */
   tap: CallTap | null = null;
+  /** Counts and times calls; null = nobody does, and it costs nothing. */
+  observer: CallObserver | null = null;
   readonly #getKernel: () => Kernel;
   readonly #checkAnswers: boolean;
   readonly #definitions: (SyscallDefinition | undefined)[] = [];
@@ -165,6 +168,11 @@ export class Dispatcher {
     for (const connection of connections ?? []) this.#takeNativeCounts(connection);
   }
 
+  /** The same for all of them. */
+  collectNativeCounts(): void {
+    for (const connection of this.#connections.values()) this.#takeNativeCounts(connection);
+  }
+
   #takeNativeCounts(connection: Connection): void {
     if (connection.agent === null) return;
     connection.agent.counters.syscalls += this.#kernel.wire.takeNativeCounts(connection.caller.connection);
@@ -175,6 +183,12 @@ export class Dispatcher {
     if (connection.agent !== null) connection.agent.counters.syscalls += 1;
     if (this.tap?.begin(request, connection.caller, connection.agent) === true) return;
     const definition = this.#definitions[request.opcode];
+    this.observer?.begin(request, {
+      context: connection,
+      definition,
+      opcode: request.opcode,
+      isLater: false,
+    });
     try {
       if (definition === undefined) {
         this.#kernel.audit.unknownSyscall(connection, request.opcode);
@@ -184,6 +198,7 @@ export class Dispatcher {
         throw new CloveError('CANCELLED', 'the agent has ended');
       }
       const input = this.#admit(connection, definition, request);
+      this.observer?.admitted(request, input);
       // Figures of agents include what the wire server answered by itself.
       if (definition.permission.startsWith('metrics.')) this.#collectNativeCounts(connection.caller);
       if (definition.ordered === true) {
@@ -349,13 +364,23 @@ export class Dispatcher {
     const payload = isRaw ? (value as string | Uint8Array) : toSortedJson(value);
     const recorded = this.#endRecord(request, definition, 'OK');
     if (recorded === null) {
-      this.#respond(connection, request, payload);
+      this.#respondOk(connection, request, payload, value);
       return;
     }
     recorded.then(
-      () => this.#respond(connection, request, payload),
+      () => this.#respondOk(connection, request, payload, value),
       (error: unknown) => this.#answerError(connection, request, definition, error),
     );
+  }
+
+  #respondOk(
+    connection: Connection,
+    request: WireRequest,
+    payload: string | Uint8Array,
+    value: unknown,
+  ): void {
+    this.observer?.ended(request, 'OK', value);
+    this.#respond(connection, request, payload);
   }
 
   #answerError(
@@ -368,6 +393,7 @@ export class Dispatcher {
     if (decisionOf(error) !== null && definition !== undefined) this.#records.delete(request);
     const answer = this.#errorAnswer(connection, request.opcode, definition, error);
     if (definition !== undefined) void this.#endRecord(request, definition, answer.code);
+    this.observer?.ended(request, answer.code, null);
     this.#respond(connection, request, toSortedJson(answer));
   }
 
@@ -408,16 +434,22 @@ export class Dispatcher {
     context: SyscallContext,
     opcode: number,
     work: () => Promise<unknown>,
+    input: unknown = undefined,
   ): Promise<AsyncOutcome> {
     const connection = context as Connection;
     const definition = this.#definitions[opcode];
+    const key = {};
+    this.observer?.begin(key, { context, definition, opcode, isLater: true });
+    this.observer?.admitted(key, input);
     try {
       const value = (await work()) as { readonly success?: unknown; readonly error?: unknown };
       if (this.#checkAnswers) definition?.response.parse(value);
       const error = typeof value.error === 'string' ? value.error : null;
+      this.observer?.ended(key, 'OK', value);
       return { text: toSortedJson(value), success: value.success === true, error };
     } catch (error) {
       const answer = this.#errorAnswer(connection, opcode, definition, error);
+      this.observer?.ended(key, answer.code, null);
       return { text: toSortedJson(answer), success: false, error: answer.error };
     }
   }

@@ -10,18 +10,22 @@ export interface Accepted {
   status: 'accepted';
 }
 
-/** Accepts a call to be answered later, by ASYNC_POLL. `work` resolves to the answer it would have. @throws BAD_REQUEST, OVERLOAD, CANCELLED */
+/**
+ * Accepts a call to be answered later, by ASYNC_POLL. `work` resolves to the answer it would have; `input` is for
+ * whoever observes calls. @throws BAD_REQUEST, OVERLOAD, CANCELLED
+ */
 export function accept(
   context: SyscallContext,
   call: AsyncCall,
   chosenId: number | null | undefined,
   work: (signal: AbortSignal) => Promise<unknown>,
+  input?: unknown,
 ): Accepted {
   const { kernel, caller, signal } = context;
   // A request that waited for its turn while its connection went away: nobody would ever free what it leaves behind.
   if (signal.aborted) throw new CloveError('CANCELLED', 'the caller is gone');
   const requestId = kernel.tasks.submit(caller.id, call, chosenId ?? 0, (taskSignal) =>
-    kernel.dispatcher.outcomeOf(context, call.opcode, () => work(taskSignal)),
+    kernel.dispatcher.outcomeOf(context, call.opcode, () => work(taskSignal), input),
   );
   return { success: true, async: true, request_id: requestId, status: 'accepted' };
 }

@@ -85,7 +85,7 @@ export const think = defineSyscall({
       const answer = await kernel.llm.think(caller, question, until);
       return toAnswer(answer, performance.now() - startedMs);
     };
-    return request.async ? accept(context, CALL, request.request_id, run) : run(signal);
+    return request.async ? accept(context, CALL, request.request_id, run, request) : run(signal);
   },
 });
 
