@@ -9,6 +9,12 @@ import type { Redactor } from './redactor.ts';
 
 /** Recorded calls looked at for the nearest one. */
 const MAX_COMPARED = 200;
+/**
+ * Answers on different connections may overtake each other inside the agent. Between two of them it has as long as it had in
+ * the recording, but no longer than this.
+ */
+const MAX_PACE_MS = 20;
+const MIN_PACE_MS = 1;
 
 export const DIVERGENCES = ['start', 'call', 'answer', 'missing', 'stalled', 'exit', 'output'] as const;
 
@@ -74,6 +80,8 @@ export class AgentReplay {
   readonly #steps: readonly Step[];
   readonly #moments: readonly Moment[];
   #at = 0;
+  #last: { readonly connection: number; readonly wallMs: number; readonly atMs: number } | null = null;
+  #pace: NodeJS.Timeout | null = null;
   #matched = 0;
   #executed = 0;
   #over = false;
@@ -134,6 +142,8 @@ export class AgentReplay {
   /** No call counts any more. */
   end(): void {
     this.#over = true;
+    if (this.#pace !== null) clearTimeout(this.#pace);
+    this.#pace = null;
   }
 
   /** true = taken: it is answered from the recording, or never. */
@@ -213,15 +223,36 @@ export class AgentReplay {
   }
 
   #advance(): void {
+    if (this.#over || this.#pace !== null) return;
     for (; this.#at < this.#moments.length; this.#at += 1) {
-      const { step, kind } = this.#moments[this.#at] as Moment;
+      const moment = this.#moments[this.#at] as Moment;
+      const { step, kind } = moment;
       if (step.request === null || (kind === 'ended' && !step.ready)) return;
       if (kind === 'begun') continue;
+      if (this.#mustWait(moment, step.request.connection)) return;
       const recorded = step.entry.answer ?? '';
       step.actualAnswer ??= recorded;
       this.#options.deliver(step.request, recorded);
     }
     this.#options.onComplete();
+  }
+
+  #mustWait({ wallMs }: Moment, connection: number): boolean {
+    const now = performance.now();
+    const last = this.#last;
+    if (last !== null && last.connection !== connection) {
+      const paceMs = Math.min(MAX_PACE_MS, Math.max(MIN_PACE_MS, wallMs - last.wallMs));
+      const leftMs = paceMs - (now - last.atMs);
+      if (leftMs > 0) {
+        this.#pace = setTimeout(() => {
+          this.#pace = null;
+          this.#advance();
+        }, leftMs);
+        return true;
+      }
+    }
+    this.#last = { connection, wallMs, atMs: now };
+    return false;
   }
 
   #unexpected(request: WireRequest, text: string): void {
