@@ -176,6 +176,7 @@ describe('CloveClient with a real kernel', () => {
       success: true,
       key: 'k',
       scope: 'session',
+      version: expect.any(Number),
     });
     expect(await clove.call('LIST')).toEqual([]);
     // @ts-expect-error a request that the table does not know
