@@ -1,8 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
+import { AGENT_DEFAULTS } from '../permissions/permissions.ts';
 import type { SyscallName } from '../protocol/opcodes.ts';
 import { AgentConnection } from './agent-connection.ts';
+import { SYSCALLS } from './table.ts';
 
 let kernel: TestKernel;
 let client: TestClient;
@@ -35,6 +37,9 @@ async function spawn(
   started.push(agent);
   return agent;
 }
+
+/** What needs no permission: it gives nothing but what is the caller's own already. */
+const ANYBODYS = ['ASYNC_POLL', 'EXIT', 'HELLO', 'NOOP'];
 
 const FORBIDDEN = (rule: string | RegExp) => ({
   success: false,
@@ -211,6 +216,34 @@ describe('SET_PERMS', () => {
     await agent.call('SET_PERMS', { level: 'default' });
     await client.call('SET_PERMS', { agent_id: agent.id, level: 'unrestricted' });
     expect((await agent.call('GET_PERMS')).permissions.llm).toMatchObject({ tokens_used: 50, calls_made: 2 });
+  });
+});
+
+describe('every syscall', () => {
+  it('is checked: who is granted none is refused all else', async () => {
+    const open = SYSCALLS.filter(({ permission }) => permission === 'none').map(({ name }) => name);
+    expect(open.toSorted()).toEqual(ANYBODYS);
+    const agent = await spawn({ syscalls: { allow: [] } });
+    for (const { name } of SYSCALLS) {
+      if (open.includes(name)) continue;
+      for (const request of [
+        {},
+        { agent_id: agent.id, id: agent.id, path: '/tmp/x', key: 'k', url: 'http://a.example/' },
+      ]) {
+        expect(await agent.call(name, request), name).toMatchObject(
+          FORBIDDEN(/^syscall\.(denied|not-granted):/),
+        );
+      }
+    }
+  });
+
+  it('hangs on a switch: an agent by default is refused all that is about others', async () => {
+    const agent = await spawn();
+    const others = SYSCALLS.filter(({ permission }) => !AGENT_DEFAULTS.includes(permission));
+    expect(others.length).toBeGreaterThan(10);
+    for (const { name } of others) {
+      expect(await agent.call(name, {}), name).toMatchObject(FORBIDDEN(`syscall.not-granted:${name}`));
+    }
   });
 });
 
