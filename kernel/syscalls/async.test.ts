@@ -209,4 +209,48 @@ describe('asynchronous calls', () => {
       await operator.call('KILL', { id: agent.id });
     }
   });
+
+  it('that would never end are ended by their time limit, and keep nobody after them waiting for ever', async () => {
+    const client = await kernel.connect();
+    for (let index = 0; index < 4; index += 1) {
+      await client.call('EXEC', { command: 'sleep 600', timeout: 0.3, async: true });
+    }
+    await client.call('EXEC', { command: 'echo next', async: true, request_id: 5 });
+    const results = await pollAll(client, 5);
+    expect(results.filter(({ result }) => result.timed_out === true)).toHaveLength(4);
+    expect(results.find(({ request_id }) => request_id === 5)?.result.stdout).toBe('next\n');
+    // What does not end by itself does not keep a kernel from stopping.
+    const own = await TestKernel.boot();
+    const other = await own.connect();
+    for (let index = 0; index < 6; index += 1) {
+      await other.call('EXEC', { command: 'sleep 600', timeout: 600, async: true });
+    }
+    await own.close();
+  });
+
+  it('with an answer of a size that fills the room hold up new ones until they are polled', async () => {
+    const client = await kernel.connect();
+    const server = await LoopbackServer.http((_request, response) =>
+      response.end(Buffer.alloc(7 * 2 ** 20, 1)),
+    );
+    try {
+      for (let index = 1; index <= 2; index += 1) {
+        await client.call('HTTP', { url: server.url(), async: true, request_id: index });
+        await until(() => kernel.running.kernel.tasks.totalBytes > index * 9 * 2 ** 20);
+      }
+      expect(await client.call('EXEC', { command: 'true', async: true })).toMatchObject({ code: 'OVERLOAD' });
+      // One at a time: together they would be more than an answer should hold.
+      for (let index = 1; index <= 2; index += 1) {
+        const { results } = await client.call('ASYNC_POLL', {});
+        expect(results).toHaveLength(1);
+        expect(results[0].result.body).toHaveLength(4 * Math.ceil((7 * 2 ** 20) / 3));
+        expect(JSON.parse(results[0].payload).encoding).toBe('base64');
+      }
+      expect(kernel.running.kernel.tasks.totalBytes).toBe(0);
+      expect(await client.call('EXEC', { command: 'true', async: true })).toMatchObject({ success: true });
+      await pollAll(client, 1);
+    } finally {
+      await server.close();
+    }
+  });
 });
