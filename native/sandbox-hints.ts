@@ -7,7 +7,8 @@ const BY_STAGE: Readonly<Record<string, string>> = {
   clone: NEEDS_ROOT,
   cgroup_create: 'Start the kernel as root, or under systemd with Delegate=yes.',
   cgroup_attach: 'Start the kernel as root, or under systemd with Delegate=yes.',
-  open_mounts: 'Give existing, real paths: no component of a mounted path may be a symbolic link.',
+  open_mounts:
+    'Give existing, real paths below /: no component may be a symbolic link, and /proc, /sys and the like are never mounted.',
   mounts:
     'The target of a mount must exist in, or be creatable in, what is mounted above it, without symbolic links.',
   working_directory: 'The working directory must exist inside the sandbox and be open to the agent.',

@@ -109,6 +109,27 @@ describe('a command run in a live sandbox', () => {
     expect((await run(['/bin/sh', '-c', 'ps -eo comm | grep -c "^sleep"'])).stdout).toBe('1\n');
   });
 
+  it('is given up, and can be killed, when the agent stops everything that starts', async () => {
+    const script =
+      'import os, signal\nprint("ready", flush=True)\nwhile True:\n  try: os.kill(-1, signal.SIGSTOP)\n  except OSError: pass';
+    const hostile = await startReady(['/usr/bin/python3', '-I', '-c', script], { setupTimeoutMs: 1000 });
+    const trying = async () => {
+      for (;;) {
+        const command = await hostile.exec({
+          argv: ['/bin/true'],
+          env: {},
+          cwd: '/work',
+          stdin: null,
+          timeoutMs: 100,
+        });
+        await Promise.all([readAll(command.stdoutFd), readAll(command.stderrFd), command.exited]);
+      }
+    };
+    await expect(trying()).rejects.toMatchObject({ code: 'TIMEOUT' });
+    hostile.kill();
+    expect(await hostile.exited).toMatchObject({ reason: 'killed' });
+  }, 60_000);
+
   it('fails with the reason when the program or directory is not there', async () => {
     await expect(run(['/no/such'])).rejects.toMatchObject({
       code: 'EXEC_FAILED',

@@ -1,8 +1,10 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { launch } from './index.ts';
-import { cleanUp, runToEnd, shell, startReady, testSpec } from './sandbox-testing.ts';
+import { hostCapabilities, launch } from './index.ts';
+import { cleanUp, runToEnd, shell, startReady, testParent, testSpec } from './sandbox-testing.ts';
 
 afterAll(cleanUp);
 
@@ -133,6 +135,19 @@ for name in ("RLIMIT_NOFILE", "RLIMIT_CORE"):
         requested: false,
       });
     }
+  });
+
+  it('lets all agents together weigh as much as one process for every processor, not as one', async () => {
+    const { sandbox } = await runToEnd(['/bin/true']);
+    const how = sandbox.layers.find(({ layer }) => layer === 'cpu')?.how ?? '';
+    const [, file, weight] = /; all agents together (cpu\.(?:shares|weight))=(\d+)$/.exec(how) ?? [];
+    const standard = file === 'cpu.shares' ? 1024 : 100;
+    // Another value than ours is a decision of whoever runs this machine.
+    expect(Number(weight)).not.toBe(os.cpus().length > 1 ? standard : 0);
+    const { cgroup } = hostCapabilities();
+    const parents = cgroup === 'v2' ? '/sys/fs/cgroup' : '/sys/fs/cgroup/cpu';
+    for (const group of ['clove', testParent])
+      expect(readFileSync(path.join(parents, group, file ?? ''), 'utf8')).toBe(`${weight}\n`);
   });
 
   it('applies weights', async () => {

@@ -183,6 +183,23 @@ describe('mounts that try to lead elsewhere', () => {
     });
   });
 
+  it('brings neither the host’s root nor a window into its kernel inside', async () => {
+    for (const source of [
+      '/',
+      '///',
+      '/proc',
+      '/proc/1/root',
+      '/proc/sys',
+      '/sys',
+      '/sys/fs/cgroup/unified',
+    ]) {
+      expect(await refusal({ mounts: [{ source, target: '/opt', readonly: true }] }), source).toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        details: { stage: 'open_mounts', errno: source === '/proc/1/root' ? 'ELOOP' : 'EINVAL' },
+      });
+    }
+  });
+
   it('keeps devices and set-user-id bits of a mounted folder dead', async () => {
     const { stdout } = await runToEnd(['/bin/sh', '-c', 'cat /proc/self/mountinfo'], withMark);
     const line = stdout.split('\n').find((entry) => entry.includes(' /mark '));

@@ -175,8 +175,11 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     mounts.push({ source: withRealFolder(file), target: 'run/clove.sock', readonly: true });
   }
   const program = programOf('sandbox', spec);
+  // What the request sets wins: of two entries of the same name programs take the first.
   const inherited = spec.disable.includes('env')
-    ? Object.entries(process.env).map(([name, value]) => `${name}=${value}`)
+    ? Object.entries(process.env)
+        .filter(([name]) => !Object.hasOwn(spec.env, name))
+        .map(([name, value]) => `${name}=${value}`)
     : [];
   return {
     instance: spec.instance,

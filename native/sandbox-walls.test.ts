@@ -106,6 +106,20 @@ describe('the walls of a sandbox, seen from inside', () => {
     expect(stdout).toBe('MINE=yes\nPATH=/usr/bin:/bin\nPWD=/work\n0 1 2 3 ');
   });
 
+  it('lets the request decide where the kernel’s variables are inherited in words', async () => {
+    process.env.CLOVE_TEST_MARK = 'of the kernel';
+    try {
+      const env = { PATH: '/usr/bin:/bin', CLOVE_TEST_MARK: 'of the request' };
+      const { stdout } = await runToEnd(['/usr/bin/env'], { env, disable: ['env'] });
+      expect(stdout.match(/^(?:PATH|CLOVE_TEST_MARK)=.*$/gm)?.sort()).toEqual([
+        'CLOVE_TEST_MARK=of the request',
+        'PATH=/usr/bin:/bin',
+      ]);
+    } finally {
+      delete process.env.CLOVE_TEST_MARK;
+    }
+  });
+
   it('shows the root in every line of /proc/self/cgroup', async () => {
     const { stdout } = await shell('cat /proc/self/cgroup');
     for (const line of stdout.trim().split('\n')) expect(line).toMatch(/:\/$/);
@@ -186,6 +200,25 @@ except OSError as e: print(e.strerror)`;
       'kill -9 1; kill -TERM 1; kill -STOP 1; (exec 3<>/proc/1/mem) 2>/dev/null && echo open; cat /proc/1/environ 2>/dev/null && echo read; readlink /proc/1/exe; echo alive',
     );
     expect(stdout).toBe('alive\n');
+  });
+
+  it('gains nothing from what one user may do to its other processes: PID 1 lives under the same', async () => {
+    const script = `
+import ctypes, os, resource
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(16, 1, 0, 0), libc.syscall(434, 1, 0) >= 0)
+for path in ("/proc/1/fd", "/proc/1/map_files", "/proc/1/task", "/proc/1/cwd", "/proc/1/root"):
+    try: print(path, os.listdir(path))
+    except OSError as e: print(path, e.errno)
+pidfd = os.pidfd_open(1)
+print([libc.syscall(438, pidfd, n, 0) for n in range(8)])
+resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))`;
+    const { stdout, exitCode } = await runToEnd(['/usr/bin/python3', '-I', '-c', script]);
+    const [calls, ...rest] = stdout.trim().split('\n');
+    expect(calls).toBe('-1 True');
+    expect(rest.slice(0, 5).every((line) => / (2|13)$/.test(line))).toBe(true);
+    expect(rest[5]).toBe('[-1, -1, -1, -1, -1, -1, -1, -1]');
+    expect(exitCode).toBe(0);
   });
 
   it('keeps a signal within the sandbox', async () => {

@@ -73,6 +73,10 @@ describe('the launcher', () => {
     const first = version(path.join(clone, 'bin', 'clove'));
     expect(first.stderr).toContain('first run in this folder: installing dependencies');
     expect(first.node).toBe(PINNED);
+    // The run that installs must not lose what the command itself says afterwards.
+    rmSync(path.join(clone, 'node_modules', '.package-lock.json'));
+    const failing = spawnSync(path.join(clone, 'bin', 'clove'), ['no-such'], { encoding: 'utf8' });
+    expect(failing.stderr).toMatch(/installing dependencies[^]*unknown command 'no-such'/);
     const second = version(path.join(clone, 'bin', 'clove'));
     expect(second.stderr).toBe('');
     expect(second.node).toBe(PINNED);

@@ -107,7 +107,7 @@ Failure Cgroup::Limit(Layer layer, Step step, Controller controller, bool asked,
   }
   if (error == 0) {
     result.state = STATE_ON;
-    how(done + " (read back)");
+    how(done + " (read back)" + (layer == L_cpu && !parent_->weight().empty() ? "; all agents together " + parent_->weight() : ""));
     return {};
   }
   if ((require & bit(layer)) != 0) return {step, error, problem};
@@ -138,9 +138,13 @@ Failure Cgroup::Create(std::shared_ptr<CgroupParent> parent, const std::string& 
         return {S_cgroup_create, errno, parent_->absolute(static_cast<int>(i)) + "/" + name};
     }
     Fd directory(openat(above, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-    if (!directory.valid()) return {S_cgroup_create, errno, name};
-    if (hierarchy.unified) unified_ = Fd(fcntl(directory.get(), F_DUPFD_CLOEXEC, 0));
-    else if ((hierarchy.controllers & needed & (1u << C_CPUSET)) != 0) InheritCpuset(above, directory.get());
+    if (directory.valid() && hierarchy.unified) unified_ = Fd(fcntl(directory.get(), F_DUPFD_CLOEXEC, 0));
+    if (!directory.valid() || (hierarchy.unified && !unified_.valid())) {
+      const int error = errno;  // out of descriptors: what is not known to be ours would stay behind
+      unlinkat(above, name.c_str(), AT_REMOVEDIR);
+      return {S_cgroup_create, error, name};
+    }
+    if (!hierarchy.unified && (hierarchy.controllers & needed & (1u << C_CPUSET)) != 0) InheritCpuset(above, directory.get());
     directories_[i] = std::move(directory);
   }
   const auto limit = [&](Layer layer, Step step, Controller controller, bool asked) {
@@ -216,7 +220,8 @@ std::vector<int> Cgroup::Processes() const {
     if (directory < 0) directory = candidate.get();
   std::string content;
   if (directory < 0 || !ReadFileAt(directory, "cgroup.procs", content)) return processes;
-  for (const std::string& line : Split(content, '\n')) processes.push_back(atoi(line.c_str()));
+  for (const std::string& line : Split(content, '\n'))
+    if (const int pid = atoi(line.c_str()); pid > 0) processes.push_back(pid);  // 0 = of a foreign pid namespace
   return processes;
 }
 

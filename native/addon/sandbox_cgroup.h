@@ -56,9 +56,11 @@ class CgroupParent {
   int directory(int hierarchy) const { return directories_[hierarchy].get(); }
   const std::string& absolute(int hierarchy) const { return absolute_[hierarchy]; }
   uint32_t enabled() const { return enabled_; }
+  /** What all agents together weigh against the rest of the machine, for the report of the cpu layer. */
+  const std::string& weight() const { return weight_; }
 
  private:
-  std::string path_;
+  std::string path_, weight_;
   std::vector<Fd> directories_;
   std::vector<std::string> absolute_;
   uint32_t enabled_ = 0;  // v2 controllers switched on for the children

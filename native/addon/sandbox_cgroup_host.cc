@@ -91,8 +91,23 @@ void LeaveGroup(const std::string& group) {
   if (mkdir(leaf.c_str(), 0755) == 0 || errno == EEXIST) WriteFileAt(AT_FDCWD, (leaf + "/cgroup.procs").c_str(), std::to_string(getpid()));
 }
 
+/**
+ * A group competes with its siblings as one: with the standard weight, all agents together would get as much as a single
+ * process outside, on a machine of any size. With that of one process for every processor, an agent has on its processor
+ * what any other process has. Only the standard value is replaced: another one is somebody's decision. Returns what is
+ * read back.
+ */
+std::string RaiseWeight(int group, bool v1) {
+  const char* const file = v1 ? "cpu.shares" : "cpu.weight";
+  const int64_t standard = v1 ? 1024 : 100, most = v1 ? 262144 : 10000;
+  const int64_t wanted = std::min(standard * std::max<int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1), most);
+  if (ReadNumberAt(group, file, -1) == standard && wanted != standard) WriteFileAt(group, file, std::to_string(wanted));
+  return std::string(file) + "=" + std::to_string(ReadNumberAt(group, file, -1));
+}
+
 /** Makes base/path group by group, locks the last. Returns 0 or errno. */
-int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::string& path, Fd& result, uint32_t& enabled) {
+int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::string& path, Fd& result, uint32_t& enabled,
+              std::string& weight) {
   Fd directory(open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid()) return errno;
   uint32_t on = hierarchy.unified ? EnableControllers(directory.get(), hierarchy.controllers) : 0;
@@ -104,6 +119,10 @@ int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::st
     if (mkdirat(directory.get(), part.c_str(), 0755) != 0 && errno != EEXIST) return errno;
     Fd next(openat(directory.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (!next.valid()) return errno;
+    if (((hierarchy.unified ? on : hierarchy.controllers) & (1u << C_CPU)) != 0) {
+      const std::string now = RaiseWeight(next.get(), !hierarchy.unified);
+      if (weight.empty()) weight = now;  // of the outermost: there the agents meet the rest of the machine
+    }
     if (hierarchy.unified) on = EnableControllers(next.get(), on);
     else if ((hierarchy.controllers & (1u << C_CPUSET)) != 0) InheritCpuset(directory.get(), next.get());
     directory = std::move(next);
@@ -143,7 +162,9 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
     // ENOENT in between: another kernel just removed a parent that was empty. Once more makes it anew.
     for (int attempt = 0; attempt < 5 && error == ENOENT; attempt++) {
       for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
-        error = OpenChain(hierarchy, base, path, parent->directories_[i], parent->enabled_);
+        std::string weight;
+        error = OpenChain(hierarchy, base, path, parent->directories_[i], parent->enabled_, weight);
+        if (error == 0 && !weight.empty()) parent->weight_ = weight;
         parent->absolute_[i] = base.substr(hierarchy.mount.size()) + "/" + path;
         if (error == 0) break;
       }
@@ -186,7 +207,9 @@ void RemoveTree(int above, const std::string& name, bool unified) {
   for (int attempt = 0; attempt < 400; attempt++) {
     std::string processes;
     ReadFileAt(directory.get(), "cgroup.procs", processes);
-    for (const std::string& pid : Split(processes, '\n')) kill(atoi(pid.c_str()), SIGKILL);
+    // A process of a pid namespace that is not below ours is listed as 0, and kill(0) would end ourselves.
+    for (const std::string& pid : Split(processes, '\n'))
+      if (atoi(pid.c_str()) > 0) kill(atoi(pid.c_str()), SIGKILL);
     if (!unified) WriteFileAt(directory.get(), "freezer.state", "THAWED");  // v1: a frozen process dies only when thawed
     if (unlinkat(above, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return;
     SleepMs(5);

@@ -14,16 +14,17 @@
 
 namespace clove {
 
-void Service::WatchOom(Sandbox& sandbox) {
-  if (!sandbox.cgroup.memoryIsV1() || sandbox.cgroup.memory() < 0 || sandbox.request.limits.memoryBytes < 0) return;
+bool Service::WatchOom(Sandbox& sandbox) {
+  if (!sandbox.cgroup.memoryIsV1() || sandbox.layers[L_mem].state != STATE_ON) return true;
   // v1 kills one task and lets the others live on; v2 ends the whole group itself (memory.oom.group).
   const Fd oomControl(openat(sandbox.cgroup.memory(), "memory.oom_control", O_RDONLY | O_CLOEXEC));
   Fd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!oomControl.valid() || !event.valid()) return;
+  if (!oomControl.valid() || !event.valid()) return false;
   const std::string line = std::to_string(event.get()) + " " + std::to_string(oomControl.get());
-  if (!WriteFileAt(sandbox.cgroup.memory(), "cgroup.event_control", line)) return;
+  if (!WriteFileAt(sandbox.cgroup.memory(), "cgroup.event_control", line)) return false;
   sandbox.oomEvent = std::move(event);
   Watch(sandbox.oomEvent.get(), EPOLLIN, Oom, sandbox.id);
+  return true;
 }
 
 void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
@@ -42,6 +43,7 @@ void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
 }
 
 void Service::KillTree(Sandbox& sandbox) {
+  sandbox.dying = true;
   const bool grouped = sandbox.cgroup.Kill();
   const bool pidNamespace = (sandbox.request.disable & bit(L_pidns)) == 0;
   if (!grouped && pidNamespace) PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <string>
@@ -35,6 +36,19 @@ class Fd {
  private:
   int fd_ = -1;
 };
+
+/** File systems whose files are windows into the kernel, not data. Also true when that cannot be told. */
+inline bool IsWindowIntoKernel(int fd) {
+  struct statfs info {};
+  if (fstatfs(fd, &info) != 0) return true;
+  for (const unsigned long type : {0x9fa0ul /* proc */, 0x62656572ul /* sysfs */, 0x27e0ebul /* cgroup */, 0x63677270ul /* cgroup2 */,
+                                   0x64626720ul /* debugfs */, 0x74726163ul /* tracefs */, 0x73636673ul /* securityfs */,
+                                   0xcafe4a11ul /* bpf */, 0x1cd1ul /* devpts */, 0x62656570ul /* configfs */, 0x6165676cul /* pstore */,
+                                   0xde5e81e4ul /* efivarfs */, 0x42494e4dul /* binfmt_misc */, 0x19800202ul /* mqueue */,
+                                   0x6e736673ul /* nsfs */})
+    if (static_cast<unsigned long>(info.f_type) == type) return true;
+  return false;
+}
 
 inline bool ReadFileAt(int directory, const char* name, std::string& content) {
   const Fd fd(openat(directory, name, O_RDONLY | O_CLOEXEC));

@@ -1,22 +1,12 @@
 // What is asked of a running sandbox: signals, freezing, commands, files, figures.
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include "../init/sys.h"
 #include "sandbox_service.h"
 
 namespace clove {
 namespace {
-
-/** File systems whose files are windows into the kernel, not data. */
-bool IsPseudo(int fd) {
-  struct statfs info {};
-  if (fstatfs(fd, &info) != 0) return true;
-  for (const long type : {0x9fa0L /* proc */, 0x62656572L /* sysfs */, 0x27e0ebL /* cgroup */, 0x63677270L /* cgroup2 */})
-    if (info.f_type == type) return true;
-  return false;
-}
 
 const char* OpenErrorCode(int error) {
   switch (error) {
@@ -62,6 +52,7 @@ void Service::Freeze(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Clie
   Post([this, id, op, frozen, client = std::move(client)] {
     const auto sandbox = Find(id);
     if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
+    if (sandbox->dying) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox is ending"));
     if (!sandbox->cgroup.SetFrozen(frozen))
       return Deliver(client, MakeError(op, "SANDBOX_UNAVAILABLE", "freezing needs cgroup v2 or the v1 freezer", errno));
     WaitFrozen(id, op, frozen, client, NowUs() + 5000000);
@@ -77,6 +68,38 @@ void Service::WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<
   }
   if (NowUs() > deadlineUs) return Deliver(client, MakeError(op, "TIMEOUT", frozen ? "some process does not freeze" : "some process does not thaw"));
   After(1000, [=, this] { WaitFrozen(id, op, frozen, client, deadlineUs); });
+}
+
+// PID 1 answers at once, unless the agent stops the child that is about to become the command (they have one user): then
+// PID 1 waits for that child, and nobody else shall. Four times what a whole setup may take.
+uint64_t AnswerWithinUs(const Sandbox& sandbox) { return 4 * kMs * sandbox.request.setupTimeoutMs; }
+
+void Service::Await(Sandbox& sandbox, uint32_t op, PendingOp pending) {
+  sandbox.ops.emplace(op, std::move(pending));
+  if (sandbox.opsWatched) return;
+  sandbox.opsWatched = true;
+  After(AnswerWithinUs(sandbox), [this, id = sandbox.id] { GiveUpOldOps(id); });
+}
+
+void Service::GiveUpOldOps(uint32_t id) {
+  const auto sandbox = Find(id);
+  if (sandbox == nullptr) return;
+  const uint64_t now = NowUs(), within = AnswerWithinUs(*sandbox);
+  uint64_t oldest = ~0ull;
+  for (auto entry = sandbox->ops.begin(); entry != sandbox->ops.end();) {
+    const auto& [op, pending] = *entry;
+    if (pending.started) {
+      ++entry;
+    } else if (now - pending.askedUs < within) {
+      oldest = std::min(oldest, pending.askedUs);
+      ++entry;
+    } else {
+      Deliver(sandbox->client, MakeError(op, "TIMEOUT", "the sandbox does not answer: its agent may have stopped what it was asked for"));
+      entry = sandbox->ops.erase(entry);
+    }
+  }
+  sandbox->opsWatched = oldest != ~0ull;
+  if (sandbox->opsWatched) After(oldest + within - now, [this, id] { GiveUpOldOps(id); });
 }
 
 void Service::Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<ExecRequest> request, std::shared_ptr<Client> client) {
@@ -105,13 +128,20 @@ void Service::Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<Ex
     message.op = op;
     if (!blob.valid() || !SendTo(*sandbox, message, fds, 4))
       return Deliver(client, MakeError(op, errno == EAGAIN ? "OVERLOAD" : "IO", "the sandbox takes no command now", errno));
-    sandbox->ops.emplace(op, std::move(pending));
+    Await(*sandbox, op, std::move(pending));
   });
 }
 
 void Service::HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor) {
   const auto found = sandbox.ops.find(message.op);
-  if (found == sandbox.ops.end()) return;
+  if (found == sandbox.ops.end()) {  // given up: nobody would ever end it
+    Message kill{};
+    kill.kind = M_EXEC_KILL;
+    kill.op = message.op;
+    kill.status = SIGKILL;
+    if (message.error == 0) SendTo(sandbox, kill, nullptr, 0);
+    return;
+  }
   PendingOp& pending = found->second;
   if (message.error != 0) {
     const bool directory = message.status == 1;
@@ -176,7 +206,7 @@ void Service::Open(uint32_t id, uint32_t op, std::string path, int flags, uint32
     PendingOp pending;
     pending.forWriting = (flags & O_ACCMODE) != O_RDONLY;
     pending.truncate = truncate;
-    sandbox->ops.emplace(op, std::move(pending));
+    Await(*sandbox, op, std::move(pending));
   });
 }
 
@@ -189,7 +219,7 @@ void Service::HandleOpened(Sandbox& sandbox, const Message& message, Fd descript
   if (message.error != 0 || !descriptor.valid()) return refuse(OpenErrorCode(message.error), "open", message.error);
   struct stat info {};
   if (fstat(descriptor.get(), &info) != 0) return refuse("IO", "fstat", errno);
-  if (!S_ISREG(info.st_mode) || IsPseudo(descriptor.get())) return refuse("PATH_REFUSED", "not a regular file", 0);
+  if (!S_ISREG(info.st_mode) || IsWindowIntoKernel(descriptor.get())) return refuse("PATH_REFUSED", "not a regular file", 0);
   // A second name may be the real one of a file elsewhere.
   if (forWriting && info.st_nlink != 1) return refuse("PATH_REFUSED", "has more than one name", 0);
   // Only now, after the checks: O_TRUNC would have emptied the file before them.

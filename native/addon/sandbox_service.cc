@@ -144,7 +144,8 @@ void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
   if (failure) return Refuse(*sandbox, std::move(failure));
   sandbox->runningSinceUs = NowUs();
   Watch(sandbox->control.get(), EPOLLIN, Control, sandbox->id);
-  WatchOom(*sandbox);  // now, while clove-init is busy and nobody waits for us
+  // Now, while clove-init is busy and nobody waits for us.
+  if (!WatchOom(*sandbox)) return Refuse(*sandbox, {S_cgroup_memory, errno, "notice of the end of memory"});
   const uint32_t id = sandbox->id;
   const uint64_t spent = NowUs() - sandbox->request.calledAtUs, allowed = sandbox->request.setupTimeoutMs * kMs;
   After(allowed - std::min(allowed, spent), [this, id] {

@@ -17,7 +17,7 @@ struct PendingOp {
   uint32_t exitOp = 0;
   Fd ends[3];           // our ends of an exec's pipes, until it has started
   uint64_t timeoutMs = 0;
-  uint64_t startedUs = 0;
+  uint64_t askedUs = NowUs(), startedUs = 0;
   bool started = false, timedOut = false;
   bool forWriting = false, truncate = false;  // of Open
 };
@@ -42,6 +42,7 @@ struct Sandbox {
   std::atomic<Phase> phase{Setup};
   Failure failure;      // why the setup was refused
   bool execFailed = false, oomWatched = false;
+  bool dying = false;  // KillTree was here; freezing it now would keep it alive on v1
   bool mainExited = false, initReaped = false;
   int mainStatus = 0;
   uint64_t wallUs = 0, runningSinceUs = 0, baseUserUs = 0, baseSystemUs = 0;
@@ -51,6 +52,7 @@ struct Sandbox {
   bool counted = false;  // finalUsage was read, after the last process and before the groups went
   CgroupUsage finalUsage;
   std::map<uint32_t, PendingOp> ops;
+  bool opsWatched = false;
 };
 
 // sandbox_spawn.cc
@@ -98,13 +100,16 @@ class Service {
   void HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor);
   void HandleOpened(Sandbox& sandbox, const Message& message, Fd descriptor);
   void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
-  void WatchOom(Sandbox& sandbox);
+  /** False, with errno, when the end of memory would go unnoticed. */
+  bool WatchOom(Sandbox& sandbox);
   void CheckOom(Sandbox& sandbox, uint64_t delayUs);
   void KillTree(Sandbox& sandbox);
   void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);
   void HandleInitExit(Sandbox& sandbox);
   void Finish(uint32_t id);
   void EndOps(Sandbox& sandbox);
+  void Await(Sandbox& sandbox, uint32_t op, PendingOp pending);
+  void GiveUpOldOps(uint32_t id);
   void Deliver(const std::shared_ptr<Client>& client, std::unique_ptr<Event> event);
   bool SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount);
 

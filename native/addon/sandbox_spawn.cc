@@ -121,6 +121,9 @@ Failure OpenMounts(Sandbox& sandbox) {
     if (!source.valid()) return {S_open_mounts, errno, mount.source};
     struct stat info {};
     if (fstat(source.get(), &info) != 0) return {S_open_mounts, errno, mount.source};
+    // The trees are taken with what is mounted in them: "/" would bring /proc, /sys and /dev along.
+    if (IsWindowIntoKernel(source.get()) || mount.source.find_first_not_of('/') == std::string::npos)
+      return {S_open_mounts, EINVAL, mount.source + " is the host's root or a window into its kernel"};
     sandbox.mountIsDirectory.push_back(S_ISDIR(info.st_mode));
     if (sandbox.unprivileged) continue;  // clove-init takes it, by the same rules
     Fd tree(OpenTree(source.get(), "", kOpenTreeClone | kOpenTreeCloexec | kAtEmptyPath | kAtRecursive));
