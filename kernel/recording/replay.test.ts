@@ -103,16 +103,27 @@ describe('a replay', () => {
         `
         const ran = await client.exec('echo run >> /work/marker; cat /work/marker; head -c 6 /dev/urandom | base64');
         await client.writeFile('/work/written', 'x');
-        const http = await client.call('HTTP', { url: 'http://127.0.0.1:${port}/' }).catch((error) => error.code);
+        const http = (await client.call('HTTP', { url: 'http://127.0.0.1:${port}/' })).body;
         const { existsSync } = await import('node:fs');
         await client.store('seen', { out: ran.stdout, http });
         console.log(ran.stdout, JSON.stringify(http), process.env.CLOVE_REPLAYED ?? existsSync('/work/written'));`,
+        {
+          permissions: {
+            can_exec: true,
+            exec: ['*'],
+            can_http: true,
+            network: [`127.0.0.1:${port}`],
+            http_methods: ['*'],
+            private_network: true,
+          },
+        },
       );
-      expect(exit.exit_code).toBe(0);
-      const hitsThen = hits;
+      expect(exit.stderr).toBe('');
+      expect(exit.stdout).toContain('hit 1');
+      expect(hits).toBe(1);
       const report = await replayRecording({ file, compareOutput: false, env: { CLOVE_REPLAYED: '1' } });
       expect(report).toMatchObject({ verdict: 'identical', divergence: null });
-      expect(hits).toBe(hitsThen);
+      expect(hits).toBe(1);
       // With its own eyes the agent sees that nothing was written, and says so: that is a divergence of its output.
       expect(await replayRecording({ file })).toMatchObject({
         verdict: 'diverged',
