@@ -4,8 +4,11 @@ import type { Logger } from 'pino';
 import { hostCapabilities, launch } from '../native/index.ts';
 import type { WireServer } from '../native/types.ts';
 import { createWireServer } from '../native/wire.ts';
+import { Fleet } from './agents/fleet.ts';
+import { loadFleet } from './agents/fleet-rows.ts';
 import { Launcher } from './agents/launcher.ts';
 import { OutputReader } from './agents/output.ts';
+import { restoreFleet } from './agents/restore.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { ownUser, UidPool } from './agents/uid-pool.ts';
@@ -53,6 +56,7 @@ export interface Kernel {
   readonly log: Logger;
   readonly agents: AgentTable;
   readonly supervisor: Supervisor;
+  readonly fleet: Fleet;
   readonly launcher: Launcher;
   readonly permissions: Permissions;
   readonly quotas: Quotas;
@@ -126,7 +130,23 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   undo.push(() => auditing.close());
   const events = new EventBus({ onPublish: (...event) => auditing.onEvent(...event) });
   const mailboxes = new Mailboxes();
-  const state = StateStore.open({ databasePath: auditing.databasePath, store: auditing.store });
+  const rows = loadFleet(auditing.databasePath, options.onRestart);
+  const fleet = new Fleet({
+    store: auditing.store,
+    rows,
+    folder: path.join(options.dataDirectory, 'agents'),
+    authorityOf: (id) => {
+      const stored = { permissions: permissions.stored(id), quotas: quotas.stored(id) };
+      return stored.permissions === null || stored.quotas === null ? null : stored;
+    },
+    namesOf: (id) => mailboxes.namesOf(id),
+  });
+  agents.continueAt(rows.usedId + 1);
+  const state = StateStore.open({
+    databasePath: auditing.databasePath,
+    store: auditing.store,
+    outlivesKernel: (id) => fleet.has(id),
+  });
   undo.push(() => state.close());
   const metrics = new Metrics({ agents, cgroupParent: boot.cgroupParent });
   const permissions = new Permissions({
@@ -160,6 +180,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     launcher,
     events,
     mailboxes,
+    fleet,
     log,
     maxAgents: options.maxAgents,
     onStarted: (agent) => recorder.agentStarted(agent),
@@ -200,6 +221,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     log,
     agents,
     supervisor,
+    fleet,
     launcher,
     permissions,
     quotas,
@@ -227,10 +249,24 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     maxConnections: options.maxConnections,
   });
   auditing.started();
+  restoreFleet(rows.agents, {
+    agents,
+    fleet,
+    supervisor,
+    launcher,
+    mailboxes,
+    permissions,
+    quotas,
+    log,
+    sandboxOff: options.sandbox === 'off',
+  });
   log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
   return new Running(kernel, [
+    // What agents have used so far, too.
+    () => fleet.saveAuthority(),
     () => endAgents(supervisor, options.drainMs, log),
     () => launcher.shutDown(),
+    () => fleet.close(),
     () => dispatcher.closeAll(),
     () => recorder.stop().then(() => {}),
     () => wire.close(),

@@ -36,6 +36,7 @@ const schema = z.strictObject({
   maxConnections: z.int().min(1).max(100_000).default(1024),
   drainMs: z.int().min(0).max(600_000).default(5000),
   checkAnswers: z.boolean().default(false),
+  onRestart: z.enum(['restart', 'forget']).default('restart'),
   auditOnFailure: z.enum(['stop', 'continue']).default('stop'),
   auditAnchorPath: z.string().min(1).nullable().default(null),
   llm: llmSchema.prefault({}),
@@ -60,6 +61,8 @@ export interface KernelOptions {
   readonly drainMs: number;
   /** Check every answer against its schema before it leaves (tests). */
   readonly checkAnswers: boolean;
+  /** What becomes of the agents that the last kernel on this data directory ran and that outlive it. */
+  readonly onRestart: 'restart' | 'forget';
   /** When the audit log cannot be written: refuse what would have to be recorded, or go on and record the gap. */
   readonly auditOnFailure: 'stop' | 'continue';
   /** Where the head of the audit log is kept, best on another disk; null = in the data directory. */

@@ -19,6 +19,7 @@ interface StartFlags {
   readonly foreground?: boolean;
   readonly auditOnFailure: 'stop' | 'continue';
   readonly auditAnchor?: string;
+  readonly onRestart: 'restart' | 'forget';
 }
 
 const READY_FD = 3;
@@ -44,6 +45,11 @@ const startCommand: CommandBuilder = (context) =>
         .default('info'),
     )
     .option('--no-sandbox', 'run agents without isolation; every report says so')
+    .addOption(
+      new Option('--on-restart <what>', 'start agents again that outlive the kernel, or forget them')
+        .choices(['restart', 'forget'])
+        .default('restart'),
+    )
     .addOption(
       new Option(
         '--audit-on-failure <policy>',
@@ -76,6 +82,7 @@ Examples:
             logLevel: flags.logLevel,
             sandbox: flags.sandbox ? 'required' : 'off',
             auditOnFailure: flags.auditOnFailure,
+            onRestart: flags.onRestart,
             auditAnchorPath: flags.auditAnchor === undefined ? null : path.resolve(flags.auditAnchor),
             readyFd,
           }),
@@ -114,6 +121,7 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
     '--audit-on-failure',
     flags.auditOnFailure,
   ];
+  args.push('--on-restart', flags.onRestart);
   if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
   if (!flags.sandbox) args.push('--no-sandbox');

@@ -71,8 +71,9 @@ export class Launcher {
     return this.#sdk;
   }
 
-  /** @throws OVERLOAD, IO */
+  /** Once per agent; of one that is open already nothing changes. @throws OVERLOAD, IO */
   open(agentId: number): void {
+    if (this.#places.has(agentId)) return;
     const ahead = this.#ahead;
     this.#ahead = null;
     if (ahead !== null && ahead.agentId !== agentId) this.#giveBack(ahead);

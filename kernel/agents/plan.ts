@@ -31,6 +31,8 @@ export interface PlanContext {
   sdkFolder(): Promise<string>;
   /** Reads a script as whoever asks sees it; null = on the host. */
   readonly readScript?: ((script: string) => Promise<Uint8Array>) | null;
+  /** CLOVE_SEED of an agent that had one before; absent = a new one. */
+  readonly seed?: string;
 }
 
 export interface Plan {
@@ -62,7 +64,7 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
     CLOVE_AGENT_NAME: context.name,
     CLOVE_AGENT_ID: String(context.agentId),
     // The luck of an agent that wants to be repeatable: a replay gives it the same.
-    CLOVE_SEED: String(randomInt(MAX_SEED)),
+    CLOVE_SEED: context.seed ?? String(randomInt(MAX_SEED)),
     ...request.env,
   };
   return {
@@ -89,6 +91,36 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
     },
     restart: restartOptions(request),
     script: program.script,
+  };
+}
+
+/** The plan of an agent that will be planned when it is started: what others have to know of it until then. */
+export function pendingPlan(request: SpawnRequest, name: string): Plan {
+  const limits = resolveLimits(request.limits);
+  return {
+    launch: {
+      name,
+      request,
+      sandbox: {
+        argv: [],
+        env: {},
+        cwd: request.cwd ?? INSIDE_HOME,
+        limits,
+        mounts: [],
+        network: request.network === true ? 'host' : 'none',
+        profile: 'default',
+        require: [],
+        disable: [],
+        faultStep: null,
+        faultErrno: 0,
+        setupTimeoutMs: SETUP_TIMEOUT_MS,
+      },
+      stdin: request.stdin ?? null,
+      timeoutMs: request.timeout_ms ?? null,
+      logBytes: request.log_bytes ?? DEFAULT_LOG_BYTES,
+    },
+    restart: restartOptions(request),
+    script: null,
   };
 }
 
@@ -174,7 +206,7 @@ function requestedMounts(request: SpawnRequest): SandboxMount[] {
   }));
 }
 
-function restartOptions(request: SpawnRequest): RestartOptions {
+export function restartOptions(request: SpawnRequest): RestartOptions {
   const backoffBaseMs = request.restart_backoff_ms ?? DEFAULT_RESTART.backoffBaseMs;
   return {
     policy: request.restart_policy ?? DEFAULT_RESTART.policy,

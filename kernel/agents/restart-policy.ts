@@ -37,6 +37,19 @@ export interface Ended {
   readonly nowMs: number;
 }
 
+export interface Clocks {
+  readonly monotonicMs: number;
+  /** Since the epoch. */
+  readonly wallMs: number;
+}
+
+/** The memory of a policy as it is stored. */
+export interface SavedRestarts {
+  readonly count: number;
+  readonly consecutive: number;
+  readonly recentWallMs: readonly number[];
+}
+
 /** The policy of one agent with its memory. Pure but for the luck that is handed in. */
 export class RestartState {
   readonly options: RestartOptions;
@@ -50,6 +63,22 @@ export class RestartState {
   constructor(options: RestartOptions, random: () => number = Math.random) {
     this.options = options;
     this.#random = random;
+  }
+
+  /** What the next kernel has to know. */
+  save(now: Clocks): SavedRestarts {
+    return {
+      count: this.count,
+      consecutive: this.#consecutive,
+      recentWallMs: this.#recentMs.map((at) => Math.round(now.wallMs - (now.monotonicMs - at))),
+    };
+  }
+
+  /** A restart that lies in the future by the wall clock (which was set back) counts as one of just now. */
+  restore({ count, consecutive, recentWallMs }: SavedRestarts, now: Clocks): void {
+    this.count = count;
+    this.#consecutive = consecutive;
+    this.#recentMs = recentWallMs.map((at) => now.monotonicMs - Math.max(0, now.wallMs - at));
   }
 
   decide(ended: Ended): RestartDecision {

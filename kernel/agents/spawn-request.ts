@@ -132,6 +132,10 @@ export const spawnRequest = z.strictObject({
   restart_backoff_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
   restart_backoff_max_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
   restart_stable_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
+  persist: z
+    .boolean()
+    .nullish()
+    .describe('start it again after a restart of the kernel; default: unless restart_policy is never'),
 });
 
 export type SpawnRequest = z.output<typeof spawnRequest>;

@@ -6,6 +6,8 @@ import { drain } from '../exec/drain.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Agent, AgentExit } from './agent.ts';
 import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
+import type { Fleet } from './fleet.ts';
+import type { DesiredSpec } from './fleet-rows.ts';
 import type { Launched, Launcher } from './launcher.ts';
 import { newAgent, SETUP_EXIT, withoutBulk } from './new-agent.ts';
 import type { Plan } from './plan.ts';
@@ -19,6 +21,7 @@ export interface SupervisorOptions {
   readonly launcher: Launcher;
   readonly events: EventBus;
   readonly mailboxes: Mailboxes;
+  readonly fleet: Fleet;
   readonly log: Logger;
   readonly maxAgents: number;
   /** An incarnation runs. */
@@ -40,6 +43,8 @@ interface Life {
   restartTimer: NodeJS.Timeout | null;
   timeoutTimer: NodeJS.Timeout | null;
   graceTimer: NodeJS.Timeout | null;
+  /** Makes the plan of an agent of the last kernel, once; null = it has one. */
+  prepare: (() => Promise<Plan>) | null;
 }
 
 export interface SpawnOrder {
@@ -48,6 +53,8 @@ export interface SpawnOrder {
   readonly parentId: number;
   /** Called with id and name decided and taken. */
   plan(agentId: number, name: string): Promise<Plan>;
+  /** What the next kernel needs to start it again; null = it ends with this one. */
+  readonly desired?: ((plan: Plan) => DesiredSpec) | null;
 }
 
 /**
@@ -65,7 +72,7 @@ export class Supervisor {
 
   /** Resolves when the program runs. @throws CONFLICT, OVERLOAD, SANDBOX_UNAVAILABLE, EXEC_FAILED, NOT_FOUND … */
   async spawn(order: SpawnOrder): Promise<{ agent: Agent; plan: Plan; sandbox: Sandbox }> {
-    const { agents, mailboxes, launcher } = this.#options;
+    const { agents, mailboxes, launcher, fleet } = this.#options;
     if (this.#closing) throw new CloveError('CANCELLED', 'the kernel is stopping');
     if (this.#lives.size >= this.#options.maxAgents) {
       throw new CloveError(
@@ -81,6 +88,9 @@ export class Supervisor {
     // The mailbox holds the name from here on, also while the agent is being planned.
     mailboxes.open(id, { name, parentId: order.parentId });
     const undo: (() => void)[] = [() => mailboxes.release(id)];
+    const reserved = fleet.reserve(id);
+    // Looked at when the agent runs.
+    reserved?.catch(() => {});
     try {
       launcher.open(id);
       undo.push(() => launcher.close(id));
@@ -93,7 +103,20 @@ export class Supervisor {
         life.end.resolve();
       });
       if (this.#closing) throw new CloveError('CANCELLED', 'the kernel is stopping');
+      const isDesired = order.desired !== undefined && order.desired !== null;
+      if (isDesired) {
+        fleet.admit(id);
+        undo.push(() => fleet.remove(id)?.catch(() => {}));
+      }
       const sandbox = await this.#start(life);
+      const written = isDesired ? fleet.put(agent, order.desired(plan)) : null;
+      try {
+        await Promise.all([reserved, written]);
+      } catch (error) {
+        // What is not on disk must not be acknowledged, and what is not acknowledged must not run.
+        await this.kill(agent, 0, 0);
+        throw error;
+      }
       return { agent, plan, sandbox };
     } catch (error) {
       for (const step of undo.reverse()) step();
@@ -108,6 +131,15 @@ export class Supervisor {
   async kill(agent: Agent, graceMs: number, by: number): Promise<void> {
     const life = this.#lives.get(agent.id);
     if (life === undefined) return;
+    // At once: should the kernel be killed while the agent ends, it does not come back either.
+    const removed = this.#options.fleet.remove(agent.id);
+    removed?.catch(() => {});
+    await this.#stop(life, graceMs, by);
+    await removed;
+  }
+
+  async #stop(life: Life, graceMs: number, by: number): Promise<void> {
+    const { agent } = life;
     life.stoppedBy ??= by;
     if (life.restartTimer !== null) {
       this.#retireWaiting(life);
@@ -174,10 +206,26 @@ export class Supervisor {
     }
   }
 
-  /** Ends all agents and lets no new one in. */
+  /** Ends all agents and lets no new one in. Those that outlive the kernel are what the next one begins with. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
-    await Promise.all([...this.#lives.values()].map(({ agent }) => this.kill(agent, graceMs, 0)));
+    await Promise.all([...this.#lives.values()].map((life) => this.#stop(life, graceMs, 0)));
+  }
+
+  /** An agent of the last kernel; its name is taken already. It is planned and started when the delay is over. */
+  restore(agent: Agent, delayMs: number, prepare: () => Promise<Plan>): void {
+    const life = this.#admit(agent);
+    life.prepare = prepare;
+    this.#waitForRestart(life, delayMs);
+    this.#publish('AGENT_RESTARTING', {
+      ...lifecycleData(agent),
+      agent_name: agent.name,
+      restart_count: agent.restart.count,
+      exit_code: null,
+      signal: null,
+      reason: 'kernel_restart',
+      delay_ms: delayMs,
+    });
   }
 
   liveIds(): number[] {
@@ -193,6 +241,7 @@ export class Supervisor {
       restartTimer: null,
       timeoutTimer: null,
       graceTimer: null,
+      prepare: null,
     };
     this.#lives.set(agent.id, life);
     this.#options.agents.add(agent);
@@ -279,12 +328,18 @@ export class Supervisor {
 
   #scheduleRestart(life: Life, exit: AgentExit, delayMs: number): void {
     const { agent } = life;
-    agent.state = 'starting';
-    agent.restartAt = Date.now() + delayMs;
+    this.#options.fleet.restartPending(agent, delayMs);
+    this.#waitForRestart(life, delayMs);
     this.#publish('AGENT_RESTARTING', {
       ...restartData(agent, exit, agent.restart.count),
       delay_ms: delayMs,
     });
+  }
+
+  #waitForRestart(life: Life, delayMs: number): void {
+    const { agent } = life;
+    agent.state = 'starting';
+    agent.restartAt = Date.now() + delayMs;
     life.restartTimer = setTimeout(() => {
       life.restartTimer = null;
       void this.#restart(life);
@@ -293,10 +348,15 @@ export class Supervisor {
 
   /** A restart that cannot be started counts as one that failed at once: it is tried again, then given up. */
   async #restart(life: Life): Promise<void> {
+    const { agent } = life;
     try {
+      if (life.prepare !== null) {
+        this.#options.launcher.open(agent.id);
+        agent.plan = (await life.prepare()).launch;
+        life.prepare = null;
+      }
       await this.#start(life);
     } catch (error) {
-      const { agent } = life;
       this.#options.log.error({ agent: agent.id, error: errorToData(error) }, 'restart failed');
       agent.stderr.append(Buffer.from(`clove: restart failed: ${errorToData(error).message}\n`));
       this.#concluded(life, SETUP_EXIT, 0);
@@ -325,8 +385,17 @@ export class Supervisor {
     this.#lives.delete(agent.id);
     this.#options.agents.retire(agent);
     this.#options.launcher.close(agent.id);
+    const isKept = this.#closing && life.stoppedBy === 0;
+    const removed = isKept ? null : this.#options.fleet.remove(agent.id);
     this.#options.onRetired(agent);
-    life.end.resolve();
+    if (removed === null) life.end.resolve();
+    // Whoever waits for its end is told when it will not come back, whatever happens to the kernel.
+    else
+      removed
+        .catch((error: unknown) => {
+          this.#options.log.error({ err: error, agent: agent.id }, 'the next kernel will start it again');
+        })
+        .finally(() => life.end.resolve());
   }
 
   #publishExit(life: Life, exit: AgentExit): void {

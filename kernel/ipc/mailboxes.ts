@@ -121,6 +121,11 @@ export class Mailboxes implements KeepsByCaller {
     return this.#names.nameOf(id);
   }
 
+  /** All names of an id, its own first. */
+  namesOf(id: number): readonly string[] {
+    return this.#names.namesOf(id);
+  }
+
   /** Whom a name means for this caller: `self` and `parent` are relative. */
   resolve(callerId: number, name: string): number | undefined {
     const id =

@@ -430,7 +430,8 @@ export class StateStore implements KeepsByCaller {
     this.#private[scope].delete(callerId);
     space.log?.reset(this.#versions.next());
     // Not waited for: rows of an agent that is gone are cleared at the next start at the latest.
-    if (space.isDurable) this.#journal?.write([['state.agent.clear', callerId]]).catch(() => {});
+    if (space.isDurable && !this.#outlivesKernel(callerId))
+      this.#journal?.write([['state.agent.clear', callerId]]).catch(() => {});
   }
 }
 

@@ -30,6 +30,15 @@ export const MIGRATIONS: readonly string[] = [
      PRIMARY KEY (owner, key)
    ) STRICT, WITHOUT ROWID;
    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
+  // 4: agents that outlive the kernel; the columns but for id and name are JSON
+  `CREATE TABLE agents (
+     id INTEGER PRIMARY KEY,
+     name TEXT NOT NULL,
+     spec TEXT NOT NULL,
+     restart TEXT NOT NULL,
+     authority TEXT NOT NULL,
+     names TEXT NOT NULL
+   ) STRICT;`,
 ];
 
 /** What subsystems write, by name: the writer's thread prepares each once. Values are bound in the order of the marks. */
@@ -43,6 +52,14 @@ export const STATEMENTS = {
   'state.agent.clear': 'DELETE FROM agent_entries WHERE owner = ?',
   'counter.put':
     'INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)',
+  'counter.set':
+    'INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+  'fleet.put':
+    'INSERT OR REPLACE INTO agents (id, name, spec, restart, authority, names) VALUES (?, ?, ?, ?, ?, ?)',
+  'fleet.restart': 'UPDATE agents SET restart = ? WHERE id = ?',
+  'fleet.authority': 'UPDATE agents SET authority = ? WHERE id = ?',
+  'fleet.names': 'UPDATE agents SET names = ? WHERE id = ?',
+  'fleet.delete': 'DELETE FROM agents WHERE id = ?',
   'audit.setting':
     'INSERT INTO audit_settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
 } as const;

@@ -2,11 +2,14 @@ import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import { z } from 'zod';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import { AGENT_STATES, type Agent } from '../agents/agent.ts';
+import type { DesiredSpec } from '../agents/fleet-rows.ts';
 import { summariseIsolation } from '../agents/isolation.ts';
-import { makePlan } from '../agents/plan.ts';
+import { makePlan, type Plan } from '../agents/plan.ts';
 import { RESTART_POLICIES } from '../agents/restart-policy.ts';
 import { spawnRequest } from '../agents/spawn-request.ts';
 import { usageOf } from '../agents/usage.ts';
+import type { Caller } from '../identity.ts';
+import type { Kernel } from '../kernel.ts';
 import { authoriseSpawn } from '../permissions/spawn.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { isolationSummary, layerReport, liveAgent, target } from './agent-fields.ts';
@@ -42,8 +45,10 @@ export const spawn = defineSyscall({
   audit: 'AGENT_LIFECYCLE',
   replay: 'recorded',
   async handle(request, { kernel, caller }) {
-    const { supervisor, launcher, options } = kernel;
+    const { supervisor, launcher, fleet, options } = kernel;
     const authority = authoriseSpawn(kernel, caller, request);
+    const { readScript } = authority;
+    const isDesired = request.persist ?? (request.restart_policy ?? 'never') !== 'never';
     let admitted: number | null = null;
     try {
       const { agent, plan, sandbox } = await supervisor.spawn({
@@ -57,12 +62,20 @@ export const spawn = defineSyscall({
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),
-            readScript: authority.readScript,
+            readScript:
+              readScript === null || !isDesired
+                ? readScript
+                : async (script) => {
+                    const content = await readScript(script);
+                    await fleet.keepScript(agentId, content);
+                    return content;
+                  },
           });
           authority.admit(agentId, made.launch);
           admitted = agentId;
           return made;
         },
+        desired: isDesired ? (plan) => desiredSpec(kernel, caller, plan) : null,
       });
       authority.started(agent.id);
       return {
@@ -83,6 +96,17 @@ export const spawn = defineSyscall({
     }
   },
 });
+
+function desiredSpec(kernel: Kernel, caller: Caller, { launch, script }: Plan): DesiredSpec {
+  return {
+    parentId: caller.kind === 'agent' ? caller.id : 0,
+    above: caller.kind === 'agent' ? kernel.quotas.payersOf(caller.id) : [],
+    spawnedAt: Date.now(),
+    request: launch.request ?? {},
+    seed: launch.sandbox.env.CLOVE_SEED ?? '',
+    isScriptKept: caller.kind === 'agent' && script?.mounted === 'copy',
+  };
+}
 
 /** The words existing clients look for come first; what went wrong follows. */
 function asSpawnFailure(error: unknown): unknown {

@@ -28,8 +28,9 @@ export const register = defineSyscall({
   permission: 'ipc.register',
   audit: 'IPC',
   replay: 'recorded',
-  handle({ name }, { kernel, caller }) {
+  async handle({ name }, { kernel, caller }) {
     kernel.mailboxes.register(caller.id, name);
+    if (kernel.fleet.has(caller.id)) await kernel.fleet.saveNames(caller.id);
     return { success: true as const, agent_id: caller.id, name };
   },
 });

@@ -80,7 +80,7 @@ export const setPermissions = defineSyscall({
   permission: 'permissions.set',
   audit: 'SECURITY',
   replay: 'recorded',
-  handle({ agent_id, permissions, level }, context) {
+  async handle({ agent_id, permissions, level }, context) {
     const { kernel, caller } = context;
     const id = agent_id || caller.id;
     const home = kernel.permissions.homeOf(id === caller.id ? caller.kind : 'agent');
@@ -96,6 +96,7 @@ export const setPermissions = defineSyscall({
       by: { caller, name: kernel.mailboxes.nameOf(caller.id) },
       details: { level: grants.level, policy: digestOf(grants) },
     });
+    await kernel.fleet.saveAuthority();
     return describe(context, id, grants);
   },
 });
@@ -189,7 +190,7 @@ export const setQuota = defineSyscall({
   permission: 'permissions.set',
   audit: 'RESOURCE',
   replay: 'recorded',
-  handle({ agent_id, quotas: wanted, reset }, context) {
+  async handle({ agent_id, quotas: wanted, reset }, context) {
     const { kernel, caller } = context;
     const id = agent_id || caller.id;
     assertAgent(context, id);
@@ -202,6 +203,7 @@ export const setQuota = defineSyscall({
     if (caller.kind === 'agent') assertNarrower(context, id, limits, reset);
     kernel.quotas.set(id, limits);
     if (reset) kernel.quotas.resetUse(id);
+    await kernel.fleet.saveAuthority();
     return quotasOf(context, id);
   },
 });
