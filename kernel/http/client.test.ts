@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
+import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, HttpClient, type HttpClientOptions, type HttpRequest } from './client.ts';
 import { hostPolicy, LoopbackServer, openPolicy, TEST_CALLER } from './fixture.ts';
@@ -460,6 +461,56 @@ describe('hostile servers', () => {
       message: expect.stringContaining('Failed to execute HTTP request'),
     });
   });
+});
+
+it('whatever bytes a server sends, a response or a typed error comes of it', async () => {
+  const pieces = fc.oneof(
+    fc.constantFrom(
+      ...[
+        'HTTP/1.1 200 OK\r\n',
+        'HTTP/1.0 200 OK\r\n',
+        'HTTP/1.1 302 F\r\n',
+        'HTTP/1.1 100 C\r\n\r\n',
+        'HTTP/1.1 999 \r\n',
+        '\r\n',
+        '\n',
+      ],
+      ...[
+        'Content-Length: 5\r\n',
+        'Content-Length: -1\r\n',
+        'Transfer-Encoding: chunked\r\n',
+        'Content-Encoding: gzip\r\n',
+      ],
+      ...[
+        'Content-Encoding: deflate\r\n',
+        'Content-Encoding: zstd, br\r\n',
+        'Location: http://[\r\n',
+        'Location: file:///x\r\n',
+      ],
+      ...[
+        'Set-Cookie: a\r\n',
+        'X: \xff\r\n',
+        ' folded\r\n',
+        '5\r\nhello\r\n',
+        '0\r\n\r\n',
+        'fffffffff\r\n',
+        'hello',
+        '\0',
+      ],
+    ),
+    fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
+  );
+  let text = '';
+  const server = await serveRaw((socket) => socket.end(Buffer.from(text, 'latin1')));
+  await fc.assert(
+    fc.asyncProperty(fc.boolean(), fc.array(pieces, { maxLength: 8 }), async (proper, parts) => {
+      text = `${proper ? 'HTTP/1.1 200 OK\r\n' : ''}${parts.join('')}`;
+      const outcome = await ask(server.url()).catch((error: { code: string }) => error.code);
+      if (typeof outcome !== 'string') expect(outcome.status).toBeGreaterThanOrEqual(100);
+      else expect(['IO', 'PAYLOAD_TOO_LARGE', 'FORBIDDEN']).toContain(outcome);
+    }),
+    { numRuns: 200 },
+  );
 });
 
 describe('a caller that is gone', () => {

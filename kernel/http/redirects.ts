@@ -1,3 +1,4 @@
+import { failed } from './exchange.ts';
 import { type Headers, headersForOtherOrigin, withoutBodyHeaders } from './headers.ts';
 import { parseTarget } from './target.ts';
 
@@ -11,9 +12,10 @@ export interface Hop {
   readonly body: Buffer | null;
 }
 
-/** Where a response sends its reader, by the rules of the Fetch standard; null when it does not. @throws BAD_REQUEST, FORBIDDEN */
+/** Where a response sends its reader, by the rules of the Fetch standard; null when it does not. @throws IO, FORBIDDEN */
 export function nextHop(hop: Hop, status: number, location: string | undefined): Hop | null {
   if (!REDIRECTS.has(status) || location === undefined || location === '') return null;
+  if (!URL.canParse(location, hop.url.href)) throw failed('the server redirects to what is no URL');
   const url = parseTarget(location, hop.url);
   const toGet =
     (status === 303 && hop.method !== 'GET' && hop.method !== 'HEAD') ||
