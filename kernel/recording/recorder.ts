@@ -128,16 +128,11 @@ export class Recorder implements CallTap {
   }
 
   /** Begins a new recording; resolves when its file is there. false = there is one already. @throws IO */
-  async start(
-    changes: Partial<RecordingSettings>,
-    secrets: readonly string[] = [],
-    operatorEnvironment: Readonly<Record<string, string>> = {},
-  ): Promise<boolean> {
+  async start(changes: Partial<RecordingSettings>, secrets: readonly string[] = []): Promise<boolean> {
     if (this.#session !== null) return false;
     this.#settings = { ...this.#settings, ...changes };
     const session = this.#open(this.#settings);
     for (const secret of secrets) session.redactor.learn(secret);
-    session.redactor.learnEnvironment(operatorEnvironment);
     this.#session = session;
     this.#options.attach(this);
     for (const agent of this.#options.liveAgents()) {

@@ -80,6 +80,16 @@ describe('a redactor', () => {
       '{"url":"https://[redacted]@example.org/x"}',
     ],
     ['a known shape', '{"m":"use ghp_0123456789abcdefghijABCDEFGHIJ now"}', '{"m":"use [redacted] now"}'],
+    [
+      'an option of argv',
+      '{"argv":["x","--api-key","abc","y"]}',
+      '{"argv":["x","--api-key","[redacted]","y"]}',
+    ],
+    [
+      'an option of a command',
+      '{"command":"x --db-password hunter2 -v"}',
+      '{"command":"x --db-password [redacted] -v"}',
+    ],
     ['text that is not JSON', 'token=abcdef&x=1', 'token=[redacted]&x=1'],
   ])('takes out %s', (_what, text, expected) => expect(redact(text)).toBe(expected));
 
@@ -143,6 +153,7 @@ describe('a redactor', () => {
       fc.constantFrom(
         'password=abcdef',
         'Authorization: Bearer abc123456',
+        'x --token abcdef --password="a b"',
         'secret-of-the-operator',
         '"token": "abc"',
         'https://a:b@c/',

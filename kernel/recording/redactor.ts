@@ -35,6 +35,9 @@ const SHAPES: readonly [RegExp, string][] = [
 /** `name: value`, `name=value`, `"name": "value"` in running text. */
 const ASSIGNMENT =
   /(["']?)([A-Za-z][\w.-]{0,63})\1(\s{0,4}[:=]\s{0,4})("(?:[^"\\\n]|\\.){3,4096}"|'[^'\n]{3,4096}'|[^\s"',;&)}\]]{3,4096}\]?)/g;
+/** `--name value` in a command line. */
+const OPTION =
+  /(?<![\w-])(--?([A-Za-z][\w-]{0,63})\s{1,4})(?!-)("[^"\n]{1,4096}"|'[^'\n]{1,4096}'|[^\s"';&|]{3,4096})/g;
 /** Headers whose value goes on after a space. */
 const HEADER = /\b((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,4}[:=]\s{0,4})[^\r\n"']{1,4096}/gi;
 
@@ -127,7 +130,11 @@ export class Redactor {
   #walk(value: unknown, nesting: number, labelled: boolean): unknown {
     if (typeof value === 'string') return this.#text(value, nesting, false);
     if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return value.map((item) => this.#walk(item, nesting, false));
+    if (Array.isArray(value)) {
+      return value.map((item, index) =>
+        this.#isOptionValue(value[index - 1], item) ? this.#takeOut(item) : this.#walk(item, nesting, false),
+      );
+    }
     const carries = labelled || isLabelled(value, this.#names);
     return Object.fromEntries(
       Object.entries(value).map(([name, member]) => [
@@ -141,9 +148,19 @@ export class Redactor {
     const secret = this.#names.has(name) || (carries && LABELLED.has(name));
     const isNothing = member === null || member === '' || member === undefined || typeof member === 'boolean';
     if (!secret || isNothing) return this.#walk(member, nesting, false);
-    if (member !== REDACTED) this.#count += 1;
-    if (typeof member === 'string' && LOOKS_LIKE_KEY.test(member)) this.#seen.push(member);
+    return this.#takeOut(member);
+  }
+
+  #takeOut(secret: unknown): string {
+    if (secret !== REDACTED) this.#count += 1;
+    if (typeof secret === 'string' && LOOKS_LIKE_KEY.test(secret)) this.#seen.push(secret);
     return REDACTED;
+  }
+
+  /** `--password`, and then the password. */
+  #isOptionValue(before: unknown, item: unknown): boolean {
+    if (typeof before !== 'string' || typeof item !== 'string' || item === '') return false;
+    return /^--?[A-Za-z][\w-]{0,63}$/.test(before) && this.#names.has(before);
   }
 
   /** Text that is no JSON. */
@@ -173,8 +190,11 @@ export class Redactor {
       const mark = value[0] === '"' || value[0] === "'" ? value[0] : '';
       return `${quote}${name}${quote}${sign}${mark}${REDACTED}${mark}`;
     });
-    if (replaced !== text) this.#count += 1;
-    return replaced;
+    const result = replaced.replace(OPTION, (whole, option, name) =>
+      this.#names.has(name) ? `${option}${REDACTED}` : whole,
+    );
+    if (result !== text) this.#count += 1;
+    return result;
   }
 }
 

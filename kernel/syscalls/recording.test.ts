@@ -308,8 +308,8 @@ describe('the file of a recording', () => {
       literal: 'planted-literal-0b0b',
       named: 'planted-named-c4c4',
     };
-    await client.call('RECORD_START', { redact_names: ['internal-*'], redact_values: [secrets.literal] });
-    await client.call('RECORD_START', { redact_values: [secrets.literal] });
+    await client.call('RECORD_START', { redact_names: ['internal-*'], secrets: [secrets.literal] });
+    await client.call('RECORD_START', { secrets: [secrets.literal] });
     const agent = callingAgent([
       ['STORE', { key: 'config', value: { password: secrets.member, 'internal-id': secrets.named } }],
       ['STORE', { key: 'api_token', value: secrets.stored }],
@@ -327,6 +327,21 @@ describe('the file of a recording', () => {
     expect(readFileSync(file, 'utf8')).toContain('kept');
     expect((await callsOf(file)).filter(({ redactions }) => redactions > 0).length).toBeGreaterThan(4);
     await verifyRecording(file);
+  });
+});
+
+describe('the audit log', () => {
+  it('knows every recording by its id, and no secret that was named', async () => {
+    await client.call('SET_AUDIT_CONFIG', { log_syscalls: true });
+    await client.call('RECORD_START', { secrets: ['planted-for-audit-1234'] });
+    const { recording_id: id } = await client.call('RECORD_STOP');
+    await client.call('REPLAY_START', { recording: [{ opcode: OPCODES.STORE, payload: '{"key":"a"}' }] });
+    const { entries } = await client.call('GET_AUDIT_LOG', { limit: 1000 });
+    const text = JSON.stringify(entries);
+    for (const type of ['RECORDING_STARTED', 'RECORDING_STOPPED', 'REPLAY_STARTED'])
+      expect(text).toContain(type);
+    expect(text).toContain(id);
+    expect(text).not.toContain('planted-for-audit-1234');
   });
 });
 

@@ -3,7 +3,7 @@ import { CloveError } from '../../errors/index.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import type { RecordingSettings, RecordingStatus } from '../recording/recorder.ts';
 import { importEntries, REPLAY_STATES, type StateReplayStatus } from '../recording/state-replay.ts';
-import { defineSyscall } from './define.ts';
+import { defineSyscall, type SyscallContext } from './define.ts';
 import { callerId } from './fields.ts';
 
 /** Of the JSON text of one export: an answer holds it twice. */
@@ -47,6 +47,16 @@ function statusOf(status: RecordingStatus) {
   };
 }
 
+/** Whoever has the audit log can tell which recordings there were, and whether a file is one of them. */
+function audit(
+  { kernel, caller }: SyscallContext,
+  type: string,
+  details: Record<string, unknown>,
+): Promise<void> {
+  const by = { caller, name: kernel.mailboxes.nameOf(caller.id) };
+  return kernel.audit.event({ category: 'SYSCALL', type, by, success: true, details }, true);
+}
+
 const names = z.array(z.string().min(1).max(256)).max(MAX_NAMES);
 
 export const recordStart = defineSyscall({
@@ -78,7 +88,7 @@ export const recordStart = defineSyscall({
       redact_names: names
         .optional()
         .describe('Names besides the usual ones whose values are secrets; `*` = any text.'),
-      redact_values: z.array(z.string().max(4096)).max(MAX_NAMES).optional().describe('Secrets themselves.'),
+      secrets: z.array(z.string().max(4096)).max(MAX_NAMES).optional().describe('Secrets themselves.'),
     })
     .prefault({}),
   response: z.object({
@@ -92,9 +102,13 @@ export const recordStart = defineSyscall({
   audit: 'SYSCALL',
   replay: 'recorded',
   errorShape: { recording: false },
-  async handle(request, { kernel }) {
-    const started = await kernel.recorder.start(settingsOf(request), request.redact_values ?? []);
-    const status = statusOf(kernel.recorder.status);
+  async handle(request, context) {
+    const { recorder } = context.kernel;
+    const started = await recorder.start(settingsOf(request), request.secrets ?? []);
+    const status = statusOf(recorder.status);
+    if (started) {
+      await audit(context, 'RECORDING_STARTED', { started_by: context.caller.id, file: status.file });
+    }
     if (started) return { success: true, recording: true, ...status };
     return {
       success: false,
@@ -135,9 +149,19 @@ export const recordStop = defineSyscall({
   audit: 'SYSCALL',
   replay: 'recorded',
   errorShape: { recording: false },
-  async handle(_request, { kernel }) {
-    const stopped = await kernel.recorder.stop();
-    const status = statusOf(kernel.recorder.status);
+  async handle(_request, context) {
+    const { recorder } = context.kernel;
+    const stopped = await recorder.stop();
+    const status = statusOf(recorder.status);
+    if (stopped) {
+      await audit(context, 'RECORDING_STOPPED', {
+        stopped_by: context.caller.id,
+        entries_recorded: status.entries_recorded,
+        calls_recorded: status.calls_recorded,
+        calls_lost: status.calls_lost,
+        recording_id: status.recording_id,
+      });
+    }
     if (stopped) return { success: true, recording: false as const, ...status };
     return {
       success: false,
@@ -226,7 +250,7 @@ export const replayStart = defineSyscall({
   audit: 'SYSCALL',
   replay: 'recorded',
   errorShape: { total_entries: 0 },
-  handle(request, context) {
+  async handle(request, context) {
     const { kernel, signal } = context;
     if (request === undefined) throw new CloveError('BAD_REQUEST', 'Invalid JSON payload');
     const data = request.recording ?? request.recording_data;
@@ -243,6 +267,7 @@ export const replayStart = defineSyscall({
       },
       signal,
     );
+    await audit(context, 'REPLAY_STARTED', { started_by: context.caller.id, total_entries: calls.length });
     return { success: true as const, total_entries: calls.length, state: stateReplay.status.state };
   },
 });
