@@ -99,9 +99,9 @@ describe('the Python SDK', () => {
         '/usr/bin/python3',
         '-I',
         '-c',
-        `import sys; sys.path.append('/opt/clove/python')\n${agent.join('\n')}`,
+        `import sys; sys.path.append('/opt/python')\n${agent.join('\n')}`,
       ],
-      mounts: [{ source: path.join(project, 'src', 'clove_sdk'), target: '/opt/clove/python/clove_sdk' }],
+      mounts: [{ source: path.join(project, 'src', 'clove_sdk'), target: '/opt/python/clove_sdk' }],
       env: { PYTHONDONTWRITEBYTECODE: '1' },
     });
     expect(ended.stderr).toBe('');
@@ -122,12 +122,12 @@ describe('the Python SDK', () => {
     expect(
       output.split('\n').filter((line) => /^SKIPPED/.test(line) && !line.includes('/usr/bin/python3')),
     ).toEqual([]);
-  });
+  }, 240_000);
 
   it('is typed throughout, also its tests', async (context) => {
     const { status, output } = await run(path.join(programs(context), 'python'), ['-m', 'mypy', '--strict']);
     expect(status, output).toBe(0);
-  });
+  }, 120_000);
 
   it('is formatted, and clean to the linter', async (context) => {
     const ruff = path.join(programs(context), 'ruff');

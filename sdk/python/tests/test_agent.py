@@ -12,7 +12,7 @@ from clove_sdk import AgentExit, CloveClient
 
 PACKAGE = Path(clove_sdk.__file__).parent
 #: Where a sandbox has it, and what makes it importable.
-INSIDE = "/opt/clove/python"
+INSIDE = "/opt/python"
 
 
 @pytest.fixture
