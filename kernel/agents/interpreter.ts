@@ -14,6 +14,8 @@ export interface Interpreter {
   readonly executable: string;
   /** Node agents get the SDK and its preload. */
   readonly isNode: boolean;
+  /** Python agents get the SDK on their module path. */
+  readonly isPython: boolean;
   readonly mounts: readonly SandboxMount[];
   readonly searchPath: string;
 }
@@ -27,6 +29,11 @@ const BY_EXTENSION: Readonly<Record<string, string>> = {
   '.py': 'python3',
   '.sh': 'sh',
 };
+
+/** By the name of a program or its path. */
+export function isPython(program: string): boolean {
+  return /^python(\d+(\.\d+)*)?$/.test(path.basename(program));
+}
 
 export function interpreterNameFor(script: string): string {
   return BY_EXTENSION[path.extname(script).toLowerCase()] ?? 'python3';
@@ -46,17 +53,24 @@ export async function resolveInterpreter(name: string, ownFiles: boolean): Promi
   }
   const isNode = /^node(js)?(-?\d+)?$/.test(path.basename(found));
   const mounts = ownFiles ? await installationOf(found) : [];
-  return { executable: found, isNode, mounts, searchPath: INSIDE_PATH };
+  return { executable: found, isNode, isPython: isPython(found), mounts, searchPath: INSIDE_PATH };
 }
 
 function ownNode(ownFiles: boolean): Interpreter {
   if (!ownFiles || isInsideAnyway(process.execPath)) {
-    return { executable: process.execPath, isNode: true, mounts: [], searchPath: INSIDE_PATH };
+    return {
+      executable: process.execPath,
+      isNode: true,
+      isPython: false,
+      mounts: [],
+      searchPath: INSIDE_PATH,
+    };
   }
   const executable = `${NODE_FOLDER}/node`;
   return {
     executable,
     isNode: true,
+    isPython: false,
     mounts: [{ source: process.execPath, target: executable, readonly: true }],
     searchPath: `${NODE_FOLDER}:${INSIDE_PATH}`,
   };

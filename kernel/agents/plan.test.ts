@@ -145,8 +145,21 @@ describe('a script', () => {
     expect(plan.script).toEqual({ path: file, mounted: 'folder', reason: null });
     expect(plan.launch.sandbox.argv.slice(-3)).toEqual([file, '/run/clove.sock', 'one']);
     expect(plan.launch.sandbox.mounts).toEqual([
+      { source: '/run/clove/boot-x/sdk', target: '/opt/clove', readonly: true },
       { source: path.dirname(file), target: path.dirname(file), readonly: true },
     ]);
+  });
+
+  it('in Python finds the SDK on its module path, unless it was given another path', async () => {
+    const file = script('main.py');
+    const { sandbox } = (await planOf(file)).launch;
+    expect(sandbox.env).toMatchObject({ PYTHONPATH: '/opt/clove/python' });
+    const own = await planOf(file, { env: { PYTHONPATH: '/mine' } });
+    expect(own.launch.sandbox.env).toMatchObject({ PYTHONPATH: '/mine' });
+    const named = await makePlan(spawnRequest.parse({ command: ['/usr/bin/python3.11', '-V'] }), context);
+    expect(named.launch.sandbox.env).toMatchObject({ PYTHONPATH: '/opt/clove/python' });
+    const other = await makePlan(spawnRequest.parse({ command: ['/usr/bin/pythonic'] }), context);
+    expect(other.launch.sandbox.env).not.toHaveProperty('PYTHONPATH');
   });
 
   it('comes alone when its folder holds keys', async () => {
@@ -177,7 +190,7 @@ describe('a script', () => {
     const file = script('secret.py', 0o600);
     const { script: place, launch } = await planOf(file);
     expect(place?.mounted).toBe('copy');
-    const [mount] = launch.sandbox.mounts;
+    const mount = launch.sandbox.mounts.at(-1);
     expect(mount).toMatchObject({ target: file, readonly: true });
     expect(mount?.source).not.toBe(file);
     expect(statSync(mount?.source ?? '').mode & 0o777).toBe(0o444);

@@ -3,12 +3,18 @@ import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import type { SandboxMount } from '../../native/types.ts';
 import type { LaunchPlan } from './agent.ts';
-import { INSIDE_PATH, type Interpreter, interpreterNameFor, resolveInterpreter } from './interpreter.ts';
+import {
+  INSIDE_PATH,
+  type Interpreter,
+  interpreterNameFor,
+  isPython,
+  resolveInterpreter,
+} from './interpreter.ts';
 import { resolveIsolation } from './isolation.ts';
 import { resolveLimits } from './limits.ts';
 import { DEFAULT_RESTART, type RestartOptions } from './restart-policy.ts';
 import { copyScript, resolveScript, type ScriptPlace } from './script.ts';
-import { PRELOAD, SDK_TARGET } from './sdk-stage.ts';
+import { PRELOAD, PYTHON_FOLDER, SDK_TARGET } from './sdk-stage.ts';
 import type { SpawnRequest } from './spawn-request.ts';
 
 export const INSIDE_SOCKET = '/run/clove.sock';
@@ -65,6 +71,7 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
     CLOVE_AGENT_ID: String(context.agentId),
     // The luck of an agent that wants to be repeatable: a replay gives it the same.
     CLOVE_SEED: context.seed ?? String(randomInt(MAX_SEED)),
+    ...program.env,
     ...request.env,
   };
   return {
@@ -128,6 +135,7 @@ interface Program {
   readonly argv: readonly string[];
   readonly mounts: readonly SandboxMount[];
   readonly searchPath: string;
+  readonly env: Readonly<Record<string, string>>;
   readonly script: ScriptPlace | null;
 }
 
@@ -152,16 +160,17 @@ async function resolveProgram(
     request.python ?? interpreterNameFor(script.place.path),
     ownFiles,
   );
-  const node = interpreter.isNode ? await nodeParts(ownFiles, context) : NO_PARTS;
+  const sdk = await sdkParts(interpreter, ownFiles, context);
   return {
-    argv: [interpreter.executable, ...node.flags, script.place.path, socketPath, ...args],
-    mounts: [...interpreter.mounts, ...node.mounts, ...script.mounts],
+    argv: [interpreter.executable, ...sdk.flags, script.place.path, socketPath, ...args],
+    mounts: [...interpreter.mounts, ...sdk.mounts, ...script.mounts],
     searchPath: interpreter.searchPath,
+    env: sdk.env,
     script: script.place,
   };
 }
 
-/** argv as it is; only `node` by name means the kernel's own, with the SDK. */
+/** argv as it is, with the SDK; only `node` by name means the kernel's own. */
 async function commandProgram(
   command: readonly string[],
   args: readonly string[],
@@ -171,7 +180,8 @@ async function commandProgram(
   const [name = '', ...rest] = command;
   if (name === '') throw new CloveError('BAD_REQUEST', 'invalid request: command: argv[0] is empty');
   if (name !== 'node') {
-    return { argv: [name, ...rest, ...args], mounts: [], searchPath: INSIDE_PATH, script: null };
+    const { mounts, env } = isPython(name) ? await pythonParts(ownFiles, context) : NO_PARTS;
+    return { argv: [name, ...rest, ...args], mounts, searchPath: INSIDE_PATH, env, script: null };
   }
   const interpreter: Interpreter = await resolveInterpreter('node', ownFiles);
   const node = await nodeParts(ownFiles, context);
@@ -179,23 +189,46 @@ async function commandProgram(
     argv: [interpreter.executable, ...node.flags, ...rest, ...args],
     mounts: [...interpreter.mounts, ...node.mounts],
     searchPath: interpreter.searchPath,
+    env: node.env,
     script: null,
   };
 }
 
-interface NodeParts {
+interface SdkParts {
   readonly flags: readonly string[];
   readonly mounts: readonly SandboxMount[];
+  readonly env: Readonly<Record<string, string>>;
 }
-const NO_PARTS: NodeParts = { flags: [], mounts: [] };
+const NO_PARTS: SdkParts = { flags: [], mounts: [], env: {} };
 
-async function nodeParts(ownFiles: boolean, context: PlanContext): Promise<NodeParts> {
+async function sdkParts(
+  { isNode, isPython }: Interpreter,
+  ownFiles: boolean,
+  context: PlanContext,
+): Promise<SdkParts> {
+  if (isNode) return nodeParts(ownFiles, context);
+  return isPython ? pythonParts(ownFiles, context) : NO_PARTS;
+}
+
+async function nodeParts(ownFiles: boolean, context: PlanContext): Promise<SdkParts> {
+  const { folder, mounts } = await sdkPlace(ownFiles, context);
+  return { flags: ['--import', path.join(folder, PRELOAD)], mounts, env: {} };
+}
+
+/** The folder cannot be written inside: Python need not try to keep its byte code there. */
+async function pythonParts(ownFiles: boolean, context: PlanContext): Promise<SdkParts> {
+  const { folder, mounts } = await sdkPlace(ownFiles, context);
+  const env = { PYTHONPATH: path.join(folder, PYTHON_FOLDER), PYTHONDONTWRITEBYTECODE: '1' };
+  return { flags: [], mounts, env };
+}
+
+async function sdkPlace(
+  ownFiles: boolean,
+  context: PlanContext,
+): Promise<{ readonly folder: string; readonly mounts: readonly SandboxMount[] }> {
   const source = await context.sdkFolder();
-  const folder = ownFiles ? SDK_TARGET : source;
-  return {
-    flags: ['--import', path.join(folder, PRELOAD)],
-    mounts: ownFiles ? [{ source, target: SDK_TARGET, readonly: true }] : [],
-  };
+  if (!ownFiles) return { folder: source, mounts: [] };
+  return { folder: SDK_TARGET, mounts: [{ source, target: SDK_TARGET, readonly: true }] };
 }
 
 function requestedMounts(request: SpawnRequest): SandboxMount[] {

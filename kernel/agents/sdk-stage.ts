@@ -10,6 +10,9 @@ const PARTS = ['sdk/typescript', 'kernel/protocol', 'kernel/wire/codec', 'errors
 export const SDK_TARGET = '/opt/clove';
 export const PRELOAD = 'preload.js';
 
+/** Folder of the Python package in the staged one: what PYTHONPATH names. */
+export const PYTHON_FOLDER = 'python';
+
 /** An older Node than the kernel's own runs too, without the SDK. */
 const PRELOAD_SOURCE = `import module from 'node:module';
 const sdk = new URL('./sdk/typescript/index.js', import.meta.url).href;
@@ -20,8 +23,8 @@ module.registerHooks?.({
 `;
 
 /**
- * Writes the SDK as plain JavaScript into a folder that Node agents get read-only: they import 'clove/sdk' with nothing
- * installed, and none of them spends its start-up on stripping types. @throws SETUP_FAILED
+ * Writes the SDKs into a folder that agents get read-only: Node agents import 'clove/sdk' and Python agents clove_sdk with
+ * nothing installed. As plain JavaScript, so that none spends its start-up on stripping types. @throws SETUP_FAILED
  */
 export async function stageSdk(folder: string): Promise<void> {
   const extension = path.extname(import.meta.filename);
@@ -33,6 +36,10 @@ export async function stageSdk(folder: string): Promise<void> {
       await stageFile(source + extension, path.join(folder, `${part}.js`));
     else throw new CloveError('SETUP_FAILED', `the installation of Clove lacks ${part}`);
   }
+  // The Python package is not compiled: in a published one it is beside dist/.
+  const root = extension === '.ts' ? base : path.dirname(base);
+  const python = path.join(root, 'sdk', 'python', 'src', 'clove_sdk');
+  await stagePython(python, path.join(folder, PYTHON_FOLDER, 'clove_sdk'));
   await writeFile(path.join(folder, 'package.json'), '{"type":"module"}\n', { mode: 0o644 });
   await writeFile(path.join(folder, PRELOAD), PRELOAD_SOURCE, { mode: 0o644 });
 }
@@ -44,6 +51,18 @@ async function stageFolder(source: string, target: string, extension: string): P
     if (entry.isDirectory()) await stageFolder(from, path.join(target, entry.name), extension);
     else if (isModule(entry.name, extension)) {
       await stageFile(from, path.join(target, `${entry.name.slice(0, -extension.length)}.js`));
+    }
+  }
+}
+
+async function stagePython(source: string, target: string): Promise<void> {
+  await mkdir(target, { recursive: true, mode: 0o755 });
+  for (const entry of await readdir(source, { withFileTypes: true })) {
+    const from = path.join(source, entry.name);
+    const to = path.join(target, entry.name);
+    if (entry.isDirectory() && entry.name !== '__pycache__') await stagePython(from, to);
+    else if (entry.name.endsWith('.py') || entry.name === 'py.typed') {
+      await writeFile(to, await readFile(from), { mode: 0o644 });
     }
   }
 }

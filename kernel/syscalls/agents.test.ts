@@ -101,6 +101,7 @@ describe('SPAWN', () => {
     expect(exit.stdout.trim().split('\n').toSorted()).toEqual([
       `CLOVE_AGENT_ID=${exit.agent_id}`,
       'CLOVE_AGENT_NAME=env',
+      expect.stringMatching(/^CLOVE_SEED=\d+$/),
       'CLOVE_SOCKET=/run/clove.sock',
       'HOME=/work',
       'LANG=C.UTF-8',
