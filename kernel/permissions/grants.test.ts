@@ -51,6 +51,12 @@ describe('the levels', () => {
   });
 });
 
+it('nothing that hangs on a switch is given by name', () => {
+  for (const name of ['files.read', 'exec', 'http', 'agents.spawn', 'state.read', 'none']) {
+    expect(policyRequest.safeParse({ can_read: false, grants: [name] }).success, name).toBe(false);
+  }
+});
+
 describe('the order of grants', () => {
   it.each([
     [{ can_exec: true, exec: ['*'] }, 'can_exec'],

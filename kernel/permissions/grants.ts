@@ -56,7 +56,7 @@ export interface Grants {
 export function holds({ can, extra }: Grants, permission: Permission): boolean {
   const governor = GOVERNORS[permission];
   if (governor === 'anybody' || governor === 'base') return true;
-  return (governor !== 'operator' && can[governor]) || extra.includes(permission);
+  return governor === 'operator' ? extra.includes(permission) : can[governor];
 }
 
 export function permitsSyscall({ syscalls: { allow, deny } }: Grants, name: string): boolean {
@@ -161,13 +161,15 @@ function meetFinite(a: readonly string[] | null, b: readonly string[] | null): r
 
 /** What both give and neither blocks. It is within both. */
 export function intersect(a: Grants, b: Grants): Grants {
-  if (a === b) return a;
+  // What lost nothing stays what it was: also a level is still that level.
+  if (isSubset(a, b)) return a;
+  if (isSubset(b, a)) return b;
   const budget = new Budget();
   const can = Object.fromEntries(FLAGS.map((flag) => [flag, a.can[flag] && b.can[flag]])) as Record<
     Flag,
     boolean
   >;
-  const merged: Grants = {
+  return {
     level: 'custom',
     can,
     extra: union(a.extra, b.extra).filter((permission) => holds(a, permission) && holds(b, permission)),
@@ -201,13 +203,6 @@ export function intersect(a: Grants, b: Grants): Grants {
       cpu: tighterBound(a.children.cpu, b.children.cpu),
     },
   };
-  // A level that lost nothing is still that level.
-  if (isSame(merged, a)) return a;
-  return isSame(merged, b) ? b : merged;
-}
-
-function isSame(a: Grants, b: Grants): boolean {
-  return policyText(a) === policyText(b);
 }
 
 function policyText({ level: _, ...rest }: Grants): string {

@@ -316,7 +316,14 @@ export class Permissions implements KeepsByCaller {
 
   #replace(principal: Principal, grants: Grants): void {
     principal.grants = grants;
-    for (const child of principal.children) this.#replace(child, intersect(child.grants, grants));
+    // Many children of one have the same.
+    const cut = new Map<Grants, Grants>();
+    for (const child of principal.children) {
+      this.#replace(
+        child,
+        cut.getOrInsertComputed(child.grants, (held) => intersect(held, grants)),
+      );
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { OPCODES, type SyscallName } from '../protocol/opcodes.ts';
-import { PERMISSIONS } from '../syscalls/define.ts';
+import { PERMISSIONS, type Permission } from '../syscalls/define.ts';
 import type { AllOf } from './all-of.ts';
-import { BLOCKED_COMMANDS, BLOCKED_PATHS } from './catalogue.ts';
+import { BLOCKED_COMMANDS, BLOCKED_PATHS, GOVERNORS } from './catalogue.ts';
 import { parseBlockedCommand, parseCommandRule } from './commands.ts';
 import type { Grants } from './grants.ts';
 import { parseHostPattern } from './hosts.ts';
@@ -47,6 +47,11 @@ export const SYSCALL_NAMES = Object.keys(OPCODES) as [SyscallName, ...SyscallNam
 const syscallName = z.enum(SYSCALL_NAMES);
 const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 const bound = z.number().min(0).max(Number.MAX_SAFE_INTEGER).nullish();
+
+/** What hangs on a switch is given by the switch alone: a list of paths must not be got round by another name. */
+const namedPermission = z.enum(
+  PERMISSIONS.filter((permission) => GOVERNORS[permission] === 'operator') as [Permission, ...Permission[]],
+);
 
 const paths = listOf(pathPattern);
 const commands = listOf(commandRule);
@@ -104,10 +109,10 @@ export const policyRequest = z.strictObject({
     })
     .default({ deny: [] }),
   grants: z
-    .array(z.enum(PERMISSIONS))
+    .array(namedPermission)
     .max(PERMISSIONS.length)
     .default([])
-    .describe('Further permissions, by name.'),
+    .describe('Permissions of no level, by name.'),
   spawn: z
     .strictObject({ max_agents: bound, memory: bound, max_pids: bound, cpu: bound })
     .default({})

@@ -172,6 +172,10 @@ describe('an agent that may spawn', () => {
     const parent = await spawn({ permissions: 'unrestricted' });
     expect(await parent.call('SPAWN', { script: secret })).toMatchObject({ code: 'NOT_FOUND' });
     expect(await parent.call('SPAWN', { script: '/work/none.sh' })).toMatchObject({ code: 'NOT_FOUND' });
+    const blind = await spawn({ permissions: { can_spawn: true, can_read: false, exec: ['*'] } });
+    expect(await blind.call('SPAWN', { script: '/work/x.sh' })).toMatchObject(
+      refusedBy('syscall.not-granted:READ'),
+    );
     await parent.call('WRITE', { path: '/work/child.sh', content: 'echo "from $0"' });
     const answer = await parent.call('SPAWN', { script: '/work/child.sh' });
     expect(answer).toMatchObject({ success: true, script: { path: '/work/child.sh', mounted: 'copy' } });

@@ -44,7 +44,10 @@ export function authoriseSpawn(kernel: Kernel, caller: Caller, request: SpawnReq
     readScript:
       parent === null
         ? null
-        : async (script) => readAndClose(await openForCaller(kernel, caller, script, 'read')),
+        : async (script) => {
+            if (!own.can.read) throw refuse('syscall.not-granted:READ');
+            return readAndClose(await openForCaller(kernel, caller, script, 'read'));
+          },
     admit(agentId, plan) {
       if (parent !== null) {
         // Nobody would answer for the child.

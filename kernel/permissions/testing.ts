@@ -35,7 +35,7 @@ const customGrants: fc.Arbitrary<Grants> = fc
         deny: fc.subarray(['STORE', 'SEND'] as const),
       }),
     ),
-    grants: fc.subarray(['metrics.all', 'agents.all', 'agents.list', 'exec'] as const),
+    grants: fc.subarray(['metrics.all', 'agents.all', 'audit.read'] as const),
     spawn: maybe(fc.record({ max_agents: maybe(fc.nat(3)), memory: maybe(fc.nat(3)) })),
   })
   .map((fields) => grantsOf(policyRequest.parse(fields), AGENT_HOME));
