@@ -1,14 +1,11 @@
-import { setImmediate as yieldToLoop } from 'node:timers/promises';
-import { AGENT_STATES, type Agent } from '../agents/agent.ts';
 import type { Kernel } from '../kernel.ts';
 import { KERNEL_VERSION } from '../protocol/version.ts';
+import { agentFamilies } from './agent-families.ts';
 import type { CallMetrics } from './call-metrics.ts';
-import { counter, type Family, gauge, type Labels, renderPrometheus, type Sample } from './prometheus.ts';
+import { counter, type Family, gauge, renderPrometheus } from './prometheus.ts';
 
-/** Agents with series of their own; the others are in the sums only, and counted as left out. */
+/** Agents with series of their own; the others are counted as left out. */
 const MAX_AGENT_SERIES = 1000;
-/** Reading one agent is a dozen files: others want to be served in between. */
-const AGENTS_PER_TURN = 8;
 /** However many ask and however often, the figures are gathered no more often. */
 const MIN_INTERVAL_MS = 1000;
 
@@ -145,88 +142,5 @@ async function systemFamilies({ metrics }: Kernel): Promise<Family[]> {
     gauge('clove_system_disk_total_bytes', 'Of the root file system.', disk.total),
     counter('clove_system_network_received_bytes_total', 'All interfaces but lo.', network.bytes_recv),
     counter('clove_system_network_sent_bytes_total', 'All interfaces but lo.', network.bytes_sent),
-  ];
-}
-
-/** One family of agents' figures: its name and help, and the figure of one agent; null = this agent has none. */
-type AgentFigure = readonly [
-  name: string,
-  type: 'counter' | 'gauge',
-  help: string,
-  of: (agent: Agent, stats: ReturnType<NonNullable<Agent['sandbox']>['stats']> | null) => number | null,
-];
-
-const AGENT_FIGURES: readonly AgentFigure[] = [
-  [
-    'clove_agent_cpu_seconds_total',
-    'counter',
-    'CPU time of its processes, of this incarnation.',
-    (_agent, stats) => stats && stats.cpuUsageUs / 1e6,
-  ],
-  [
-    'clove_agent_cpu_throttled_seconds_total',
-    'counter',
-    'Time it was held back by its limit.',
-    (_agent, stats) => stats && stats.cpuThrottledUs / 1e6,
-  ],
-  [
-    'clove_agent_memory_bytes',
-    'gauge',
-    'Memory of its processes.',
-    (_agent, stats) => stats && stats.memoryBytes,
-  ],
-  [
-    'clove_agent_memory_peak_bytes',
-    'gauge',
-    'The most so far.',
-    (_agent, stats) => stats && stats.memoryPeakBytes,
-  ],
-  [
-    'clove_agent_memory_limit_bytes',
-    'gauge',
-    'Where it has a limit.',
-    (_agent, stats) => stats && stats.memoryLimitBytes,
-  ],
-  ['clove_agent_processes', 'gauge', 'Processes and threads.', (_agent, stats) => stats && stats.pids],
-  [
-    'clove_agent_oom_kills_total',
-    'counter',
-    'Processes ended for want of memory.',
-    (_agent, stats) => stats && stats.oomKills,
-  ],
-  ['clove_agent_restarts_total', 'counter', 'Restarts over its life.', (agent) => agent.restart.count],
-  ['clove_agent_syscalls_total', 'counter', 'Calls of the kernel.', (agent) => agent.counters.syscalls],
-  ['clove_agent_messages_sent_total', 'counter', 'Messages.', (agent) => agent.counters.messagesSent],
-  ['clove_agent_messages_received_total', 'counter', 'Messages.', (agent) => agent.counters.messagesReceived],
-  ['clove_agent_llm_calls_total', 'counter', 'Questions to models.', (agent) => agent.counters.llmCalls],
-  ['clove_agent_llm_tokens_total', 'counter', 'Tokens of models.', (agent) => agent.counters.llmTokens],
-];
-
-async function agentFamilies({ agents, dispatcher }: Kernel, maxSeries: number): Promise<Family[]> {
-  dispatcher.collectNativeCounts();
-  const live = agents.list();
-  const shown = live.slice(0, maxSeries);
-  const samples = AGENT_FIGURES.map((): Sample[] => []);
-  for (const [index, agent] of shown.entries()) {
-    if (index % AGENTS_PER_TURN === AGENTS_PER_TURN - 1) await yieldToLoop();
-    const labels: Labels = { agent_id: String(agent.id), agent: agent.name };
-    const stats = agent.sandbox?.stats() ?? null;
-    for (const [at, [, , , of]] of AGENT_FIGURES.entries()) {
-      const value = of(agent, stats);
-      if (value !== null) samples[at]?.push({ labels, value });
-    }
-  }
-  const states = AGENT_STATES.map((state) => ({
-    labels: { state },
-    value: live.filter((agent) => agent.state === state).length,
-  }));
-  return [
-    { name: 'clove_agents', type: 'gauge', help: 'Live agents by state.', samples: states },
-    gauge(
-      'clove_agents_without_series',
-      'Live agents that have no series of their own on this page: there are too many.',
-      live.length - shown.length,
-    ),
-    ...AGENT_FIGURES.map(([name, type, help], at) => ({ name, type, help, samples: samples[at] ?? [] })),
   ];
 }
