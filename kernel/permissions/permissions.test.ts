@@ -7,7 +7,7 @@ import { digestOf, firstExcess, type Grants, isSubset, type Level } from './gran
 import { AGENT_HOME, EVERYTHING, levelGrants } from './levels.ts';
 import { Permissions } from './permissions.ts';
 import { grantsOf, policyRequest } from './policy.ts';
-import { anyGrants } from './testing.ts';
+import { anyGrants, permittedBeyond } from './testing.ts';
 
 const peer = { pid: 1, uid: 0, gid: 0 };
 const operator: Caller = { id: FIRST_CLIENT_ID, kind: 'operator', connection: 1, peer };
@@ -273,6 +273,7 @@ it('no sequence of calls of agents gives any of them more than the first one was
         for (const [id, parent] of parents) {
           const grants = subject.grantsOf(agent(id));
           expect(firstExcess(grants, given)).toBeNull();
+          expect(permittedBeyond(grants, given)).toEqual([]);
           if (parent !== 0) expect(firstExcess(grants, subject.grantsOf(agent(parent)))).toBeNull();
         }
         if (step.kind === 'set' && step.by === step.of && before.has(step.of)) {

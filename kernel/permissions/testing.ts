@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import type { Grants } from './grants.ts';
-import { LEVELS } from './grants.ts';
+import { SYSCALLS } from '../syscalls/table.ts';
+import { type Grants, LEVELS } from './grants.ts';
 import { AGENT_HOME, levelGrants } from './levels.ts';
+import { Permissions } from './permissions.ts';
 import { grantsOf, policyRequest } from './policy.ts';
 
 /** Sometimes there, sometimes not. */
@@ -45,3 +46,38 @@ export const anyGrants: fc.Arbitrary<Grants> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(...LEVELS).map((name) => levelGrants(name, AGENT_HOME)) },
   { weight: 4, arbitrary: customGrants },
 );
+
+const FILES = ['/tmp/a', '/tmp/x/a', '/work/a', '/work/.env', '/etc/shadow', '/data/b'];
+const COMMANDS = [['ls'], ['git', 'status'], ['git', 'push'], ['sudo'], ['sh', '-c', 'x']];
+const URLS = ['http://a.example/', 'https://x.a.example/', 'http://b.example/', 'http://a.example:8080/'];
+
+/** A request of each kind that rules are about, and one of every syscall. */
+const SAMPLES: readonly (readonly [string, unknown])[] = [
+  ...FILES.flatMap((path) => [['READ', { path }] as const, ['WRITE', { path }] as const]),
+  ...COMMANDS.flatMap((argv) => [
+    ['EXEC', { argv }] as const,
+    ['EXEC', { command: argv.join(' ') }] as const,
+  ]),
+  ...URLS.flatMap((url) => ['GET', 'POST'].map((method) => ['HTTP', { url, method }] as const)),
+  ...FILES.map((path) => ['DOWNLOAD', { path, url: 'http://a.example/' }] as const),
+  ['KILL', { id: 2 }],
+  ...SYSCALLS.map(({ name }) => [name, {}] as const),
+];
+
+/** What an agent with these grants is permitted, of the samples: by the decision itself, not by comparing grants. */
+export function permitted(grants: Grants): string[] {
+  const permissions = new Permissions({ cwdOf: () => '/work', agentOf: () => ({ id: 2, parentId: 0 }) });
+  permissions.adopt(1, 0, grants);
+  const caller = { id: 1, kind: 'agent', connection: 1, peer: { pid: 1, uid: 1, gid: 1 } } as const;
+  return SAMPLES.filter(([name, input]) => {
+    const definition = SYSCALLS.find((each) => each.name === name);
+    if (definition === undefined) throw new Error(`no syscall ${name}`);
+    return permissions.decide(caller, definition, input).allowed;
+  }).map((sample) => JSON.stringify(sample));
+}
+
+/** What the one permits and the other does not. */
+export function permittedBeyond(a: Grants, b: Grants): string[] {
+  const ofB = new Set(permitted(b));
+  return permitted(a).filter((sample) => !ofB.has(sample));
+}
