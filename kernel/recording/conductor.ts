@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { errorToData } from '../../errors/index.ts';
+import { type ErrorCode, errorToData } from '../../errors/index.ts';
 import type { WireRequest } from '../../native/types.ts';
 import type { Agent } from '../agents/agent.ts';
 import { makePlan } from '../agents/plan.ts';
@@ -16,6 +16,14 @@ import type { CallTap } from './tap.ts';
 
 /** Frames still on their way when an agent is gone. */
 const STRAGGLERS_MS = 1000;
+/** Faults of this machine, which say nothing about the agent. */
+const MACHINE_FAULTS: readonly ErrorCode[] = [
+  'SANDBOX_UNAVAILABLE',
+  'SETUP_FAILED',
+  'OVERLOAD',
+  'IO',
+  'INTERNAL',
+];
 
 export interface ConductorOptions {
   readonly env: Readonly<Record<string, string>>;
@@ -103,7 +111,7 @@ export class Conductor implements CallTap {
 
   // ---- one agent
 
-  /** Replays one incarnation; resolves when its process is gone. Divergences are kept, never thrown. */
+  /** Replays one incarnation; resolves when its process is gone. Divergences are kept. @throws what this machine cannot do */
   async run(run: RecordedRun): Promise<void> {
     const notes: string[] = [];
     const playing = this.#play(run);
@@ -169,6 +177,10 @@ export class Conductor implements CallTap {
       return agent;
     } catch (error) {
       if (this.#stopped) return null;
+      if (MACHINE_FAULTS.includes(errorToData(error).code)) {
+        this.stop();
+        throw error;
+      }
       this.#divergeAtEnd(run, 'start', `the agent could not be started: ${errorToData(error).message}`);
       return null;
     }

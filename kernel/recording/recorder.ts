@@ -195,6 +195,9 @@ export class Recorder implements CallTap {
   begin(request: WireRequest, caller: Caller, agent: Agent | null): boolean {
     const session = this.#session;
     if (session === null || !isChosen(session.settings, caller.id, agent?.name ?? '')) return false;
+    const name = this.#options.table.get(request.opcode)?.name ?? '';
+    // What ends a recording is not part of it.
+    if (name === 'RECORD_STOP') return false;
     if (session.pause !== null) {
       session.writer.lose(caller.id, session.pause);
       return false;
@@ -202,7 +205,7 @@ export class Recorder implements CallTap {
     session.pending.set(request, {
       request,
       caller,
-      name: this.#options.table.get(request.opcode)?.name ?? '',
+      name,
       incarnation: this.#incarnationOf(caller, agent),
       begun: tickOf(session),
       at: Date.now(),

@@ -297,6 +297,49 @@ describe('a replay', () => {
     });
   });
 
+  it('runs an agent and the children it started each by itself, and starts no child twice', async () => {
+    const child = scripts.write(
+      'child.ts',
+      "import { connect } from 'clove/sdk';\nconst client = await connect();\nconsole.log(await client.fetch('given'));\nawait client.send('parent', 'hello');\nawait client.close();",
+    );
+    const { file, exit } = await record(
+      'mother',
+      `
+      await client.store('given', 42);
+      const { id } = await client.spawn({ script: '${child}', name: 'child' });
+      const [message] = await client.receive({ wait: true });
+      const { exit_code: code } = await client.wait(id);
+      console.log(message?.message, code);
+      await client.close();`,
+      { permissions: { can_spawn: true } },
+    );
+    expect(exit).toMatchObject({ stdout: 'hello 0\n', stderr: '' });
+    const report = await replayRecording({ file });
+    expect(report.divergence).toBeNull();
+    expect(report.runs.map(({ name, calls, matched }) => [name, calls === matched])).toEqual([
+      ['mother', true],
+      ['child', true],
+    ]);
+  });
+
+  it('runs agents of other languages', async () => {
+    const script = scripts.write(
+      'plain.py',
+      [
+        'import json, os, socket, struct',
+        "s = socket.socket(socket.AF_UNIX); s.connect(os.environ['CLOVE_SOCKET'])",
+        'def call(opcode, **fields):',
+        '    body = json.dumps(fields).encode()',
+        "    s.sendall(struct.pack('<IIBQ', 0x41474e54, 0, opcode, len(body)) + body)",
+        "    head = s.recv(17, socket.MSG_WAITALL); return json.loads(s.recv(struct.unpack('<IIBQ', head)[3], socket.MSG_WAITALL))",
+        "print(call(0x02, command='date +%N')['stdout'], call(0xfe)['uptime'], os.environ['CLOVE_SEED'])",
+      ].join('\n'),
+    );
+    const { file, exit } = await recordScript(client, { script, name: 'plain' });
+    expect(exit).toMatchObject({ exit_code: 0, stderr: '' });
+    expect(await replayRecording({ file })).toMatchObject({ verdict: 'identical', runs: [{ matched: 2 }] });
+  });
+
   it('is refused for a file that was changed, before anything runs', async () => {
     const { file } = await record('tampered', "await client.fetch('x'); await client.close();");
     const text = readFileSync(file, 'utf8');

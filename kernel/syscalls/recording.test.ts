@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
@@ -185,6 +185,7 @@ describe('RECORD_START, RECORD_STOP and RECORD_STATUS', () => {
       calls_lost: 4,
     });
     const stopped = await client.call('RECORD_STOP');
+    expect(stopped.calls_lost).toBe(4);
     const entries = await entriesOf(stopped.file);
     expect(entries.filter(({ type }) => type === 'call')).toHaveLength(2);
     expect(entries.at(-2)).toMatchObject({ type: 'gap', reason: 'max_entries' });
@@ -345,13 +346,27 @@ describe('the audit log', () => {
   });
 });
 
+describe('a recording that was cut off', () => {
+  it('is refused as it is, whatever of it is there', async () => {
+    const { file } = await client.call('RECORD_START');
+    for (let n = 0; n < 3; n += 1) await client.call('STORE', { key: `k${n}` });
+    // Waits for the disk.
+    await client.call('RECORD_STATUS', { export: true });
+    const left = path.join(kernel.folder, 'left.part');
+    copyFileSync(file, left);
+    await expect(verifyRecording(left)).rejects.toMatchObject({
+      code: 'DATA_CORRUPT',
+      message: expect.stringContaining('its end is missing'),
+    });
+  });
+});
+
 describe('a kernel that stops', () => {
   it('closes the file of its recording', async () => {
     const own = await TestKernel.boot();
     const { file } = await (await own.connect()).call('RECORD_START');
     const folder = path.dirname(file);
     await own.running.close();
-    const { readdirSync } = await import('node:fs');
     const [name = ''] = readdirSync(folder);
     expect(await verifyRecording(path.join(folder, name))).toMatchObject({ footer: { calls: 0 } });
     await own.close();
