@@ -39,6 +39,7 @@ import { Recorder } from './recording/recorder.ts';
 import { StateReplay } from './recording/state-replay.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
+import { Telemetry } from './telemetry/telemetry.ts';
 
 /** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
 const REQUEST_LIMITS = { outstandingRequests: 256, outstandingBytes: 2 * 2 ** 20 };
@@ -66,6 +67,7 @@ export interface Kernel {
   readonly state: StateStore;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
+  readonly telemetry: Telemetry;
   readonly recorder: Recorder;
   readonly stateReplay: StateReplay;
   readonly http: HttpClient;
@@ -172,7 +174,16 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     launch,
   });
   const release = (callerId: number): void => {
-    const parts = [tasks, mailboxes, events, state, metrics, permissions, quotas, llm] satisfies KeepsByCaller[];
+    const parts = [
+      tasks,
+      mailboxes,
+      events,
+      state,
+      metrics,
+      permissions,
+      quotas,
+      llm,
+    ] satisfies KeepsByCaller[];
     for (const part of parts) part.release(callerId);
   };
   const supervisor = new Supervisor({
@@ -205,6 +216,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     },
     onFailure: (error) => log.error({ err: error }, 'the recording pauses: its file cannot be written'),
   });
+  const telemetry = new Telemetry({ options: options.telemetry, kernel: () => kernel, bootId, log });
+  dispatcher.observer = telemetry.observer;
   const wire = createWireServer(
     {
       onOpen: (connection, principal, peer) => dispatcher.open(connection, principal, peer),
@@ -231,6 +244,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     state,
     audit: auditing.audit,
     metrics,
+    telemetry,
     recorder,
     stateReplay: new StateReplay(),
     http: new HttpClient({ policy: new GrantsPolicy(permissions) }),
@@ -239,6 +253,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     wire,
     release,
   };
+  undo.push(() => telemetry.close());
+  await telemetry.open();
   wire.listen(options.socketPath, {
     principal: 0,
     mode: options.operatorUids.length > 0 ? 0o666 : 0o600,
@@ -270,6 +286,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => dispatcher.closeAll(),
     () => recorder.stop().then(() => {}),
     () => wire.close(),
+    () => telemetry.close(),
     () => output.close(),
     () => state.close(),
     () => auditing.stopped(),

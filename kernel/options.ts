@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CloveError } from '../errors/index.ts';
 import { type LlmOptions, llmSchema, type UserLlmOptions } from './llm/options.ts';
 import { DEFAULT_SOCKET_PATH } from './protocol/constants.ts';
+import { type TelemetryOptions, telemetrySchema, type UserTelemetryOptions } from './telemetry/options.ts';
 
 /** A unix socket's path must fit into sockaddr_un. */
 const MAX_SOCKET_PATH_BYTES = 107;
@@ -40,6 +41,7 @@ const schema = z.strictObject({
   auditOnFailure: z.enum(['stop', 'continue']).default('stop'),
   auditAnchorPath: z.string().min(1).nullable().default(null),
   llm: llmSchema.prefault({}),
+  telemetry: telemetrySchema.prefault({}),
 });
 
 /** Options of a kernel with their defaults filled in. */
@@ -69,9 +71,13 @@ export interface KernelOptions {
   readonly auditAnchorPath: string | null;
   /** The model that agents may ask. */
   readonly llm: LlmOptions;
+  readonly telemetry: TelemetryOptions;
 }
 
-export type UserKernelOptions = Partial<Omit<KernelOptions, 'llm'>> & { readonly llm?: UserLlmOptions };
+export type UserKernelOptions = Partial<Omit<KernelOptions, 'llm' | 'telemetry'>> & {
+  readonly llm?: UserLlmOptions;
+  readonly telemetry?: UserTelemetryOptions;
+};
 
 /** @throws CONFIG */
 export function resolveOptions(user: UserKernelOptions): KernelOptions {
