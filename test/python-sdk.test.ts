@@ -86,6 +86,16 @@ describe('the Python SDK', () => {
 
   afterAll(() => kernel.close());
 
+  it('is there for every Python agent, with nothing installed or mounted by hand', async (context) => {
+    if (!existsSync('/usr/bin/python3')) context.skip('no Python that a sandbox can see: /usr/bin/python3');
+    const client = await kernel.connect();
+    const source =
+      'from clove_sdk import CloveClient\nwith CloveClient() as clove: print(clove.hello().agent_id)';
+    const ended = await client.run({ command: ['/usr/bin/python3', '-W', 'error', '-c', source] });
+    expect(ended.stderr).toBe('');
+    expect(ended.stdout).toBe(`${ended.agent_id}\n`);
+  });
+
   it('can be imported by an agent in a sandbox that has only its folder', async (context) => {
     if (!existsSync('/usr/bin/python3')) context.skip('no Python that a sandbox can see: /usr/bin/python3');
     const client = await kernel.connect();

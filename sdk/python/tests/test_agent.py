@@ -1,4 +1,4 @@
-"""Python agents in a real sandbox that use the SDK without an installation: only its folder is mounted."""
+"""Python agents in a real sandbox that use the SDK without an installation: this very folder is mounted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import clove_sdk
 from clove_sdk import AgentExit, CloveClient
 
 PACKAGE = Path(clove_sdk.__file__).parent
-#: Where a sandbox has it, and what makes it importable.
+#: Where it is inside; these tests are about this folder, whatever the kernel would give its agents.
 INSIDE = "/opt/python"
 
 
