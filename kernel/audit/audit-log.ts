@@ -111,14 +111,14 @@ export class AuditLog {
    * cannot be written and the policy is to stop.
    */
   end(record: CallRecord, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
+    const isWaitedFor = outcome === 'OK' && !TRANSIENT.has(definition.permission);
     if (record.isUnderWay) {
       if (record.outcome !== outcome) this.#correct(record, outcome);
     } else {
       record.outcome = outcome;
-      this.#write(record);
+      this.#write(record, isWaitedFor);
     }
-    if (outcome !== 'OK' || record.isDurable || TRANSIENT.has(definition.permission)) return null;
-    return this.#whenDurable(record);
+    return isWaitedFor && !record.isDurable ? this.#whenDurable(record) : null;
   }
 
   /** A refusal. It holds nothing up: nothing was done. */
@@ -189,9 +189,9 @@ export class AuditLog {
     return this.#reader.verify();
   }
 
-  #write(record: AuditDraft): void {
+  #write(record: AuditDraft, isUrgent = false): void {
     record.queued();
-    this.#store.record(record);
+    this.#store.record(record, isUrgent);
   }
 
   async #whenDurable(record: CallRecord): Promise<void> {

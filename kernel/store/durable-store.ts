@@ -49,6 +49,8 @@ interface Batch {
 
 const RECORD_CAPACITY = 50_000;
 const RETRY_MS = 250;
+/** How long a record that nobody waits for may wait for others to share a transaction with. */
+const LAZY_MS = 10;
 
 /**
  * What the kernel must not forget, in one database with one writer: a thread of its own, because the disk may take its time and
@@ -62,6 +64,9 @@ export class DurableStore {
   #writes: Write[] = [];
   #committing: Batch | null = null;
   #scheduled = false;
+  /** Somebody waits for what is queued. */
+  #isUrgent = false;
+  #lazyTimer: NodeJS.Timeout | null = null;
   #closed: PromiseWithResolvers<void> | null = null;
   /** Who waits for the end of the next transaction. */
   #waiting: PromiseWithResolvers<void>[] = [];
@@ -122,14 +127,15 @@ export class DurableStore {
     return promise;
   }
 
-  /** Queues a record of something that is not written here itself. */
-  record(draft: Draft): void {
+  /** Queues a record of something that is not written here itself. Urgent: somebody waits for it to be on disk. */
+  record(draft: Draft, isUrgent: boolean): void {
     if (this.#closed !== null) {
       draft.delayed('the store is closed');
       return;
     }
     this.#records.push(draft, Date.now());
-    this.#schedule();
+    if (isUrgent) this.#schedule();
+    else this.#scheduleLazily();
   }
 
   /** Resolves when everything that was written and recorded until now is on disk, or has failed to get there. */
@@ -137,6 +143,7 @@ export class DurableStore {
     const isQueued = this.#writes.length > 0 || (!this.#records.isEmpty && this.#takesRecords());
     const waiting = isQueued ? this.#waiting : this.#committing?.waiting;
     if (waiting === undefined) return Promise.resolve();
+    if (isQueued) this.#schedule();
     const end = Promise.withResolvers<void>();
     waiting.push(end);
     return end.promise;
@@ -165,7 +172,16 @@ export class DurableStore {
     return this.#failure === null || this.#retryTimer === null;
   }
 
+  #scheduleLazily(): void {
+    if (this.#scheduled || this.#committing !== null || this.#lazyTimer !== null) return;
+    this.#lazyTimer = setTimeout(() => {
+      this.#lazyTimer = null;
+      this.#schedule();
+    }, LAZY_MS);
+  }
+
   #schedule(): void {
+    this.#isUrgent = true;
     if (this.#scheduled || this.#committing !== null) return;
     this.#scheduled = true;
     // At the end of this turn, so that everything that arrived in it is one transaction.
@@ -182,6 +198,7 @@ export class DurableStore {
       this.#rest();
       return;
     }
+    this.#isUrgent = false;
     const writes = this.#recordsAlone ? [] : this.#writes;
     if (!this.#recordsAlone) this.#writes = [];
     this.#recordsAlone = false;
@@ -250,7 +267,10 @@ export class DurableStore {
       else this.#fail(batch, error);
       for (const waiting of batch.waiting) waiting.resolve();
     }
-    this.#next();
+    const isWaitedFor =
+      this.#isUrgent || this.#recordsAlone || this.#closed !== null || this.#writes.length > 0;
+    if (!isWaitedFor && !this.#records.isEmpty && this.#takesRecords()) this.#scheduleLazily();
+    else this.#next();
   }
 
   #succeed({ writes, drafts }: Batch): void {
