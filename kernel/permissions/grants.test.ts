@@ -61,6 +61,27 @@ describe('the order of grants', () => {
     expect(firstExcess(wanted, bound)).toBe(excess);
   });
 
+  it.each([
+    [{ syscalls: { deny: ['STORE'] } }, {}, 'syscalls.deny:STORE'],
+    [{ syscalls: { allow: ['STORE', 'SEND'] } }, {}, 'syscalls.allow'],
+    [{ syscalls: { allow: ['STORE'] } }, { syscalls: { allow: ['STORE', 'SEND'] } }, 'syscalls.allow'],
+    [{ llm: { max_calls: 5 } }, { llm: { max_calls: 6 } }, 'llm.max_calls'],
+    [{ llm: { max_tokens: 5 } }, {}, 'llm.max_tokens'],
+    [{ exec: ['ls'], max_exec_time_ms: 5 }, { exec: ['ls'], max_exec_time_ms: 0 }, 'max_exec_time_ms'],
+    [{ exec: ['*'], blocked_commands: ['git push'] }, { exec: ['git'] }, 'blocked_commands:git push'],
+    [{ network: ['*'], http_methods: ['GET'] }, { network: ['*'], http_methods: ['PUT'] }, 'http_methods'],
+    [{ network: ['*'] }, { network: ['*'], private_network: true }, 'private_network'],
+    [
+      { can_spawn: true, spawn: { memory: 5 } },
+      { can_spawn: true, spawn: { memory: 6 } },
+      'spawn.memoryBytes',
+    ],
+  ])('sees under %j where %j goes beyond: %s', (bound, wanted, excess) => {
+    const parse = (fields: object) => grantsOf(policyRequest.parse(fields), AGENT_HOME);
+    expect(firstExcess(parse(wanted), parse(bound))).toBe(excess);
+    expect(firstExcess(intersect(parse(wanted), parse(bound)), parse(bound))).toBeNull();
+  });
+
   it('is an order', () => {
     fc.assert(
       fc.property(anyGrants, anyGrants, anyGrants, (a, b, c) => {
