@@ -7,11 +7,17 @@ import { Command, Option } from 'commander';
 import { CloveError, errorFromData } from '../../errors/index.ts';
 import { SOCKET_OPTION, withKernel } from '../connect.ts';
 import type { CommandBuilder } from '../context.ts';
+import {
+  addServiceOptions,
+  type ServiceFlags,
+  serviceArguments,
+  serviceOptions,
+} from '../kernel-services.ts';
 import { packageRoot } from '../package-info.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
 
-interface StartFlags {
+interface StartFlags extends ServiceFlags {
   readonly socket?: string;
   readonly dataDir?: string;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
@@ -35,8 +41,7 @@ export const kernelCommand: CommandBuilder = (context) => {
 };
 
 const startCommand: CommandBuilder = (context) =>
-  new Command('start')
-    .description('start a kernel')
+  addServiceOptions(new Command('start').description('start a kernel'))
     .addOption(SOCKET_OPTION())
     .addOption(new Option('--data-dir <dir>', 'folder of its durable data').env('CLOVE_DATA_DIR'))
     .addOption(
@@ -68,7 +73,9 @@ const startCommand: CommandBuilder = (context) =>
       `
 Examples:
   clove kernel start
-  clove kernel start --foreground --log-level debug --socket /run/my-clove.sock`,
+  clove kernel start --foreground --log-level debug --socket /run/my-clove.sock
+  clove kernel start --llm mock --metrics-port 9477
+  clove kernel start --llm-url https://api.example.org/v1 --llm-model large --llm-key-env EXAMPLE_KEY`,
     )
     .action(async (flags: StartFlags, command: Command) => {
       const cli = context(command);
@@ -83,6 +90,7 @@ Examples:
             sandbox: flags.sandbox ? 'required' : 'off',
             auditOnFailure: flags.auditOnFailure,
             onRestart: flags.onRestart,
+            ...serviceOptions(flags, process.env),
             auditAnchorPath: flags.auditAnchor === undefined ? null : path.resolve(flags.auditAnchor),
             readyFd,
           }),
@@ -121,7 +129,7 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
     '--audit-on-failure',
     flags.auditOnFailure,
   ];
-  args.push('--on-restart', flags.onRestart);
+  args.push('--on-restart', flags.onRestart, ...serviceArguments(flags));
   if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
   if (!flags.sandbox) args.push('--no-sandbox');

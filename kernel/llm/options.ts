@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
-
-export const LLM_PROVIDERS = ['none', 'mock', 'openai-compatible'] as const;
-export type LlmProviderName = (typeof LLM_PROVIDERS)[number];
+import { LLM_PROVIDERS, type LlmProviderName } from './providers.ts';
 
 /** Node's own fetch gives up on a server that stays silent for 300 s. */
 const MAX_TIMEOUT_MS = 290_000;
@@ -47,22 +45,6 @@ export interface LlmOptions {
 }
 
 export type UserLlmOptions = Partial<LlmOptions>;
-
-/** Gemini speaks the same protocol here. */
-const GEMINI_BASE_URL = 'https://generativelanguage.googleapis.com/v1beta/openai';
-const GEMINI_MODEL = 'gemini-2.0-flash';
-
-/** What the variables say that existing installations set: a key of Gemini is all it takes. null = nothing. */
-export function llmFromEnvironment(env: Readonly<Record<string, string | undefined>>): UserLlmOptions | null {
-  const apiKeyEnv = ['GEMINI_API_KEY', 'GOOGLE_API_KEY'].find((name) => env[name]);
-  if (apiKeyEnv === undefined) return null;
-  return {
-    provider: 'openai-compatible',
-    baseUrl: GEMINI_BASE_URL,
-    model: env.GEMINI_MODEL || GEMINI_MODEL,
-    apiKeyEnv,
-  };
-}
 
 /** Says what is missing before anybody asks. @throws CONFIG */
 export function assertComplete({ provider, baseUrl, model }: LlmOptions): void {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
 import { FakeProvider } from './fixture.ts';
-import { llmFromEnvironment } from './options.ts';
+import { llmFromEnvironment } from './providers.ts';
 
 const KEY = 'kernel-key-0123456789';
 const KEY_VARIABLE = 'CLOVE_TEST_LLM_KEY';
