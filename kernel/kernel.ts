@@ -8,6 +8,7 @@ import { Fleet } from './agents/fleet.ts';
 import { loadFleet } from './agents/fleet-rows.ts';
 import { Launcher } from './agents/launcher.ts';
 import { OutputReader } from './agents/output.ts';
+import { CodeCopies } from './agents/reload.ts';
 import { restoreFleet } from './agents/restore.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
@@ -58,6 +59,7 @@ export interface Kernel {
   readonly agents: AgentTable;
   readonly supervisor: Supervisor;
   readonly fleet: Fleet;
+  readonly codeCopies: CodeCopies;
   readonly launcher: Launcher;
   readonly permissions: Permissions;
   readonly quotas: Quotas;
@@ -173,9 +175,11 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     wire: () => wire,
     launch,
   });
+  const codeCopies = new CodeCopies((id) => launcher.stagingFolderOf(id));
   const release = (callerId: number): void => {
     const parts = [
       tasks,
+      codeCopies,
       mailboxes,
       events,
       state,
@@ -235,6 +239,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     agents,
     supervisor,
     fleet,
+    codeCopies,
     launcher,
     permissions,
     quotas,

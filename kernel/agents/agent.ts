@@ -26,6 +26,8 @@ export interface LaunchPlan {
   readonly name: string;
   /** What was asked for: a recording starts the agent again from it. null = nobody asked, or the agent has ended. */
   readonly request: SpawnRequest | null;
+  /** Its script was copied from another agent: on the host there is none at that path, or another. */
+  readonly isScriptOfAgent?: boolean;
   /** argv with its environment, mounts, limits: complete but for uid, instance, socket and stdio. */
   readonly sandbox: Omit<
     SandboxSpec,

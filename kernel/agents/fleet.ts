@@ -32,6 +32,8 @@ interface Member {
   /** As it was last written. JSON */
   authority: string;
   isScriptKept: boolean;
+  /** As it was last written; null = it was not. */
+  spec: DesiredSpec | null;
 }
 
 /**
@@ -51,7 +53,7 @@ export class Fleet {
     this.#lastId = options.rows.usedId;
     for (const { id, authority, spec } of options.rows.agents) {
       const { isScriptKept } = spec;
-      this.#members.set(id, { agent: null, authority: JSON.stringify(authority), isScriptKept });
+      this.#members.set(id, { agent: null, authority: JSON.stringify(authority), isScriptKept, spec });
     }
     this.#clearFolders();
   }
@@ -78,7 +80,7 @@ export class Fleet {
 
   /** From here on what the agent keeps for itself is durable. */
   admit(agentId: number): void {
-    this.#members.set(agentId, { agent: null, authority: '', isScriptKept: false });
+    this.#members.set(agentId, { agent: null, authority: '', isScriptKept: false, spec: null });
   }
 
   /** It runs; also with a new spec. Nothing when it has ended already. @throws IO */
@@ -86,6 +88,7 @@ export class Fleet {
     const member = this.#members.get(agent.id);
     if (member === undefined) return;
     member.agent = agent;
+    member.spec = spec;
     member.isScriptKept = spec.isScriptKept;
     member.authority = JSON.stringify(this.#options.authorityOf(agent.id));
     await this.#options.store.write([
@@ -99,6 +102,14 @@ export class Fleet {
         JSON.stringify(this.#options.namesOf(agent.id)),
       ],
     ]);
+  }
+
+  /** It runs other code: so it does under the next kernel. @throws IO */
+  async reloaded(agent: Agent): Promise<void> {
+    const spec = this.#members.get(agent.id)?.spec;
+    const { request, isScriptOfAgent } = agent.plan;
+    if (spec === undefined || spec === null || request === null) return;
+    await this.put(agent, { ...spec, request, isScriptKept: isScriptOfAgent === true });
   }
 
   /** An agent of the last kernel is back in the table. */

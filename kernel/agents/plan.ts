@@ -78,6 +78,7 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
     launch: {
       name: context.name,
       request,
+      isScriptOfAgent: context.readScript != null && program.script?.mounted === 'copy',
       sandbox: {
         argv: program.argv,
         env,

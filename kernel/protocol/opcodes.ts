@@ -18,6 +18,8 @@ export const OPCODES = {
   WAIT: 0x16,
   /** The last output of an agent. */
   LOGS: 0x17,
+  /** New code for an agent. */
+  RELOAD: 0x18,
   SEND: 0x20,
   RECV: 0x21,
   BROADCAST: 0x22,

@@ -14,6 +14,7 @@ import { authoriseSpawn } from '../permissions/spawn.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { isolationSummary, layerReport, liveAgent, target } from './agent-fields.ts';
 import { logs, wait } from './agent-outcome.ts';
+import { reload } from './agent-reload.ts';
 import { defineSyscall } from './define.ts';
 import { MAX_TIMER_MS } from './fields.ts';
 
@@ -78,6 +79,8 @@ export const spawn = defineSyscall({
         desired: isDesired ? (plan) => desiredSpec(kernel, caller, plan) : null,
       });
       authority.started(agent.id);
+      // After the answer: nobody waits for it. Without it a reload that fails has only the new code to go back to.
+      setImmediate(() => kernel.codeCopies.keep(agent, plan.script).catch(() => {}));
       return {
         success: true as const,
         id: agent.id,
@@ -97,14 +100,14 @@ export const spawn = defineSyscall({
   },
 });
 
-function desiredSpec(kernel: Kernel, caller: Caller, { launch, script }: Plan): DesiredSpec {
+function desiredSpec(kernel: Kernel, caller: Caller, { launch }: Plan): DesiredSpec {
   return {
     parentId: caller.kind === 'agent' ? caller.id : 0,
     above: caller.kind === 'agent' ? kernel.quotas.payersOf(caller.id) : [],
     spawnedAt: Date.now(),
     request: launch.request ?? {},
     seed: launch.sandbox.env.CLOVE_SEED ?? '',
-    isScriptKept: caller.kind === 'agent' && script?.mounted === 'copy',
+    isScriptKept: launch.isScriptOfAgent === true,
   };
 }
 
@@ -235,4 +238,4 @@ function describeAgent(agent: Agent): z.input<typeof listed> {
   };
 }
 
-export const agentSyscalls = [spawn, kill, list, pause, resume, wait, logs] as const;
+export const agentSyscalls = [spawn, kill, list, pause, resume, wait, logs, reload] as const;

@@ -88,6 +88,18 @@ export class CloveClient extends SyscallClient {
     return this.call('WAIT', { ...toTarget(target), ...limit }, { signal });
   }
 
+  /**
+   * New code for an agent (default: what lies at its path now) under its id, name, mailbox and state. `reloaded` tells
+   * whether it came up; where not, the old code runs again. @throws NOT_FOUND, CONFLICT, FORBIDDEN
+   */
+  reload(
+    target: Target,
+    request: Omit<SyscallRequest<'RELOAD'>, 'id' | 'agent_id' | 'name'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'RELOAD'>> {
+    return this.call('RELOAD', { ...request, ...toTarget(target) }, options);
+  }
+
   /** The last output of an agent: untrusted text. */
   logs(
     target: Target,

@@ -18,6 +18,7 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
   'THINK',
   'WAIT',
   'WATCH',
+  'RELOAD',
 ]);
 
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */

@@ -26,6 +26,7 @@ const METHODS: Record<SyscallName, keyof CloveClient> = {
   RESUME: 'resume',
   WAIT: 'wait',
   LOGS: 'logs',
+  RELOAD: 'reload',
   SEND: 'send',
   RECV: 'receive',
   BROADCAST: 'broadcast',
