@@ -3,15 +3,16 @@ import { type ErrorCode, errorToData } from '../../errors/index.ts';
 import type { WireRequest } from '../../native/types.ts';
 import type { Agent } from '../agents/agent.ts';
 import { makePlan } from '../agents/plan.ts';
-import { type SpawnRequest, spawnRequest } from '../agents/spawn-request.ts';
 import type { Caller } from '../identity.ts';
 import type { Kernel } from '../kernel.ts';
 import { SYSCALL_BY_OPCODE } from '../syscalls/table.ts';
 import { AgentReplay, type Divergence } from './agent-replay.ts';
+import { hermetic } from './hermetic.ts';
 import type { RecordedRun } from './load.ts';
 import { outputHash, type RunEnd, recordedEnd } from './output-hash.ts';
-import { fingerprint, stdoutSince } from './process-facts.ts';
+import { stdoutSince } from './process-facts.ts';
 import { Redactor } from './redactor.ts';
+import { describe, endOf, firstDifference } from './run-end.ts';
 import type { CallTap } from './tap.ts';
 
 /** Frames still on their way when an agent is gone. */
@@ -282,57 +283,4 @@ export class Conductor implements CallTap {
       outputHash: outputHash(replay.doneCalls, this.comparable(run) ? comparedEnd : null),
     });
   }
-}
-
-/** As it was started then, but so that it reaches nothing besides the kernel. */
-function hermetic(
-  { name, process: facts }: RecordedRun,
-  env: Readonly<Record<string, string>>,
-  notes: string[],
-): SpawnRequest {
-  const request = spawnRequest.parse(facts?.request);
-  const { script } = facts ?? {};
-  if (script) {
-    const now = fingerprint(script.path);
-    if (now.sha256 !== script.sha256)
-      notes.push(`the script ${script.path} is not the one that was recorded`);
-  }
-  if (request.network === true) notes.push('it had the network of the host, and has none in a replay');
-  if (request.sandboxed === false) notes.push('it had no sandbox, and has one in a replay');
-  if (request.mounts?.some(({ readonly }) => readonly === false)) {
-    notes.push('it could write to folders of the host, and only reads them in a replay');
-  }
-  return {
-    ...request,
-    name,
-    env: { ...request.env, ...(facts?.seed == null ? {} : { CLOVE_SEED: facts.seed }), ...env },
-    network: false,
-    sandboxed: true,
-    mounts: (request.mounts ?? []).map((mount) => ({ ...mount, readonly: true })),
-    restart_policy: 'never',
-    timeout_ms: null,
-  };
-}
-
-function endOf(agent: Agent, stdout: string | null): RunEnd {
-  const exit = agent.lastExit;
-  return {
-    reason: exit?.reason ?? 'setup',
-    exitCode: exit?.exitCode ?? null,
-    signal: exit?.signal ?? null,
-    stdout,
-  };
-}
-
-function describe({ reason, exitCode, signal }: RunEnd): string {
-  if (reason === 'exited') return `exit code ${exitCode}`;
-  return signal === null ? reason : `${reason} ${signal}`;
-}
-
-/** The first line that differs, of both. */
-function firstDifference(recorded: string, actual: string): [string, string] {
-  const [then, now] = [recorded.split('\n'), actual.split('\n')];
-  const at = then.findIndex((line, index) => line !== now[index]);
-  const index = at < 0 ? then.length : at;
-  return [then[index] ?? '(no such line)', now[index] ?? '(no such line)'];
 }

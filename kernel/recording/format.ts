@@ -100,8 +100,8 @@ const gap = z.strictObject({
   reason: z.enum(['queue_full', 'max_entries', 'max_bytes', 'write_failed']),
   /** Calls that came and are not here. */
   lost: z.int(),
-  /** Of whom, as far as they were counted. */
-  agents: z.array(z.int()),
+  /** Whose; null = not known, it may be anybody's. */
+  agents: z.array(z.int()).nullable(),
 });
 
 const footer = z.strictObject({

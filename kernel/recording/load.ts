@@ -33,6 +33,7 @@ export async function loadRecording(file: string): Promise<LoadedRecording> {
   const growing = new Map<string, Growing>();
   const operatorCalls: CallEntry[] = [];
   const lossy = new Set<number>();
+  let allLossy = false;
   const of = (agent: number, incarnation: number): Growing =>
     growing.getOrInsertComputed(`${agent}.${incarnation}`, () => ({ process: null, exit: null, calls: [] }));
   const entries = readRecording(file);
@@ -41,22 +42,30 @@ export async function loadRecording(file: string): Promise<LoadedRecording> {
     const entry = step.value;
     if (entry.type === 'process') of(entry.agent, entry.incarnation).process = entry;
     else if (entry.type === 'exit') of(entry.agent, entry.incarnation).exit = entry;
-    else if (entry.type === 'gap') for (const agent of entry.agents) lossy.add(agent);
-    else if (entry.type === 'call') {
+    else if (entry.type === 'gap') {
+      allLossy ||= entry.agents === null;
+      for (const agent of entry.agents ?? []) lossy.add(agent);
+    } else if (entry.type === 'call') {
       if (entry.caller === 'operator') operatorCalls.push(entry);
       else of(entry.agent, entry.incarnation).calls.push(entry);
     }
   }
-  const runs = [...growing].map(([name, run]) => finished(name, run, lossy));
+  const runs = [...growing].map(([name, run]) =>
+    finished(name, run, (agent) => allLossy || lossy.has(agent)),
+  );
   runs.sort((a, b) => a.agent - b.agent || a.incarnation - b.incarnation);
   return { summary: step.value, runs, operatorCalls };
 }
 
-function finished(id: string, { process, exit, calls }: Growing, lossy: ReadonlySet<number>): RecordedRun {
+function finished(
+  id: string,
+  { process, exit, calls }: Growing,
+  isLossy: (agent: number) => boolean,
+): RecordedRun {
   const [agent = 0, incarnation = 0] = id.split('.').map(Number);
   calls.sort((a, b) => a.begun - b.begun);
   let incomplete: string | null = null;
-  if (lossy.has(agent)) incomplete = 'calls of it are missing: the recording has a gap';
+  if (isLossy(agent)) incomplete = 'calls of it are missing: the recording has a gap';
   else if (process === null) incomplete = 'how it was started is not in the recording';
   else if (!process.from_start) incomplete = 'it ran already when the recording began';
   else if (process.request === null) incomplete = 'what it was started from was not known';

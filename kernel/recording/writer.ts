@@ -44,6 +44,7 @@ export class RecordingWriter {
   #lost = 0;
   #lostNow = 0;
   readonly #lostAgents = new Set<number>();
+  #lostOfAnybody = false;
   #gapReason: GapReason = 'queue_full';
 
   constructor(options: WriterOptions) {
@@ -95,6 +96,7 @@ export class RecordingWriter {
     this.#lostNow += 1;
     this.#gapReason = reason;
     if (this.#lostAgents.size < MAX_GAP_AGENTS) this.#lostAgents.add(agent);
+    else this.#lostOfAnybody ||= !this.#lostAgents.has(agent);
   }
 
   /** Resolves when all that was taken is in the file. @throws the disk's error */
@@ -133,10 +135,11 @@ export class RecordingWriter {
   #sayGap(): void {
     if (this.#lostNow === 0) return;
     const lost = this.#lostNow;
-    const agents = [...this.#lostAgents];
+    const agents = this.#lostOfAnybody ? null : [...this.#lostAgents];
     const reason = this.#gapReason;
     this.#lostNow = 0;
     this.#lostAgents.clear();
+    this.#lostOfAnybody = false;
     this.#push((seq) => ({ type: 'gap', seq, at: new Date().toISOString(), reason, lost, agents }));
   }
 
@@ -179,6 +182,7 @@ export class RecordingWriter {
     const unwritten = this.#head.seq - this.#written.seq;
     this.#lost += unwritten;
     this.#lostNow += unwritten;
+    this.#lostOfAnybody ||= unwritten > 0;
     this.#gapReason = 'write_failed';
     this.#queue = [];
     this.#queuedBytes = 0;

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
-import type { RecordingSettings, RecordingStatus } from '../recording/recorder.ts';
+import type { RecordingStatus } from '../recording/recorder.ts';
+import type { RecordingSettings } from '../recording/session.ts';
 import { importEntries, REPLAY_STATES, type StateReplayStatus } from '../recording/state-replay.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { callerId } from './fields.ts';
