@@ -9,6 +9,7 @@ import { formatBytes, formatDuration } from '../ui/format.ts';
 import { layerTable } from '../ui/layers.ts';
 import { parseBytes, parseCount, parseDuration, parsePositive } from '../ui/parse.ts';
 import { renderTable } from '../ui/table.ts';
+import { reloadCommand } from './agent-reload.ts';
 
 interface SocketFlag {
   readonly socket?: string;
@@ -35,6 +36,7 @@ export const agentCommand: CommandBuilder = (context) => {
   agent.addCommand(freezeCommand('pause', 'freeze an agent with everything it started')(context));
   agent.addCommand(freezeCommand('resume', 'let a paused agent run on')(context));
   agent.addCommand(logsCommand(context));
+  agent.addCommand(reloadCommand(context));
   return agent;
 };
 
