@@ -281,7 +281,11 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     log,
     sandboxOff: options.sandbox === 'off',
   });
-  log.info({ socket: options.socketPath, pid: process.pid, sandbox: options.sandbox }, 'kernel is ready');
+  const { provider, model } = options.llm;
+  log.info(
+    { socket: options.socketPath, pid: process.pid, sandbox: options.sandbox, llm: { provider, model } },
+    'kernel is ready',
+  );
   return new Running(kernel, [
     // What agents have used so far, too.
     () => fleet.saveAuthority(),
