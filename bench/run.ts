@@ -8,6 +8,7 @@ import { machineFacts } from './measure/machine.ts';
 import { type BenchOptions, type ResolvedBenchOptions, resolveOptions } from './options.ts';
 import { prepareAll } from './prepare.ts';
 import { startGuardian } from './runtimes/guardian.ts';
+import { requireSandboxes } from './runtimes/preflight.ts';
 import type { Scenario, ScenarioPlan } from './scenario.ts';
 import { loadScenario } from './scenarios.ts';
 import { resultsFromRecords, writeResults } from './store/results.ts';
@@ -30,6 +31,8 @@ export async function runBench(options: BenchOptions, listener: BenchListener = 
   const resolved = resolveOptions(options);
   const openedAtMs = performance.now();
   const startedAt = new Date();
+  if (resolved.runtimes.includes('clove') && resolved.kernelSocket === null)
+    await requireSandboxes(resolved.scenario.limits);
   const machine = await machineFacts();
   const { plan, trials, preparations } = await planTrials(resolved.scenario, resolved, listener);
   const runId = makeRunId(resolved.scenario.name, startedAt);

@@ -42,18 +42,17 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
     store.putFact('notices', [...known, text]);
     listener({ kind: 'notice', text });
   };
+  const when = options.resumed ? 'when the run was resumed' : 'when the run began';
   const [load = 0] = loadavg();
   if (load > definition.machine.cores / 2)
-    notice(
-      `The machine was busy when the run began (load ${load.toFixed(1)} on ${definition.machine.cores} cores).`,
-    );
+    notice(`The machine was busy ${when} (load ${load.toFixed(1)} on ${definition.machine.cores} cores).`);
 
   let parallel = definition.parallel;
   if (definition.adaptive) {
     const room = await slotsBesideOthers(parallel, definition.machine.cores);
     if (room.slots < parallel)
       notice(
-        `Others kept ${room.foreignCores.toFixed(1)} cores busy when the run began: ${room.slots} of ${parallel} slots were used.`,
+        `Others kept ${room.foreignCores.toFixed(1)} cores busy ${when}: ${room.slots} of ${parallel} slots were used.`,
       );
     parallel = room.slots;
   }

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { CloveError } from '../errors/index.ts';
+import { CloveError, isCloveError } from '../errors/index.ts';
 import { reconcile } from '../native/index.ts';
 import { type FileLock, tryLock } from './locks.ts';
 
+const BOOT_ID = /^[a-z0-9]{8}$/;
 const LOCK = /^boot-([a-z0-9]{8})\.lock$/;
 
 /** The folder of one run of a kernel; locked as long as the run lasts. */
@@ -44,8 +45,24 @@ export function openBoot(runDirectory: string, makeId: () => string): Boot {
   throw new CloveError('IO', `cannot claim a boot folder in ${runDirectory}`);
 }
 
-/** Clears what kernels that died left behind: their cgroups with everything in them, and their folders. Never throws. */
+/**
+ * Clears what kernels that died left behind: their cgroups with everything in them, and their folders. Groups also of those
+ * with another run folder, or whose folder is gone: nobody else would. Never throws.
+ */
 export async function reconcileBoots(runDirectory: string, log: Logger): Promise<void> {
+  await reconcileFolders(runDirectory, log);
+  for (const id of bootsWithGroups()) {
+    try {
+      // Of a boot that lives, or is not ours to remove, nothing is touched.
+      await reconcile(cgroupParentOf(id));
+    } catch (error) {
+      if (!isCloveError(error) || error.code !== 'CONFLICT')
+        log.error({ err: error, deadBoot: id }, 'cannot remove the groups of a kernel that died');
+    }
+  }
+}
+
+async function reconcileFolders(runDirectory: string, log: Logger): Promise<void> {
   for (const name of readdirSync(runDirectory)) {
     const id = LOCK.exec(name)?.[1];
     if (id === undefined) continue;
@@ -58,6 +75,22 @@ export async function reconcileBoots(runDirectory: string, log: Logger): Promise
       log.error({ err: error, deadBoot: id }, 'cannot clear up after a kernel that died');
     }
   }
+}
+
+/** Boots that have a group in any hierarchy. */
+function bootsWithGroups(): Set<string> {
+  const boots = new Set<string>();
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    if (!/ - cgroup2? /.test(line)) continue;
+    try {
+      const groups = readdirSync(path.join(line.split(' ')[4] as string, 'clove'), { withFileTypes: true });
+      for (const { name } of groups.filter((entry) => entry.isDirectory()))
+        if (BOOT_ID.test(name)) boots.add(name);
+    } catch {
+      // No kernel has groups here.
+    }
+  }
+  return boots;
 }
 
 async function removeBoot(runDirectory: string, id: string, lock: FileLock): Promise<void> {

@@ -2,11 +2,12 @@
 import type { Layer } from './types.ts';
 
 const NEEDS_ROOT = 'Start the kernel as root, or leave the sandbox out with --no-sandbox.';
+const NEEDS_GROUPS = 'Start the kernel as root, or under systemd with Delegate=yes.';
 
 const BY_STAGE: Readonly<Record<string, string>> = {
   clone: NEEDS_ROOT,
-  cgroup_create: 'Start the kernel as root, or under systemd with Delegate=yes.',
-  cgroup_attach: 'Start the kernel as root, or under systemd with Delegate=yes.',
+  cgroup_create: NEEDS_GROUPS,
+  cgroup_attach: NEEDS_GROUPS,
   open_mounts:
     'Give existing, real paths below /: no component may be a symbolic link, and /proc, /sys and the like are never mounted.',
   mounts:
@@ -30,6 +31,8 @@ const BY_LAYER: Partial<Record<Layer, string>> = {
   kill: 'A mounted cgroup v2 hierarchy or a pid namespace is needed.',
 };
 
+const CGROUP_LAYERS: ReadonlySet<string> = new Set(['mem', 'swap', 'cpu', 'pids', 'cpuset']);
+
 /** `{ hint }` for a failed step or a layer that is off, or nothing. */
 export function hintFor(
   stage: string,
@@ -47,6 +50,8 @@ export function hintFor(
       };
     return {};
   }
+  const refused = errno === 'EACCES' || errno === 'EROFS';
+  if (refused && CGROUP_LAYERS.has(layer)) return { hint: NEEDS_GROUPS };
   const hint = BY_STAGE[stage] ?? BY_LAYER[layer as Layer] ?? (errno === 'EPERM' ? NEEDS_ROOT : undefined);
   return hint === undefined ? {} : { hint };
 }

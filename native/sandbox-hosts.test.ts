@@ -80,6 +80,7 @@ describe('a kernel without privilege', () => {
     expect(limits.error).toMatchObject({
       code: 'SANDBOX_UNAVAILABLE',
       details: { layer: 'mem', stage: 'cgroup_memory' },
+      hint: expect.stringContaining('root'),
     });
   });
 

@@ -23,7 +23,7 @@ beforeAll(async () => {
     [
       '/bin/sh',
       '-c',
-      'cd /work; echo hello > a; mkdir dir; echo deep > dir/b; ln -s a link; ln -s /etc/passwd out; ln -s dir dirlink; mkfifo fifo; ln a hard1; ln a hard2; echo one > single; ln -s /proc/self/root magic; echo ready; sleep 60',
+      'cd /work; echo hello > a; mkdir dir; echo deep > dir/b; ln -s a link; ln -s /etc/passwd out; ln -s dir dirlink; mkfifo fifo; ln a hard1; ln a hard2; echo one > single; ln -s /proc/self/root magic; echo ready; sleep 900',
     ],
     { mounts: [{ source: workspace, target: '/work', readonly: false }] },
   );

@@ -1,9 +1,18 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ensureNative } from '../native/index.ts';
 
 const root = path.dirname(import.meta.dirname);
 const CLOVE = path.join(root, 'bin', 'clove');
@@ -135,6 +144,38 @@ describe.runIf(isRoot)('clove run', () => {
     expect(result.stdout).toBe('from the host');
     expect(result.stderr).toContain('Read-only file system');
     expect(existsSync(path.join(source, 'new'))).toBe(false);
+  });
+
+  it('without a sandbox needs no right; a limit that is named must hold, and one that is missing is told', (context) => {
+    const nobody = { uid: 65_534, gid: 65_534 };
+    const asNobody = (args: string[]) => {
+      const home = mkdtempSync(path.join(tmpdir(), 'clove-nobody-'));
+      try {
+        // The native part as it is built already: compiling it again for another user takes long.
+        const cache = path.join(home, '.cache', 'clove', 'native');
+        mkdirSync(cache, { recursive: true });
+        const { addon, init } = ensureNative();
+        for (const file of [addon, init]) copyFileSync(file, path.join(cache, path.basename(file)));
+        spawnSync('chown', ['-R', `${nobody.uid}:${nobody.gid}`, home]);
+        const env = { PATH: process.env.PATH, HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home };
+        return spawnSync(CLOVE, args, { ...nobody, cwd: home, encoding: 'utf8', env });
+      } finally {
+        rmSync(home, { recursive: true, force: true });
+      }
+    };
+    const first = asNobody(['version']);
+    if (first.status !== 0) context.skip(`the sources cannot be read by other users: ${first.stderr}`);
+    const bare = asNobody(['run', '--no-sandbox', '--', 'id', '-u']);
+    expect(bare).toMatchObject({ status: 0, stdout: '65534\n' });
+    expect(bare.stderr).toBe('warning: ran without these limits: mem, swap, cpu, pids\n');
+    const named = asNobody(['run', '--no-sandbox', '--memory', '64M', '--', 'id', '-u']);
+    expect(named).toMatchObject({ status: 125, stdout: '' });
+    expect(named.stderr).toContain('EACCES');
+    expect(named.stderr).toContain('hint: Start the kernel as root');
+    const bench = asNobody(['bench', 'run', 'drug-discovery', '--quick']);
+    expect(bench).toMatchObject({ status: 125, stdout: '' });
+    expect(bench.stderr).toContain('--runtime process');
+    expect(bench.stderr).not.toContain('prepared');
   });
 
   it('does not hand its own environment down', () => {

@@ -76,7 +76,7 @@ describe('the launcher', () => {
     // The run that installs must not lose what the command itself says afterwards.
     rmSync(path.join(clone, 'node_modules', '.package-lock.json'));
     const failing = spawnSync(path.join(clone, 'bin', 'clove'), ['no-such'], { encoding: 'utf8' });
-    expect(failing.stderr).toMatch(/installing dependencies[^]*unknown command 'no-such'/);
+    expect(failing.stderr).toMatch(/installing dependencies[\s\S]*unknown command 'no-such'/);
     const second = version(path.join(clone, 'bin', 'clove'));
     expect(second.stderr).toBe('');
     expect(second.node).toBe(PINNED);

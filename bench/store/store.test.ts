@@ -96,11 +96,12 @@ describe('RunStore', () => {
     try {
       await once(holder.stdout, 'data');
       expect(() => RunStore.open(folder)).toThrow(codeOf('RUN_BUSY'));
-      expect(RunStore.read(folder).trials).toEqual([]);
+      expect(RunStore.read(folder)).toMatchObject({ trials: [], facts: { status: 'running' } });
     } finally {
       holder.kill('SIGKILL');
       await once(holder, 'close');
     }
+    expect(RunStore.read(folder).facts.status).toBe('interrupted');
     RunStore.open(folder).close();
   });
 

@@ -83,7 +83,10 @@ export class RunStore {
   static read(directory: string): RunRecords {
     const store = new RunStore(directory, openDatabase(directory, true));
     try {
-      return store.records();
+      const records = store.records();
+      // Whoever was killed could not write that it stopped.
+      const stopped = records.facts.status === 'running' && store.#holder() === null;
+      return stopped ? { ...records, facts: { ...records.facts, status: 'interrupted' } } : records;
     } finally {
       store.#db.close();
     }
@@ -227,15 +230,23 @@ export class RunStore {
     return definition as RunDefinition;
   }
 
+  /** The live process that works on the run, or null. */
+  #holder(): number | null {
+    const row = this.#db.prepare('SELECT pid, start_ticks, boot_id FROM lock').get() as
+      | { pid: number; start_ticks: string; boot_id: string }
+      | undefined;
+    const lives =
+      row !== undefined && row.boot_id === bootId() && processStartTicks(row.pid) === row.start_ticks;
+    return lives ? row.pid : null;
+  }
+
   #lock(): void {
     const own = { pid: process.pid, ticks: processStartTicks(process.pid) ?? '', boot: bootId() };
     this.#db.exec('BEGIN IMMEDIATE');
     try {
-      const row = this.#db.prepare('SELECT pid, start_ticks, boot_id FROM lock').get() as
-        | { pid: number; start_ticks: string; boot_id: string }
-        | undefined;
-      if (row !== undefined && row.boot_id === own.boot && processStartTicks(row.pid) === row.start_ticks)
-        throw new CloveError('RUN_BUSY', `process ${row.pid} is working on ${this.directory}`, {
+      const holder = this.#holder();
+      if (holder !== null)
+        throw new CloveError('RUN_BUSY', `process ${holder} is working on ${this.directory}`, {
           hint: 'Wait for it, or stop it with Ctrl-C.',
         });
       this.#db.prepare('INSERT OR REPLACE INTO lock VALUES (1, ?, ?, ?)').run(own.pid, own.ticks, own.boot);

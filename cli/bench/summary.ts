@@ -22,11 +22,12 @@ export function printSummary(terminal: Terminal, results: RunResults, runDirecto
     `${terminal.style(['bold', colour[results.verdict.kind]], label[results.verdict.kind])}  ${escapeLine(results.verdict.reason)}`,
   );
   for (const notice of results.notices) terminal.out(`note: ${escapeLine(notice)}`);
-  for (const source of results.provenance.filter(({ kind }) => kind === 'synthetic').slice(0, 1)) {
+  const synthetic = results.provenance.filter(({ kind }) => kind === 'synthetic').map(({ name }) => name);
+  if (synthetic.length > 0) {
     terminal.out(
       terminal.style(
         'yellow',
-        `data: ${escapeLine(source.name)}: these figures say nothing about real molecules (use --data DIR, or clove data fetch)`,
+        `data: ${escapeLine(synthetic.join('; '))}: these figures say nothing about real molecules (use --data DIR, or clove data fetch)`,
       ),
     );
   }

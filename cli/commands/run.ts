@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import { CloveError } from '../../errors/index.ts';
-import type { SandboxExit } from '../../native/types.ts';
+import type { Layer, LayerReport, SandboxExit } from '../../native/types.ts';
 import type { CommandBuilder } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { escapeText } from '../ui/escape.ts';
@@ -57,6 +57,8 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
     )
     .action(async (argv: string[], flags: RunFlags, command: Command) => {
       const cli = context(command);
+      // Without a sandbox the limits nobody named hold where they can be had; named ones must hold.
+      const must = (name: string) => flags.sandbox || command.getOptionValueSource(name) !== 'default';
       const { runForeground } = await import('../../kernel/foreground.ts');
       try {
         const result = await interruptible(cli.terminal, (signal) =>
@@ -64,9 +66,9 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
             request: {
               command: argv,
               limits: {
-                memory: parseBytes(flags.memory, '--memory'),
-                cpu: parsePositive(flags.cpu, '--cpu'),
-                max_pids: parseCount(flags.pids, '--pids'),
+                ...(must('memory') ? { memory: parseBytes(flags.memory, '--memory') } : {}),
+                ...(must('cpu') ? { cpu: parsePositive(flags.cpu, '--cpu') } : {}),
+                ...(must('pids') ? { max_pids: parseCount(flags.pids, '--pids') } : {}),
               },
               ...(flags.timeout === undefined
                 ? {}
@@ -84,12 +86,14 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
           }),
         );
         if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, result.layers));
+        tellMissingLimits(cli.terminal, result.layers);
         explain(cli.terminal, result.exit, flags);
         cli.setExitCode(exitStatusOf(result.exit));
       } catch (error) {
         const status = execFailureStatus(error);
         if (status === null) throw error;
-        cli.terminal.warn(escapeText((error as CloveError).message));
+        const { message, hint } = error as CloveError;
+        cli.terminal.warn(escapeText(hint === undefined ? message : `${message}\n  hint: ${hint}`));
         cli.setExitCode(status);
       } finally {
         // A pipe that nobody closes must not keep a finished command alive.
@@ -111,6 +115,16 @@ function explain(terminal: { warn(text: string): void }, exit: SandboxExit, flag
   } else if (exit.reason === 'timeout') {
     terminal.warn(`timed out after ${flags.timeout} and was killed (${formatDuration(exit.wallUs / 1000)})`);
   }
+}
+
+const LIMITS: ReadonlySet<Layer> = new Set(['mem', 'swap', 'cpu', 'pids']);
+
+function tellMissingLimits(terminal: { warn(text: string): void }, layers: readonly LayerReport[]): void {
+  const missing = layers.filter(
+    ({ layer, state, requested }) => LIMITS.has(layer) && requested && state !== 'on',
+  );
+  if (missing.length > 0)
+    terminal.warn(`ran without these limits: ${missing.map(({ layer }) => layer).join(', ')}`);
 }
 
 function exitStatusOf(exit: SandboxExit): number {

@@ -98,8 +98,10 @@ Failure Cgroup::Limit(Layer layer, Step step, Controller controller, bool asked,
     problem = "fault injection";
     error = faultErrno;
   } else if (directory < 0) {
-    problem = std::string("no usable ") + kControllerNames[controller] + " controller";
-    error = ENOENT;
+    const int index = HostCgroups().of[controller];
+    const int refused = index < 0 ? 0 : parent_->error(index);
+    problem = std::string(refused != 0 ? "no group of ours under the " : "no usable ") + kControllerNames[controller] + " controller";
+    error = refused != 0 ? refused : ENOENT;
   } else {
     const int index = HostCgroups().of[controller];
     done = WriteLimit(step, directory, !HostCgroups().hierarchies[index].unified, limits, problem);

@@ -55,6 +55,8 @@ class CgroupParent {
   const std::string& path() const { return path_; }
   int directory(int hierarchy) const { return directories_[hierarchy].get(); }
   const std::string& absolute(int hierarchy) const { return absolute_[hierarchy]; }
+  /** Why there is no group in this hierarchy, 0 when there is one. */
+  int error(int hierarchy) const { return errors_[hierarchy]; }
   uint32_t enabled() const { return enabled_; }
   /** What all agents together weigh against the rest of the machine, for the report of the cpu layer. */
   const std::string& weight() const { return weight_; }
@@ -63,6 +65,7 @@ class CgroupParent {
   std::string path_, weight_;
   std::vector<Fd> directories_;
   std::vector<std::string> absolute_;
+  std::vector<int> errors_;
   uint32_t enabled_ = 0;  // v2 controllers switched on for the children
 };
 

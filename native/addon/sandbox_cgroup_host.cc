@@ -127,7 +127,8 @@ int OpenChain(const Hierarchy& hierarchy, const std::string& base, const std::st
     else if ((hierarchy.controllers & (1u << C_CPUSET)) != 0) InheritCpuset(directory.get(), next.get());
     directory = std::move(next);
   }
-  flock(directory.get(), LOCK_EX | LOCK_NB);
+  // A clean-up that looks whether this group is a dead one's holds the lock for a moment; whoever holds it longer shares the group.
+  for (int attempt = 0; attempt < 20 && flock(directory.get(), LOCK_EX | LOCK_NB) != 0; attempt++) SleepMs(5);
   // Had a clean-up removed the group before the lock was ours, its files would be gone.
   if (faccessat(directory.get(), "cgroup.procs", F_OK, 0) != 0) return ENOENT;
   if (hierarchy.unified) enabled = on;
@@ -156,6 +157,7 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
   parent->path_ = path;
   parent->directories_.resize(host.hierarchies.size());
   parent->absolute_.resize(host.hierarchies.size());
+  parent->errors_.resize(host.hierarchies.size());
   for (size_t i = 0; i < host.hierarchies.size(); i++) {
     const Hierarchy& hierarchy = host.hierarchies[i];
     int error = ENOENT;
@@ -169,6 +171,7 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
         if (error == 0) break;
       }
     }
+    parent->errors_[i] = error;
     if (error != 0 && failure.step == S_NONE) failure = {S_cgroup_create, error, hierarchy.mount + "/" + path};
   }
   return parent;
@@ -211,7 +214,7 @@ void RemoveTree(int above, const std::string& name, bool unified) {
     for (const std::string& pid : Split(processes, '\n'))
       if (atoi(pid.c_str()) > 0) kill(atoi(pid.c_str()), SIGKILL);
     if (!unified) WriteFileAt(directory.get(), "freezer.state", "THAWED");  // v1: a frozen process dies only when thawed
-    if (unlinkat(above, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return;
+    if (unlinkat(above, name.c_str(), AT_REMOVEDIR) == 0 || errno != EBUSY) return;
     SleepMs(5);
   }
 }
