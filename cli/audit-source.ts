@@ -16,9 +16,8 @@ export interface AuditSource {
   verify(): Promise<AuditReport>;
 }
 
-const PAGE = 1000;
 /** Records of one answer of the kernel. */
-const MAX_PAGE = 10_000;
+const PAGE = 1000;
 
 /** With a data directory its files are read, otherwise the kernel behind the socket is asked. */
 export function withAuditSource<Result>(
@@ -31,14 +30,14 @@ export function withAuditSource<Result>(
       (await client.auditQuery({ ...filter, limit, end })).entries;
     return work({
       async query(filter, limit, end) {
-        if (limit <= MAX_PAGE) return ask(filter, limit, end);
+        if (limit <= PAGE) return ask(filter, limit, end);
         const pages: AuditRecord[][] = [];
         let left = limit;
         for (let bounds: AuditFilter = filter; left > 0; ) {
-          const page = await ask(bounds, Math.min(left, MAX_PAGE), end);
+          const page = await ask(bounds, Math.min(left, PAGE), end);
           pages.push(page);
           left -= page.length;
-          if (page.length < MAX_PAGE) break;
+          if (page.length < PAGE) break;
           bounds =
             end === 'newest'
               ? { ...filter, before_seq: page[0]?.seq }

@@ -38,7 +38,9 @@ export class CallRecord extends AuditDraft {
   readonly #syscall: string | null;
   readonly #decision: Decision;
   readonly #details: string;
+  /** As JSON. */
   readonly #object: string;
+  readonly #rule: string;
 
   constructor(
     boot: string,
@@ -49,17 +51,21 @@ export class CallRecord extends AuditDraft {
     decision: Decision,
     input: unknown,
   ) {
-    super(chainOf(category, subject.caller.kind === 'agent' ? 'agents' : 'operators'), subject.caller.id);
+    const isRaw = definition === null || definition.raw === true;
+    // Now, and as texts of their own: handlers may change what they were given, and it may be large.
+    const details = isRaw ? '{}' : summarise(input);
+    const object = decision.object === '' ? objectOf(input) : decision.object;
+    const origin = subject.caller.kind === 'agent' ? 'agents' : 'operators';
+    super(chainOf(category, origin), subject.caller.id, details.length);
+    this.#details = details;
+    this.#object = canonicalString(boundText(object, MAX_OBJECT_CHARS));
+    this.#rule = canonicalString(boundText(decision.ruleId, MAX_OBJECT_CHARS));
     this.#boot = boot;
     this.#caller = subject.caller;
     this.#name = subject.name;
     this.#opcode = opcode;
     this.#syscall = definition?.name ?? null;
     this.#decision = decision;
-    // Now: handlers may change what they were given.
-    const isRaw = definition === null || definition.raw === true;
-    this.#details = isRaw ? '{}' : summarise(input);
-    this.#object = decision.object === '' ? objectOf(input) : decision.object;
   }
 
   get subject(): Subject {
@@ -67,13 +73,13 @@ export class CallRecord extends AuditDraft {
   }
 
   body(): string {
-    const { allowed, ruleId, policyDigest } = this.#decision;
+    const { allowed, policyDigest } = this.#decision;
     const type = allowed ? 'SYSCALL' : 'PERMISSION_DENIED';
     return (
       `{"boot":"${this.#boot}","decision":"${allowed ? 'allow' : 'deny'}","details":${this.#details},` +
       `"event_type":"${type}","monotonic_us":${Math.round(this.monotonicMs * 1000)},` +
-      `"object":${canonicalString(boundText(this.#object, MAX_OBJECT_CHARS))},"opcode":${this.#opcode},` +
-      `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${canonicalString(boundText(ruleId, MAX_OBJECT_CHARS))},` +
+      `"object":${this.#object},"opcode":${this.#opcode},` +
+      `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${this.#rule},` +
       `"subject":${subjectJson(this.#caller, this.#name)},"success":${this.outcome === 'OK'},` +
       `"syscall":${this.#syscall === null ? 'null' : `"${this.#syscall}"`},` +
       `"time":"${isoTime(this.wallMs)}","world_time":null}`
@@ -103,13 +109,12 @@ export class EventRecord extends AuditDraft {
 
   constructor(boot: string, event: AuditEvent) {
     // What agents bring about, in whatever number, stands with what agents do.
-    super(
-      chainOf(event.category, event.by?.caller.kind === 'agent' ? 'agents' : 'events'),
-      event.agentId ?? 0,
-    );
+    const origin = event.by?.caller.kind === 'agent' ? 'agents' : 'events';
+    const details = canonicalJson(event.details ?? {});
+    super(chainOf(event.category, origin), event.agentId ?? 0, details.length);
     this.#boot = boot;
     this.#event = event;
-    this.#details = canonicalJson(event.details ?? {});
+    this.#details = details;
   }
 
   body(): string {

@@ -27,7 +27,9 @@ export class TestLog {
     this.store = new DurableStore({
       databasePath: this.databasePath,
       anchorPlace: this.place,
-      recordCapacity: options.recordCapacity ?? 50_000,
+      ...(options.recordCapacity === undefined
+        ? {}
+        : { recordCapacity: { records: options.recordCapacity, bytes: 2 ** 20 } }),
     });
     this.log = new AuditLog({
       store: this.store,

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CloveError } from '../../errors/index.ts';
 import type { AnchorPlace } from '../audit/anchor.ts';
-import { type Draft, type Gap, RecordQueue } from './record-queue.ts';
+import { type Draft, type Gap, type QueueCapacity, RecordQueue } from './record-queue.ts';
 import type { StoreOperation } from './schema.ts';
 
 export type StoreRequest =
@@ -27,7 +27,7 @@ export interface DurableStoreOptions {
   /** null = no audit log in this database. */
   readonly anchorPlace?: AnchorPlace | null;
   /** Records that may wait while the disk is slow or the log cannot be written. */
-  readonly recordCapacity?: number;
+  readonly recordCapacity?: QueueCapacity;
   readonly onProblem?: (message: string) => void;
 }
 
@@ -47,7 +47,7 @@ interface Batch {
   readonly waiting: PromiseWithResolvers<void>[];
 }
 
-const RECORD_CAPACITY = 50_000;
+const RECORD_CAPACITY: QueueCapacity = { records: 50_000, bytes: 64 * 2 ** 20 };
 const RETRY_MS = 250;
 /** How long a record that nobody waits for may wait for others to share a transaction with. */
 const LAZY_MS = 10;

@@ -2,6 +2,8 @@
 export interface Draft {
   readonly chain: number;
   readonly agentId: number;
+  /** Roughly, in memory. Bytes. */
+  readonly size: number;
   /** Its text, asked for when it is sent: until then the outcome may change. Canonical JSON. */
   body(): string;
   /** A write carries it: it becomes durable with that, or is undone with it. */
@@ -23,13 +25,20 @@ export interface Gap {
   lastMs: number;
 }
 
+/** What may wait: records, and bytes of them. */
+export interface QueueCapacity {
+  readonly records: number;
+  readonly bytes: number;
+}
+
 /** Records that wait for the disk; bounded, and what does not fit is counted, so that its absence will be recorded. */
 export class RecordQueue {
-  readonly #capacity: number;
+  readonly #capacity: QueueCapacity;
   #drafts: Draft[] = [];
+  #bytes = 0;
   #gaps = new Map<number, Gap>();
 
-  constructor(capacity: number) {
+  constructor(capacity: QueueCapacity) {
     this.#capacity = capacity;
   }
 
@@ -38,7 +47,7 @@ export class RecordQueue {
   }
 
   get isFull(): boolean {
-    return this.#drafts.length >= this.#capacity;
+    return this.#drafts.length >= this.#capacity.records || this.#bytes >= this.#capacity.bytes;
   }
 
   get isEmpty(): boolean {
@@ -48,6 +57,7 @@ export class RecordQueue {
   push(draft: Draft, nowMs: number): void {
     if (!this.isFull) {
       this.#drafts.push(draft);
+      this.#bytes += draft.size;
       return;
     }
     const gap = this.#gaps.getOrInsertComputed(draft.chain, () => ({
@@ -65,6 +75,7 @@ export class RecordQueue {
   take(describeGap: (gap: Gap) => Draft): Draft[] {
     const drafts = this.#drafts;
     this.#drafts = [];
+    this.#bytes = 0;
     for (const gap of this.#gaps.values()) drafts.push(describeGap(gap));
     this.#gaps.clear();
     return drafts;
@@ -73,6 +84,7 @@ export class RecordQueue {
   /** Back to the front: nothing else was written meanwhile. */
   putBack(drafts: readonly Draft[]): void {
     this.#drafts = [...drafts, ...this.#drafts];
+    for (const { size } of drafts) this.#bytes += size;
   }
 
   delayAll(reason: string): void {

@@ -8,8 +8,9 @@ import { AUDIT_CATEGORIES, type AuditCategory, defineSyscall } from './define.ts
 import { callerId } from './fields.ts';
 
 const DEFAULT_ENTRIES = 100;
-/** Records of one answer. */
+/** Records of one answer: as many as existing clients may ask for, and as many as hold up nobody. */
 const MAX_ENTRIES = 10_000;
+const MAX_QUERIED = 1000;
 
 const seq = z.int().min(0);
 const isoTime = z.iso.datetime().describe('UTC, as `2026-01-31T12:00:00.000Z`.');
@@ -105,7 +106,7 @@ export const auditQuery = defineSyscall({
     before_seq: seq.optional().describe('Only records before this one.'),
     from: isoTime.optional(),
     to: isoTime.optional().describe('Excluding.'),
-    limit: z.int().min(1).max(MAX_ENTRIES).default(DEFAULT_ENTRIES),
+    limit: z.int().min(1).max(MAX_QUERIED).default(DEFAULT_ENTRIES),
     end: z
       .enum(['newest', 'oldest'])
       .default('newest')
