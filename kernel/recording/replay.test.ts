@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -347,16 +347,43 @@ describe('a replay', () => {
     await expect(replayRecording({ file })).rejects.toMatchObject({ code: 'DATA_CORRUPT' });
   });
 
-  it('runs without the network of the host and without a way to write to it', async () => {
-    const { file } = await record('free', 'await client.close();', {
-      network: true,
-      mounts: [{ source: scripts.path, target: '/mnt', readonly: false }],
-    });
-    const [run] = (await replayRecording({ file })).runs;
-    expect(run?.notes).toEqual([
-      'it had the network of the host, and has none in a replay',
-      'it could write to folders of the host, and only reads them in a replay',
-    ]);
+  it('keeps agents from the host that had it: its network, its files, no sandbox at all', async () => {
+    let hits = 0;
+    const server = createServer((_request, response) => {
+      hits += 1;
+      response.end();
+    }).listen(0, '127.0.0.1');
+    await until(() => server.listening);
+    const { port } = server.address() as AddressInfo;
+    const shared = path.join(scripts.path, 'shared');
+    mkdirSync(shared);
+    chmodSync(shared, 0o777);
+    const source = `
+      import { appendFileSync, existsSync } from 'node:fs';
+      try { await fetch('http://127.0.0.1:${port}/'); console.log('reached'); } catch { console.log('no network'); }
+      const folder = existsSync('${shared}') ? '${shared}' : '/mnt';
+      try { appendFileSync(folder + '/file', 'x'); console.log('wrote'); } catch {}
+      await client.close();`;
+    const mounts = [{ source: shared, target: '/mnt', readonly: false }];
+    try {
+      for (const [name, request, notes] of [
+        ['with-network', { network: true, mounts }, [/network/, /write to folders/]],
+        ['without-netns', { isolation: { disable: ['netns'] }, mounts }, [/write to folders/, /layers/]],
+        ['without-sandbox', { sandboxed: false }, [/no sandbox/]],
+      ] as const) {
+        rmSync(path.join(shared, 'file'), { force: true });
+        const { file, exit } = await record(name, source, request);
+        expect(exit.stdout, name).toBe('reached\nwrote\n');
+        const [hitsThen, textThen] = [hits, readFileSync(path.join(shared, 'file'), 'utf8')];
+        const report = await replayRecording({ file });
+        expect(report.divergence, name).toMatchObject({ kind: 'output' });
+        expect(report.runs[0]?.notes).toEqual(notes.map((note) => expect.stringMatching(note)));
+        expect(hits).toBe(hitsThen);
+        expect(readFileSync(path.join(shared, 'file'), 'utf8')).toBe(textThen);
+      }
+    } finally {
+      server.close();
+    }
   });
 });
 
