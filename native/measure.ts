@@ -2,37 +2,8 @@
 // for /bin/true, by stage; the ballast shows that the size of the kernel process does not matter.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Layer, launch, reconcile, type SandboxSpec } from './index.ts';
-
-const REQUIRED: readonly Layer[] = [
-  ...([
-    'uid',
-    'pidns',
-    'mntns',
-    'netns',
-    'ipcns',
-    'utsns',
-    'cgroupns',
-    'root_ro',
-    'proc_masked',
-    'dev_min',
-  ] as const),
-  ...([
-    'sys_hidden',
-    'caps',
-    'nnp',
-    'seccomp',
-    'landlock',
-    'fds',
-    'env',
-    'session',
-    'pdeath',
-    'mem',
-    'swap',
-    'cpu',
-  ] as const),
-  ...(['pids', 'disk', 'inodes', 'fsize', 'nofile', 'freeze', 'kill'] as const),
-];
+import { launch, reconcile, type SandboxSpec } from './index.ts';
+import { ROOT_LAYERS } from './types.ts';
 
 function quantile(sorted: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
@@ -76,7 +47,7 @@ for (let i = 0; i < launches + warmUp; i++) {
     socketPath: null,
     network: 'none',
     profile: 'default',
-    require: REQUIRED,
+    require: ROOT_LAYERS,
     disable: [],
     faultStep: null,
     faultErrno: 0,

@@ -15,38 +15,11 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Layer, launch, reconcile, type Sandbox, type SandboxExit, type SandboxSpec } from './index.ts';
+import { launch, reconcile, type Sandbox, type SandboxExit, type SandboxSpec } from './index.ts';
+import { ROOT_LAYERS } from './types.ts';
 
-/** Every layer a root kernel can have; limits included. */
-export const EVERY_LAYER: readonly Layer[] = [
-  ...([
-    'uid',
-    'pidns',
-    'mntns',
-    'netns',
-    'ipcns',
-    'utsns',
-    'cgroupns',
-    'root_ro',
-    'proc_masked',
-    'dev_min',
-  ] as const),
-  ...([
-    'sys_hidden',
-    'caps',
-    'nnp',
-    'seccomp',
-    'landlock',
-    'fds',
-    'env',
-    'session',
-    'pdeath',
-    'mem',
-    'swap',
-    'cpu',
-  ] as const),
-  ...(['pids', 'disk', 'inodes', 'fsize', 'nofile', 'freeze', 'kill'] as const),
-];
+/** Limits included. */
+export const EVERY_LAYER = ROOT_LAYERS;
 
 /** A user for this test process alone: files run at the same time. */
 export const TEST_UID = 200_000_000 + process.pid;

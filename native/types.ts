@@ -41,6 +41,11 @@ export const LAYERS = [
 ] as const;
 
 export type Layer = (typeof LAYERS)[number];
+
+/** Every layer a root kernel can have by itself: not those that replace another, or that only a request can mean. */
+export const ROOT_LAYERS: readonly Layer[] = LAYERS.filter(
+  (layer) => !['userns', 'timens', 'overlay', 'cpuset'].includes(layer),
+);
 export type LayerState = 'on' | 'off' | 'degraded' | 'n/a';
 
 /** What became of one layer. `how` is evidence (what was done and read back), never a guess. */

@@ -11,12 +11,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext } from 'vitest';
 import { ensureNative } from '../native/index.ts';
 
 const root = path.dirname(import.meta.dirname);
 const CLOVE = path.join(root, 'bin', 'clove');
-const isRoot = process.geteuid?.() === 0;
+const needsRoot = (context: TestContext) => {
+  if (process.geteuid?.() !== 0) context.skip('sandboxes need root');
+};
 
 let folder: string;
 beforeAll(() => {
@@ -85,7 +87,8 @@ describe('usage', () => {
   });
 });
 
-describe.runIf(isRoot)('clove run', () => {
+describe('clove run', () => {
+  beforeEach(needsRoot);
   it('passes output, input and exit status through', () => {
     const result = clove(['run', '--', 'sh', '-c', 'cat; echo oops >&2; exit 7'], { input: 'hello\n' });
     expect(result).toMatchObject({ status: 7, stdout: 'hello\n', stderr: 'oops\n' });
@@ -185,7 +188,8 @@ describe.runIf(isRoot)('clove run', () => {
   });
 });
 
-describe.runIf(isRoot)('a kernel and its agents', () => {
+describe('a kernel and its agents', () => {
+  beforeEach(needsRoot);
   let socket: string;
   let dataDirectory: string;
   beforeAll(() => {
@@ -255,7 +259,8 @@ process.exit(5);
   });
 });
 
-describe.runIf(isRoot)('clove bench', () => {
+describe('clove bench', () => {
+  beforeEach(needsRoot);
   it('stops cleanly on Ctrl-C and goes on with resume, running nothing twice', async () => {
     const child = spawn(
       CLOVE,
