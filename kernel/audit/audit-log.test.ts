@@ -77,6 +77,21 @@ describe('a decision', () => {
     });
   });
 
+  it('tells world time besides real time, where its subject lives in a world', async () => {
+    const worldTimeOf = (id: number) => (id === AGENT.id ? '1999-12-31T23:59:59.000Z' : null);
+    const { log, store: disk, folder } = open({ worldTimeOf });
+    log.denied(agent, kill, DENY, undefined);
+    log.denied(operator, kill, DENY, undefined);
+    void log.event({ category: 'RESOURCE', type: 'TEST', agentId: AGENT.id });
+    await disk.settled();
+    expect(entriesOf(folder).map(({ body }) => body.world_time)).toEqual([
+      null,
+      '1999-12-31T23:59:59.000Z',
+      null,
+      '1999-12-31T23:59:59.000Z',
+    ]);
+  });
+
   it('costs nothing and leaves nothing where its category is off', () => {
     const { log } = open();
     expect(log.begin(operator, hello, ALLOW, {})).toBeNull();

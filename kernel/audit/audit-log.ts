@@ -13,7 +13,7 @@ import { type AuditConfig, DEFAULT_AUDIT_CONFIG, switchesOf } from './config.ts'
 import type { AuditDraft, Outcome } from './draft.ts';
 import type { AuditEntry, AuditQuery } from './query.ts';
 import type { AuditReader } from './reader.ts';
-import { type AuditEvent, CallRecord, EventRecord, type Subject } from './records.ts';
+import { type AuditEvent, type AuditedCall, CallRecord, EventRecord, type Subject } from './records.ts';
 import type { VerifyReport } from './verify.ts';
 
 /** What to do when records cannot be written: refuse what could not be recorded, or go on and record the gap. */
@@ -26,6 +26,8 @@ export interface AuditLogOptions {
   readonly config: AuditConfig | null;
   readonly onFailure: AuditFailurePolicy;
   readonly reader: Pick<AuditReader, 'query' | 'verify'>;
+  /** What time it is to a caller that lives in a world, ISO 8601; null = it lives in none. Absent: nobody does. */
+  readonly worldTimeOf?: (callerId: number) => string | null;
 }
 
 /**
@@ -54,6 +56,7 @@ export class AuditLog {
   readonly #bootId: string;
   readonly #onFailure: AuditFailurePolicy;
   readonly #reader: AuditLogOptions['reader'];
+  readonly #worldTimeOf: (callerId: number) => string | null;
   #config: AuditConfig;
   /** By position in AUDIT_CATEGORIES. */
   #switches: boolean[];
@@ -64,6 +67,7 @@ export class AuditLog {
     this.#bootId = options.bootId;
     this.#onFailure = options.onFailure;
     this.#reader = options.reader;
+    this.#worldTimeOf = options.worldTimeOf ?? (() => null);
     this.#config = options.config ?? DEFAULT_AUDIT_CONFIG;
     this.#switches = switchesOf(this.#config);
     options.store.maxEntries = this.#config.max_entries;
@@ -90,15 +94,8 @@ export class AuditLog {
   ): CallRecord | null {
     if (!this.isOn(definition.audit)) return null;
     this.#assertWritable(definition.audit);
-    return new CallRecord(
-      this.#bootId,
-      definition.audit,
-      subject,
-      definition,
-      definition.opcode,
-      decision,
-      input,
-    );
+    const { audit: category, opcode } = definition;
+    return this.#callRecord({ category, subject, definition, opcode, decision, input });
   }
 
   /** Runs the handler of a call; a write it begins with carries the call's record in its transaction. */
@@ -124,15 +121,8 @@ export class AuditLog {
   /** A refusal. It holds nothing up: nothing was done. */
   denied(subject: Subject, definition: SyscallDefinition, decision: Decision, input: unknown): void {
     if (!this.isOn('SECURITY')) return;
-    const record = new CallRecord(
-      this.#bootId,
-      'SECURITY',
-      subject,
-      definition,
-      definition.opcode,
-      decision,
-      input,
-    );
+    const { opcode } = definition;
+    const record = this.#callRecord({ category: 'SECURITY', subject, definition, opcode, decision, input });
     record.outcome = 'FORBIDDEN';
     this.#write(record);
   }
@@ -140,7 +130,8 @@ export class AuditLog {
   unknownSyscall(subject: Subject, opcode: number): void {
     if (!this.isOn('SYSCALL')) return;
     const decision = { allowed: false, ruleId: 'syscall.unknown', policyDigest: '', object: '' };
-    const record = new CallRecord(this.#bootId, 'SYSCALL', subject, null, opcode, decision, null);
+    const call = { category: 'SYSCALL', subject, definition: null, opcode, decision, input: null } as const;
+    const record = this.#callRecord(call);
     record.outcome = 'UNKNOWN_SYSCALL';
     this.#write(record);
   }
@@ -148,7 +139,7 @@ export class AuditLog {
   /** Resolves when the event is on disk, or its category is off, or it will be written later. Never rejects. */
   async event(event: AuditEvent, isAlwaysRecorded = false): Promise<void> {
     if (!isAlwaysRecorded && !this.isOn(event.category)) return;
-    const record = new EventRecord(this.#bootId, event);
+    const record = this.#eventRecord(event);
     this.#write(record);
     await record.whenSettled();
   }
@@ -160,7 +151,7 @@ export class AuditLog {
   async configure(change: Partial<AuditConfig>, by: Subject): Promise<AuditConfig> {
     if (Object.keys(change).length === 0) return this.#config;
     const next: AuditConfig = { ...this.#config, ...change };
-    const record = new EventRecord(this.#bootId, {
+    const record = this.#eventRecord({
       category: 'SECURITY',
       type: 'AUDIT_CONFIG_CHANGED',
       agentId: by.caller.id,
@@ -187,6 +178,15 @@ export class AuditLog {
   async verify(): Promise<VerifyReport> {
     await this.#store.settled();
     return this.#reader.verify();
+  }
+
+  #callRecord(call: AuditedCall): CallRecord {
+    return new CallRecord({ boot: this.#bootId, worldTime: this.#worldTimeOf(call.subject.caller.id) }, call);
+  }
+
+  #eventRecord(event: AuditEvent): EventRecord {
+    const worldTime = event.agentId === undefined ? null : this.#worldTimeOf(event.agentId);
+    return new EventRecord({ boot: this.#bootId, worldTime }, event);
   }
 
   #write(record: AuditDraft, isUrgent = false): void {
@@ -221,7 +221,7 @@ export class AuditLog {
   #correct(record: CallRecord, outcome: Outcome): void {
     const category = describeChain(record.chain)?.category ?? 'SYSCALL';
     this.#write(
-      new EventRecord(this.#bootId, {
+      this.#eventRecord({
         category,
         type: 'SYSCALL_FAILED_AFTER_WRITE',
         agentId: record.agentId,
@@ -234,7 +234,7 @@ export class AuditLog {
 
   #gapRecord(gap: Gap): AuditDraft {
     const category = describeChain(gap.chain)?.category ?? 'SECURITY';
-    const record = new EventRecord(this.#bootId, {
+    const record = this.#eventRecord({
       category,
       type: 'AUDIT_GAP',
       success: false,

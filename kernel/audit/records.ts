@@ -12,6 +12,24 @@ export interface Subject {
   readonly name: string;
 }
 
+/** Where and when something is recorded. */
+export interface Scene {
+  readonly boot: string;
+  /** ISO 8601; null = outside of worlds. */
+  readonly worldTime: string | null;
+}
+
+export interface AuditedCall {
+  readonly category: AuditCategory;
+  readonly subject: Subject;
+  /** null = there is no such syscall. */
+  readonly definition: SyscallDefinition | null;
+  readonly opcode: number;
+  readonly decision: Decision;
+  /** The request as its schema made it; undefined = it was not looked at. */
+  readonly input: unknown;
+}
+
 const MAX_OBJECT_CHARS = 1024;
 /** Where a request names what it is about, if the decision did not. The first that is there counts. */
 const OBJECT_FIELDS = [
@@ -31,7 +49,7 @@ const OBJECT_FIELDS = [
 
 /** One decision about one syscall: who asked for what, which rule allowed or refused it, and what came of it. */
 export class CallRecord extends AuditDraft {
-  readonly #boot: string;
+  readonly #scene: Scene;
   readonly #caller: Caller;
   readonly #name: string;
   readonly #opcode: number;
@@ -42,15 +60,7 @@ export class CallRecord extends AuditDraft {
   readonly #object: string;
   readonly #rule: string;
 
-  constructor(
-    boot: string,
-    category: AuditCategory,
-    subject: Subject,
-    definition: SyscallDefinition | null,
-    opcode: number,
-    decision: Decision,
-    input: unknown,
-  ) {
+  constructor(scene: Scene, { category, subject, definition, opcode, decision, input }: AuditedCall) {
     const isRaw = definition === null || definition.raw === true;
     // Now, and as texts of their own: handlers may change what they were given, and it may be large.
     const details = isRaw ? '{}' : summarise(input);
@@ -60,7 +70,7 @@ export class CallRecord extends AuditDraft {
     this.#details = details;
     this.#object = canonicalString(boundText(object, MAX_OBJECT_CHARS));
     this.#rule = canonicalString(boundText(decision.ruleId, MAX_OBJECT_CHARS));
-    this.#boot = boot;
+    this.#scene = scene;
     this.#caller = subject.caller;
     this.#name = subject.name;
     this.#opcode = opcode;
@@ -76,13 +86,13 @@ export class CallRecord extends AuditDraft {
     const { allowed, policyDigest } = this.#decision;
     const type = allowed ? 'SYSCALL' : 'PERMISSION_DENIED';
     return (
-      `{"boot":"${this.#boot}","decision":"${allowed ? 'allow' : 'deny'}","details":${this.#details},` +
+      `{"boot":"${this.#scene.boot}","decision":"${allowed ? 'allow' : 'deny'}","details":${this.#details},` +
       `"event_type":"${type}","monotonic_us":${Math.round(this.monotonicMs * 1000)},` +
       `"object":${this.#object},"opcode":${this.#opcode},` +
       `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${this.#rule},` +
       `"subject":${subjectJson(this.#caller, this.#name)},"success":${this.outcome === 'OK'},` +
       `"syscall":${this.#syscall === null ? 'null' : `"${this.#syscall}"`},` +
-      `"time":"${isoTime(this.wallMs)}","world_time":null}`
+      `"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene)}}`
     );
   }
 }
@@ -103,16 +113,16 @@ export interface AuditEvent {
 
 /** Something that happened, whoever brought it about. */
 export class EventRecord extends AuditDraft {
-  readonly #boot: string;
+  readonly #scene: Scene;
   readonly #event: AuditEvent;
   readonly #details: string;
 
-  constructor(boot: string, event: AuditEvent) {
+  constructor(scene: Scene, event: AuditEvent) {
     // What agents bring about, in whatever number, stands with what agents do.
     const origin = event.by?.caller.kind === 'agent' ? 'agents' : 'events';
     const details = canonicalJson(event.details ?? {});
     super(chainOf(event.category, origin), event.agentId ?? 0, details.length);
-    this.#boot = boot;
+    this.#scene = scene;
     this.#event = event;
     this.#details = details;
   }
@@ -121,12 +131,16 @@ export class EventRecord extends AuditDraft {
     const { type, agentName, by, success } = this.#event;
     return (
       `{${agentName === undefined ? '' : `"agent_name":${canonicalString(agentName)},`}` +
-      `"boot":"${this.#boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
+      `"boot":"${this.#scene.boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
       `"monotonic_us":${Math.round(this.monotonicMs * 1000)},"outcome":"${this.outcome}",` +
       `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by.caller, by.name)},` +
-      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":null}`
+      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene)}}`
     );
   }
+}
+
+function worldTimeJson({ worldTime }: Scene): string {
+  return worldTime === null ? 'null' : canonicalString(worldTime);
 }
 
 function subjectJson({ id, kind, peer }: Caller, name: string): string {

@@ -37,6 +37,7 @@ export class TestLog {
       config: { ...opened.config, ...options.config },
       onFailure: options.onFailure ?? 'stop',
       reader: { query: unread, verify: unread },
+      ...(options.worldTimeOf === undefined ? {} : { worldTimeOf: options.worldTimeOf }),
     });
   }
 
@@ -66,7 +67,7 @@ function unread(): never {
   throw new Error('read with entries() and verify()');
 }
 
-export interface TestLogOptions extends Partial<Pick<AuditLogOptions, 'onFailure'>> {
+export interface TestLogOptions extends Partial<Pick<AuditLogOptions, 'onFailure' | 'worldTimeOf'>> {
   readonly folder?: string;
   readonly config?: Partial<AuditLogOptions['config'] & object>;
   readonly recordCapacity?: number;
