@@ -138,6 +138,28 @@ describe('a kernel with a provider', () => {
     expect(await client.next()).toMatchObject({ success: true });
   });
 
+  it('ends questions with the agent that asks, and with the kernel', async () => {
+    const client = await boot({ maxConcurrent: 4 });
+    const held = hold();
+    const { id } = await client.spawn(callingAgent([['THINK', ask('of an agent')]]));
+    await until(() => held.prompts.length === 1);
+    await client.call('KILL', { id });
+    await until(() => provider.abandoned === 1);
+    const { llm } = kernel.running.kernel;
+    await until(() => llm.queue.running === 0);
+    await client.spawn(
+      callingAgent([
+        ['THINK', { prompt: 'accepted' }],
+        ['RECV', { wait: true }],
+      ]),
+    );
+    client.send('THINK', ask('of a client'));
+    await until(() => held.prompts.length === 3);
+    await kernel.close();
+    expect(llm.queue).toMatchObject({ running: 0, waiting: 0 });
+    await until(() => provider.abandoned === 3);
+  });
+
   it('ends a question after its time, and counts what it may have cost', async () => {
     const client = await boot({ timeoutMs: 50, maxOutputTokens: 100 });
     await client.call('SET_PERMS', { permissions: { llm: { max_tokens: 1000 } } });

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import type { Outcome } from '../audit/draft.ts';
 import type { CallObserver, ObservedCall } from './observer.ts';
 import { type AttributeValue, SPAN_KIND, type Span } from './otlp.ts';
+import { RandomIds } from './random-ids.ts';
 import { CHAT, CLOVE, ERROR_TYPE, GEN_AI } from './semantic-conventions.ts';
 
 interface Open {
@@ -26,6 +26,7 @@ interface ModelAnswer {
 /** Makes a span of every call. No request and no answer is in it, only what kind of call it was, whose, and how it ended. */
 export class CallTracer implements CallObserver {
   readonly #open = new Map<object, Open>();
+  readonly #ids = new RandomIds();
   readonly #emit: (span: Span) => void;
 
   constructor(emit: (span: Span) => void) {
@@ -66,8 +67,8 @@ export class CallTracer implements CallObserver {
     const isChat = name === 'THINK' && !isAccepted(answer);
     const model = isChat ? this.#describeChat(open, attributes, input as Question | undefined, answer) : '';
     this.#emit({
-      traceId: randomBytes(16).toString('hex'),
-      spanId: randomBytes(8).toString('hex'),
+      traceId: this.#ids.next(16),
+      spanId: this.#ids.next(8),
       name: isChat ? `${CHAT} ${model}` : name,
       kind: isChat ? SPAN_KIND.client : SPAN_KIND.server,
       startMs,
