@@ -36,7 +36,10 @@ describe('THINK', () => {
 
   it('is accepted and answered later where `async` is true or absent', async () => {
     const waited = await client.call('THINK', ask);
-    for (const request of [{ prompt: ask.prompt, request_id: 77 }, { ...ask, async: true }]) {
+    for (const request of [
+      { prompt: ask.prompt, request_id: 77 },
+      { ...ask, async: true },
+    ]) {
       const accepted = await client.call('THINK', request);
       expect(accepted).toMatchObject({ success: true, async: true, status: 'accepted' });
       const { results } = await client.call('ASYNC_POLL', { request_id: accepted.request_id, wait: true });
