@@ -90,6 +90,11 @@ describe('a redactor', () => {
       '{"command":"x --db-password hunter2 -v"}',
       '{"command":"x --db-password [redacted] -v"}',
     ],
+    [
+      'a variable of any name',
+      '1_DB_PASSWORD=abcdef --secret=xyz',
+      '1_DB_PASSWORD=[redacted] --secret=[redacted]',
+    ],
     ['text that is not JSON', 'token=abcdef&x=1', 'token=[redacted]&x=1'],
   ])('takes out %s', (_what, text, expected) => expect(redact(text)).toBe(expected));
 

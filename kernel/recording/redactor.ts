@@ -5,6 +5,8 @@ export const REDACTED = '[redacted]';
 /** Shorter ones would be found in the middle of ordinary words. */
 const MIN_LEARNED_LENGTH = 6;
 const MAX_LEARNED = 4096;
+/** Keys seen in calls and remembered; each is looked for in everything after it, and agents make as many as they like. */
+const MAX_SEEN = 64;
 /**
  * What agents call a secret is taken out elsewhere, too, but only where it looks like a key: nobody hides a command, a path or
  * a host behind it.
@@ -34,7 +36,7 @@ const SHAPES: readonly [RegExp, string][] = [
 
 /** `name: value`, `name=value`, `"name": "value"` in running text. */
 const ASSIGNMENT =
-  /(["']?)([A-Za-z][\w.-]{0,63})\1(\s{0,4}[:=]\s{0,4})("(?:[^"\\\n]|\\.){3,4096}"|'[^'\n]{3,4096}'|[^\s"',;&)}\]]{3,4096}\]?)/g;
+  /(?<![\w.-])(["']?)([\w.-]{1,128})\1(\s{0,4}[:=]\s{0,4})("(?:[^"\\\n]|\\.){3,4096}"|'[^'\n]{3,4096}'|[^\s"',;&)}\]]{3,4096}\]?)/g;
 /** `--name value` in a command line. */
 const OPTION =
   /(?<![\w-])(--?([A-Za-z][\w-]{0,63})\s{1,4})(?!-)("[^"\n]{1,4096}"|'[^'\n]{1,4096}'|[^\s"';&|]{3,4096})/g;
@@ -61,6 +63,7 @@ export class Redactor {
   /** What operators named, and keys that were seen under a secret name. */
   readonly #learned = new Set<string>();
   #seen: string[] = [];
+  #seenCount = 0;
   #count = 0;
 
   constructor(names: readonly string[] = []) {
@@ -86,7 +89,11 @@ export class Redactor {
   redact(text: string, labels?: unknown): Redaction {
     this.#count = 0;
     const base = this.#text(text, 0, isLabelled(labels, this.#names));
-    for (const secret of this.#seen) this.learn(secret);
+    for (const secret of this.#seen) {
+      if (this.#learned.has(secret) || this.#seenCount >= MAX_SEEN) continue;
+      this.#seenCount += 1;
+      this.learn(secret);
+    }
     this.#seen = [];
     return { text: this.#scrub(base), base, count: this.#count };
   }

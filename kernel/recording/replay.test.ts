@@ -401,6 +401,33 @@ describe('clove replay', () => {
     }
   };
 
+  it('goes with clove record, which starts, shows and ends recordings', async () => {
+    const socket = ['--socket', kernel.running.socketPath];
+    const started = await clove('record', 'start', '--agent', 'by-hand', '--redact', 'plan*', ...socket);
+    expect(started).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^recording into .+\.part\n$/),
+    });
+    expect(await clove('record', 'start', ...socket)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('a recording runs already'),
+    });
+    const script = scripts.write(
+      'by-hand.ts',
+      "import { connect } from 'clove/sdk';\nconst client = await connect();\nawait client.store('a', { plans: 'hidden-plan' });\nawait client.close();",
+    );
+    await client.run({ script, name: 'by-hand' });
+    expect((await clove('record', 'status', ...socket)).stdout).toMatch(/^RECORDING, 2 calls, /);
+    const file = (await clove('record', 'stop', ...socket)).stdout.trim();
+    expect(readFileSync(file, 'utf8')).not.toContain('hidden-plan');
+    expect((await clove('replay', 'run', file)).stdout).toMatch(/\nidentical\n$/);
+    rmSync(script);
+    const gone = await clove('replay', 'run', file);
+    expect(gone).toMatchObject({ status: 1, stdout: expect.stringContaining('could not be started') });
+    await client.call('RECORD_START', { filter_agents: [], filter_names: [], redact_names: [] });
+    await client.call('RECORD_STOP');
+  });
+
   it('runs, verifies and compares, with the exit status of the verdict', async () => {
     const { script, file, id } = await record(
       'shown',

@@ -121,6 +121,7 @@ export class RecordingWriter {
     await this.#file?.close();
     this.#file = null;
     await rename(this.#partial, target);
+    await syncFolder(this.#options.folder);
     return { path: target, id };
   }
 
@@ -195,6 +196,16 @@ export class RecordingWriter {
     if (this.#file === null) throw this.#failed;
     await this.#file.truncate(this.#writtenBytes);
     this.#failed = null;
+  }
+}
+
+/** The name of a file is on disk when its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 
