@@ -40,6 +40,9 @@ import { Recorder } from './recording/recorder.ts';
 import { StateReplay } from './recording/state-replay.ts';
 import { StateStore } from './state/state-store.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
+import { publishTask } from './tasks/events.ts';
+import { loadTasks } from './tasks/rows.ts';
+import { TaskBoard } from './tasks/task-board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 
 /** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
@@ -67,6 +70,7 @@ export interface Kernel {
   readonly mailboxes: Mailboxes;
   readonly events: EventBus;
   readonly state: StateStore;
+  readonly taskBoard: TaskBoard;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly telemetry: Telemetry;
@@ -151,6 +155,13 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     store: auditing.store,
     outlivesKernel: (id) => fleet.has(id),
   });
+  const taskBoard = new TaskBoard({
+    store: auditing.store,
+    rows: loadTasks(auditing.databasePath),
+    outlivesKernel: (id) => fleet.has(id),
+    onChanged: (task) => publishTask(events, task),
+  });
+  undo.push(() => taskBoard.close());
   undo.push(() => state.close());
   const metrics = new Metrics({ agents, cgroupParent: boot.cgroupParent });
   const permissions = new Permissions({
@@ -179,6 +190,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   const release = (callerId: number): void => {
     const parts = [
       tasks,
+      taskBoard,
       codeCopies,
       mailboxes,
       events,
@@ -247,6 +259,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     mailboxes,
     events,
     state,
+    taskBoard,
     audit: auditing.audit,
     metrics,
     telemetry,
@@ -297,6 +310,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => wire.close(),
     () => telemetry.close(),
     () => output.close(),
+    () => taskBoard.close(),
     () => state.close(),
     () => auditing.stopped(),
     () => auditing.close(),

@@ -18,6 +18,7 @@ import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
 import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
 import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
+import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { LAYERS } from '../native/types.ts';
 
@@ -26,6 +27,7 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Agents', agentSyscalls],
   ['Messages', ipcSyscalls],
   ['State', stateSyscalls],
+  ['Tasks', taskSyscalls],
   ['Files', fileSyscalls],
   ['Commands', execSyscalls],
   ['HTTP', httpSyscalls],

@@ -4,15 +4,17 @@ import type { StoreOperation } from '../store/schema.ts';
 const BLOCK = 10_000;
 
 /**
- * Numbers for changes of state, each higher than all that were ever given out, also by kernels that were killed: a number is
+ * Numbers for changes of state and the like, each higher than all that were ever given out, also by kernels that were killed: a number is
  * given out only together with the write that reserves it, so whoever holds a version knows nothing newer has the same.
  */
 export class Versions {
+  readonly #counter: string;
   #last: number;
   #reserved: number;
 
-  /** @param used Everything up to here may have been given out. */
-  constructor(used: number) {
+  /** @param used Everything up to here may have been given out. @param counter What the counter is called on disk */
+  constructor(used: number, counter = 'state_version') {
+    this.#counter = counter;
     this.#last = used;
     this.#reserved = used;
   }
@@ -32,7 +34,7 @@ export class Versions {
     const before = this.#reserved;
     this.#reserved = version + BLOCK;
     return {
-      operations: [['counter.put', 'state_version', this.#reserved]],
+      operations: [['counter.put', this.#counter, this.#reserved]],
       undo: () => {
         this.#reserved = before;
       },

@@ -39,6 +39,8 @@ export const MIGRATIONS: readonly string[] = [
      authority TEXT NOT NULL,
      names TEXT NOT NULL
    ) STRICT;`,
+  // 5: tasks, as JSON
+  `CREATE TABLE tasks (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;`,
 ];
 
 /** What subsystems write, by name: the writer's thread prepares each once. Values are bound in the order of the marks. */
@@ -60,6 +62,8 @@ export const STATEMENTS = {
   'fleet.authority': 'UPDATE agents SET authority = ? WHERE id = ?',
   'fleet.names': 'UPDATE agents SET names = ? WHERE id = ?',
   'fleet.delete': 'DELETE FROM agents WHERE id = ?',
+  'task.put': 'INSERT OR REPLACE INTO tasks (id, body) VALUES (?, ?)',
+  'task.delete': 'DELETE FROM tasks WHERE id = ?',
   'audit.setting':
     'INSERT INTO audit_settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
 } as const;

@@ -15,6 +15,7 @@ import { metricsSyscalls } from './metrics.ts';
 import { permissionSyscalls } from './permissions.ts';
 import { recordingSyscalls } from './recording.ts';
 import { stateSyscalls } from './state.ts';
+import { taskSyscalls } from './tasks.ts';
 
 /** Every syscall there is. Each family file exports its definitions as one tuple. */
 export const SYSCALLS = [
@@ -27,6 +28,7 @@ export const SYSCALLS = [
   ...agentSyscalls,
   ...ipcSyscalls,
   ...stateSyscalls,
+  ...taskSyscalls,
   ...eventSyscalls,
   ...permissionSyscalls,
   ...auditSyscalls,

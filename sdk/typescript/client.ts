@@ -22,6 +22,9 @@ type Accepted = Extract<SyscallResponse<'EXEC'>, { async: true }>;
 /** An answer to a call that was submitted. */
 export type AsyncResult = SyscallResponse<'ASYNC_POLL'>['results'][number];
 
+/** A piece of work as the kernel keeps it. */
+export type Task = SyscallResponse<'TASK_STATUS'>['task'];
+
 export type StateScope = 'global' | 'agent' | 'session';
 
 /** Messages or events taken per round trip by the iterators. */
@@ -372,6 +375,71 @@ export class CloveClient extends SyscallClient {
       if (answer === null) return;
       since = answer.version;
       if (answer.count > 0 || answer.resync) yield answer;
+    }
+  }
+
+  // ---- tasks
+
+  /** Leaves a piece of work for whoever takes it, or for an assignee; durable when this resolves. Returns the task. */
+  async createTask(
+    request: SyscallRequest<'TASK_CREATE'> = {},
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'TASK_CREATE'>['task']> {
+    return (await this.call('TASK_CREATE', request, options)).task;
+  }
+
+  /** Gives a task to somebody (default: this caller), or more time to who works on it. @throws NOT_FOUND, CONFLICT, FORBIDDEN */
+  async assignTask(
+    taskId: number,
+    assignee?: Target,
+    options: CallOptions & { readonly leaseMs?: number } = {},
+  ): Promise<Task> {
+    const { leaseMs, ...call } = options;
+    const request = {
+      task_id: taskId,
+      ...(assignee === undefined ? {} : { assignee }),
+      ...(leaseMs === undefined ? {} : { lease_ms: leaseMs }),
+    };
+    return (await this.call('TASK_ASSIGN', request, call)).task as Task;
+  }
+
+  /** The next task, of some kinds or any; null when there is none, or none came in time. It is this caller's for its lease. */
+  async takeTask(
+    options: Omit<WaitOptions, 'max'> & { readonly kinds?: readonly string[]; readonly leaseMs?: number } = {},
+  ): Promise<Task | null> {
+    const { kinds, leaseMs, ...wait } = options;
+    const request = {
+      ...(kinds === undefined ? {} : { kinds: [...kinds] }),
+      ...(leaseMs === undefined ? {} : { lease_ms: leaseMs }),
+      ...waitFields(wait),
+    };
+    return (await this.call('TASK_ASSIGN', request, callOptions(wait))).task;
+  }
+
+  async task(taskId: number, options?: CallOptions): Promise<Task> {
+    return (await this.call('TASK_STATUS', { task_id: taskId }, options)).task;
+  }
+
+  /** How a task ended; told twice it is no error. @throws CONFLICT when it is another's by now */
+  async completeTask(
+    taskId: number,
+    outcome: Omit<SyscallRequest<'TASK_COMPLETE'>, 'task_id'> = {},
+    options?: CallOptions,
+  ): Promise<Task> {
+    return (await this.call('TASK_COMPLETE', { ...outcome, task_id: taskId }, options)).task;
+  }
+
+  /** Tasks that this caller has made or works on; asks as often as it takes. */
+  async tasks(
+    filter: Omit<SyscallRequest<'TASK_LIST'>, 'after' | 'limit'> = {},
+    options?: CallOptions,
+  ): Promise<Task[]> {
+    const found: Task[] = [];
+    for (;;) {
+      const request = { ...filter, after: found.at(-1)?.task_id ?? 0 };
+      const { tasks, more } = await this.call('TASK_LIST', request, options);
+      found.push(...tasks);
+      if (!more) return found;
     }
   }
 

@@ -7,6 +7,7 @@ export {
   type ExecResult,
   type HttpResult,
   type StateScope,
+  type Task,
   type ThinkResult,
 } from './client.ts';
 export { defaultSocketPath } from './socket-path.ts';

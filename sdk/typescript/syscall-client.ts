@@ -35,7 +35,7 @@ const BUSY_PAUSE_MS = 4;
 const BUSY_MS = 200;
 
 /** Syscalls that wait for something to come when told to. */
-type WaitingName = 'RECV' | 'POLL_EVENTS' | 'ASYNC_POLL';
+type WaitingName = 'RECV' | 'POLL_EVENTS' | 'ASYNC_POLL' | 'TASK_ASSIGN';
 type WaitingRequest = { readonly wait?: boolean | undefined; readonly timeout_ms?: number | undefined };
 type WaitingResponse = SyscallResponse<WaitingName>;
 
@@ -193,7 +193,7 @@ export class SyscallClient {
         signal: undefined,
       });
       const answer = decodeAnswer(name, frame);
-      if (answer.count > 0 || leftMs <= sliceMs) return answer;
+      if (hasCome(answer) || leftMs <= sliceMs) return answer;
       if (timeoutMs !== null && performance.now() - startedAt > timeoutMs) {
         throw new CloveError('TIMEOUT', `no answer within ${timeoutMs} ms`);
       }
@@ -227,7 +227,11 @@ export class SyscallClient {
 }
 
 function isWaitingName(name: SyscallName): name is WaitingName {
-  return name === 'RECV' || name === 'POLL_EVENTS' || name === 'ASYNC_POLL';
+  return name === 'RECV' || name === 'POLL_EVENTS' || name === 'ASYNC_POLL' || name === 'TASK_ASSIGN';
+}
+
+function hasCome(answer: WaitingResponse): boolean {
+  return 'assigned' in answer ? answer.assigned : answer.count > 0;
 }
 
 function isAsynchronous(name: SyscallName, request: unknown): boolean {
