@@ -21,10 +21,13 @@ const PAGE = 1000;
 
 /** With a data directory its files are read, otherwise the kernel behind the socket is asked. */
 export function withAuditSource<Result>(
-  flags: { readonly socket?: string; readonly dataDir?: string },
+  flags: { readonly socket?: string; readonly dataDir?: string; readonly anchor?: string },
   work: (source: AuditSource) => Promise<Result>,
 ): Promise<Result> {
-  if (flags.dataDir !== undefined) return fromFiles(path.resolve(flags.dataDir), work);
+  if (flags.dataDir !== undefined) {
+    const anchorPath = flags.anchor === undefined ? null : path.resolve(flags.anchor);
+    return fromFiles(path.resolve(flags.dataDir), anchorPath, work);
+  }
   return withKernel(flags, (client) => {
     const ask = async (filter: AuditFilter, limit: number, end: 'newest' | 'oldest') =>
       (await client.auditQuery({ ...filter, limit, end })).entries;
@@ -60,10 +63,11 @@ export function withAuditSource<Result>(
 
 async function fromFiles<Result>(
   dataDirectory: string,
+  anchorPath: string | null,
   work: (source: AuditSource) => Promise<Result>,
 ): Promise<Result> {
   const { exportFiles, logFilesOf, queryFiles, verifyFiles } = await import('../kernel/audit/offline.ts');
-  const files = logFilesOf(dataDirectory);
+  const files = logFilesOf(dataDirectory, anchorPath);
   const toQuery = (filter: AuditFilter) => ({
     categories: filter.categories,
     agentId: filter.agent_id,

@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -146,6 +146,12 @@ describe('clove audit', () => {
       stdout: expect.stringMatching(/^whole: \d+ records up to \d+, 0 dropped by retention, anchored at \d+/),
     });
     expect(await clove('audit', 'verify', ...offline())).toMatchObject({ status: 0 });
+    const anchor = path.join(kernel.folder, 'anchor');
+    expect((await clove('audit', 'verify', ...offline(), '--anchor', anchor)).stdout).toContain(
+      'the anchor is missing',
+    );
+    copyFileSync(path.join(dataFolder, 'audit.anchor'), anchor);
+    expect(await clove('audit', 'verify', ...offline(), '--anchor', anchor)).toMatchObject({ status: 0 });
     tamper(dataFolder, (database) => database.exec('DELETE FROM audit_records WHERE seq = 4'));
     for (const where of [live(), offline()]) {
       const broken = await clove('audit', 'verify', ...where);

@@ -109,6 +109,7 @@ Examples:
 
 const verifyCommand: CommandBuilder = (context) =>
   withSource(new Command('verify').description('check that no record was changed, added or taken away'))
+    .option('--anchor <file>', 'its anchor, where that is not in the data directory')
     .addOption(new Option('--file <export>', 'check an export (JSONL) by itself').conflicts('dataDir'))
     .addHelpText(
       'after',
@@ -119,7 +120,7 @@ Examples:
   clove audit verify --data-dir /var/lib/clove
   clove audit verify --file audit.jsonl`,
     )
-    .action(async (flags: SourceFlags & { file?: string }, command: Command) => {
+    .action(async (flags: SourceFlags & { anchor?: string; file?: string }, command: Command) => {
       const cli = context(command);
       const report =
         flags.file === undefined

@@ -32,6 +32,9 @@ export function slackOf(maxEntries: number): number {
   return Math.max(64, Math.floor(maxEntries / 10));
 }
 
+/** Agents that a checkpoint names, those with the most records first. */
+const LISTED_AGENTS = 16;
+
 interface Chain {
   /** Position of the oldest record that is kept. */
   firstSeq: number;
@@ -76,6 +79,7 @@ export class ChainWriter {
   readonly #insert: StatementSync;
   readonly #drop: StatementSync;
   readonly #recordAt: StatementSync;
+  readonly #countByAgent: StatementSync;
   readonly #maxEntries: () => number;
   readonly #nowMs: () => number;
   #logId = '';
@@ -90,6 +94,9 @@ export class ChainWriter {
     this.#nowMs = nowMs;
     this.#insert = database.prepare(
       'INSERT INTO audit_records (seq, chain, chain_seq, agent_id, body, hash) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#countByAgent = database.prepare(
+      'SELECT agent_id AS agentId, count(*) AS count FROM audit_records WHERE chain = ? AND chain_seq < ? GROUP BY agent_id ORDER BY count DESC, agent_id LIMIT ?',
     );
     this.#drop = database.prepare('DELETE FROM audit_records WHERE chain = ? AND chain_seq < ?');
     this.#recordAt = database.prepare(
@@ -160,6 +167,10 @@ export class ChainWriter {
           dropped_hash: lastDropped?.hash,
           dropped_seq: lastDropped?.seq,
           kept: maxEntries,
+          // Who drowned what is gone.
+          by_agent: this.#countByAgent
+            .all(number, firstKept, LISTED_AGENTS)
+            .map((row) => [Number(row.agentId), Number(row.count)]),
         }),
       });
       this.#drop.run(number, firstKept);
