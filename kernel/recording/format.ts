@@ -52,7 +52,7 @@ const call = z.strictObject({
   seq,
   /** Who called: the id of an agent, or of an operator's connection. */
   agent: z.int(),
-  /** Of an agent: restarts before this start. */
+  /** Of an agent: how often this kernel had started it before. */
   incarnation: z.int(),
   caller: z.enum(['agent', 'operator']),
   opcode: z.int(),

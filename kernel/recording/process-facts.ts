@@ -11,6 +11,7 @@ const MAX_STDOUT_BYTES = 256 * 1024;
 /** What one start of an agent consisted of, secrets taken out. */
 export function processEntry(
   agent: Agent,
+  incarnation: number,
   fromStart: boolean,
   redactor: Redactor,
 ): Omit<ProcessEntry, 'seq'> {
@@ -24,7 +25,7 @@ export function processEntry(
   return {
     type: 'process',
     agent: agent.id,
-    incarnation: agent.restart.count,
+    incarnation,
     name: agent.name,
     parent: agent.parentId,
     from_start: fromStart,

@@ -47,6 +47,8 @@ export class Recorder implements CallTap {
   #session: RecordingSession | null = null;
   #last: { readonly session: RecordingSession; readonly path: string; readonly id: string | null } | null =
     null;
+  /** How often each agent was started by this kernel: by its policy, or with new code. */
+  readonly #starts = new WeakMap<Agent, number>();
   /** Which start of its agent a connection belongs to. */
   readonly #incarnations = new WeakMap<Caller, number>();
 
@@ -77,7 +79,7 @@ export class Recorder implements CallTap {
     this.#session = session;
     this.#options.attach(this);
     for (const agent of this.#options.liveAgents()) {
-      if (agent.sandbox !== null) session.agentStarted(agent, false);
+      if (agent.sandbox !== null) session.agentStarted(agent, this.#incarnation(agent), false);
     }
     try {
       await session.writer.flush();
@@ -137,11 +139,17 @@ export class Recorder implements CallTap {
   }
 
   agentStarted(agent: Agent): void {
-    this.#session?.agentStarted(agent, true);
+    this.#starts.set(agent, (this.#starts.get(agent) ?? 0) + 1);
+    this.#session?.agentStarted(agent, this.#incarnation(agent), true);
   }
 
   agentEnded(agent: Agent): void {
-    this.#session?.agentEnded(agent);
+    this.#session?.agentEnded(agent, this.#incarnation(agent));
+  }
+
+  /** From 0. */
+  #incarnation(agent: Agent): number {
+    return Math.max(0, (this.#starts.get(agent) ?? 0) - 1);
   }
 
   #detach(): void {
@@ -153,7 +161,7 @@ export class Recorder implements CallTap {
     if (agent === null) return 0;
     let incarnation = this.#incarnations.get(caller);
     if (incarnation === undefined) {
-      incarnation = agent.restart.count;
+      incarnation = this.#incarnation(agent);
       this.#incarnations.set(caller, incarnation);
     }
     return incarnation;

@@ -264,6 +264,38 @@ describe('a replay', () => {
     expect(report.runs.map(({ incarnation }) => incarnation)).toEqual([0, 1, 2]);
   });
 
+  it('follows an agent that gets new code, and one whose new code does not come up', async () => {
+    const code = (version: number) =>
+      scripts.write(
+        `version-${version}.ts`,
+        `import { connect } from 'clove/sdk';
+        const client = await connect();
+        await client.store('version', ${version});
+        await client.send('parent', 'up ${version}');
+        await client.receive({ wait: true });`,
+      );
+    const broken = scripts.write('broken.ts', 'process.exit(9);');
+    const { file } = await recordScript(client, { script: code(1), name: 'renewed' }, async (id) => {
+      await client.call('RECV', { wait: true });
+      expect(await client.call('RELOAD', { id, script: code(2), ready_ms: 1 })).toMatchObject({
+        reloaded: true,
+      });
+      await client.call('RECV', { wait: true });
+      expect(await client.call('RELOAD', { id, script: broken })).toMatchObject({ rolled_back: true });
+      await client.call('RECV', { wait: true });
+      await client.call('KILL', { id, grace_ms: 0 });
+    });
+    const report = await replayRecording({ file });
+    expect(report.divergence).toBeNull();
+    expect(report.verdict).toBe('identical');
+    expect(report.runs.map(({ incarnation, calls }) => [incarnation, calls > 0])).toEqual([
+      [0, true],
+      [1, true],
+      [2, false],
+      [3, true],
+    ]);
+  });
+
   it('gives secrets back only from outside, and is the same with or without them', async () => {
     const secret = 'very-secret-0123456789';
     const { file } = await record(

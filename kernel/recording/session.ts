@@ -65,7 +65,7 @@ export class RecordingSession {
   readonly #redactor: Redactor;
   readonly #occurrences = new Occurrences();
   readonly #pending = new Map<WireRequest, Pending>();
-  /** Where the stdout of each agent's incarnation begins. */
+  /** Of each agent that runs: where the stdout of this start of it begins. */
   readonly #stdoutFrom = new Map<number, number>();
   /** Why nothing is recorded any more; null = it is. */
   #pause: GapReason | null = null;
@@ -145,28 +145,32 @@ export class RecordingSession {
     );
   }
 
-  agentStarted(agent: Agent, isSeen: boolean): void {
+  agentStarted(agent: Agent, incarnation: number, isSeen: boolean): void {
     this.#stdoutFrom.set(agent.id, isSeen ? agent.stdout.totalBytes : 0);
     // Its secrets may turn up in the calls of others.
     this.#redactor.learnEnvironment(agent.plan.sandbox.env);
     if (this.#pause !== null || !this.isChosen(agent.id, agent.name)) return;
-    const facts = processEntry(agent, isSeen, this.#redactor);
+    const facts = processEntry(agent, incarnation, isSeen, this.#redactor);
     this.writer.append(agent.id, (seq) => ({ ...facts, seq }));
   }
 
-  agentEnded(agent: Agent): void {
+  agentEnded(agent: Agent, incarnation: number): void {
     const exit = agent.lastExit;
-    if (exit === null || !this.isChosen(agent.id, agent.name)) return;
+    const stdoutFrom = this.#stdoutFrom.get(agent.id);
+    this.#stdoutFrom.delete(agent.id);
+    // What could not even be started has no end.
+    if (exit === null || stdoutFrom === undefined || !this.isChosen(agent.id, agent.name)) return;
     this.#writeUnanswered(({ caller }) => caller.kind === 'agent' && caller.id === agent.id);
     if (this.#pause !== null) return;
-    const stdout = stdoutSince(agent, this.#stdoutFrom.get(agent.id) ?? 0);
+    const stdout = stdoutSince(agent, stdoutFrom);
     this.writer.append(agent.id, (seq) => ({
       type: 'exit',
       seq,
       agent: agent.id,
-      incarnation: exit.restartCount,
+      incarnation,
       at: new Date(exit.endedAt).toISOString(),
-      reason: exit.reason,
+      // Told to end, to make room for new code, it did not end by itself.
+      reason: agent.state === 'stopping' ? 'killed' : exit.reason,
       exit_code: exit.exitCode,
       signal: exit.signal,
       stdout: stdout === null ? null : this.#redactor.redact(stdout).text,
