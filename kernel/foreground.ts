@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,6 +8,7 @@ import type { LayerReport, SandboxExit } from '../native/types.ts';
 import { makePlan } from './agents/plan.ts';
 import { type SpawnRequest, spawnRequest } from './agents/spawn-request.ts';
 import { createKernel } from './kernel.ts';
+import { lockDataDirectory } from './locks.ts';
 import type { UserKernelOptions } from './options.ts';
 
 export interface ForegroundOptions {
@@ -32,7 +33,8 @@ export interface ForegroundResult {
  */
 export async function runForeground(options: ForegroundOptions): Promise<ForegroundResult> {
   const request = parseRequest(options.request);
-  const folder = mkdtempSync(path.join(tmpdir(), 'clove-run-'));
+  clearAbandonedFolders();
+  const folder = mkdtempSync(path.join(tmpdir(), FOLDER_PREFIX));
   try {
     const running = await createKernel({
       ...options.kernel,
@@ -59,6 +61,28 @@ export async function runForeground(options: ForegroundOptions): Promise<Foregro
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const FOLDER_PREFIX = 'clove-run-';
+/** A younger folder may belong to a kernel that has not locked it yet. */
+const ABANDONED_AFTER_MS = 60_000;
+
+/** Folders of earlier commands whose process was killed before it could remove them. */
+function clearAbandonedFolders(): void {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(FOLDER_PREFIX)) continue;
+    const folder = path.join(tmpdir(), name);
+    try {
+      const { uid, mtimeMs } = lstatSync(folder);
+      if (uid !== process.geteuid?.() || Date.now() - mtimeMs < ABANDONED_AFTER_MS) continue;
+      const data = path.join(folder, 'data');
+      const lock = existsSync(data) ? lockDataDirectory(data) : null;
+      rmSync(folder, { recursive: true, force: true });
+      lock?.release();
+    } catch {
+      // In use, or gone meanwhile.
+    }
   }
 }
 

@@ -1,12 +1,19 @@
 /** Builds dist/ for the published package: Node does not run TypeScript inside node_modules. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, globSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, globSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
 const root = path.dirname(import.meta.dirname);
 const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-if (!existsSync(compiler)) {
-  console.error('build: the TypeScript compiler is not installed; run npm ci first');
+// A folder that only ran Clove has what that needs, not what building needs.
+const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+  devDependencies: Record<string, string>;
+};
+const missing = Object.keys(devDependencies).filter(
+  (name) => !existsSync(path.join(root, 'node_modules', name, 'package.json')),
+);
+if (missing.length > 0) {
+  console.error(`build: not installed: ${missing.join(', ')}; run \`npm ci\` first, then this again`);
   process.exit(1);
 }
 rmSync(path.join(root, 'dist'), { recursive: true, force: true });

@@ -5,8 +5,10 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -179,6 +181,30 @@ describe('clove run', () => {
     expect(bench).toMatchObject({ status: 125, stdout: '' });
     expect(bench.stderr).toContain('--runtime process');
     expect(bench.stderr).not.toContain('prepared');
+  });
+
+  it('leaves nothing of a command whose clove was killed: the next one clears up', async () => {
+    const temporary = mkdtempSync(path.join(tmpdir(), 'clove-killed-'));
+    const env = environment({ TMPDIR: temporary });
+    try {
+      const child = spawn(CLOVE, ['run', '--', 'sh', '-c', 'echo ready; sleep 600'], {
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(child.stdout, 'data');
+      const [left] = readdirSync(temporary).filter((name) => name.startsWith('clove-run-'));
+      // One that lives is not touched, however old.
+      utimesSync(path.join(temporary, left as string), 0, 0);
+      expect(clove(['run', '--', 'true'], { env }).status).toBe(0);
+      expect(readdirSync(temporary)).toContain(left);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      utimesSync(path.join(temporary, left as string), 0, 0);
+      expect(clove(['run', '--', 'true'], { env }).status).toBe(0);
+      expect(readdirSync(temporary).filter((name) => name.startsWith('clove-run-'))).toEqual([]);
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
   });
 
   it('does not hand its own environment down', () => {

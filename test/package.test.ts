@@ -42,7 +42,7 @@ describe('the packed package', () => {
       encoding: 'utf8',
     });
     expect(files.filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))).toEqual([]);
-    expect(files.filter((file) => file.includes('.test.'))).toEqual([]);
+    expect(files.filter((file) => /\.test\.|(^|[/-])(testing|fixture)[./]/.test(file))).toEqual([]);
     expect(files).toContain('LICENSE');
   });
 

@@ -53,6 +53,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
   let isolation: readonly LayerReport[];
   try {
     observer = await connect({ socketPath });
+    await requireSandbox(observer, socketPath);
     isolation = await probe(observer, program.mounts, limitsOf(context));
   } catch (error) {
     await kernel?.close();
@@ -177,6 +178,14 @@ function limitsOf({ limits }: RuntimeContext): NonNullable<SyscallRequest<'SPAWN
     cpu_period: CPU_PERIOD_US,
     max_pids: limits.maxPids,
   };
+}
+
+/** What is called `clove` in a report ran in sandboxes. @throws CONFIG */
+async function requireSandbox(client: CloveClient, socketPath: string): Promise<void> {
+  if ((await client.hello()).features.sandbox === true) return;
+  throw new CloveError('CONFIG', `the kernel at ${socketPath} runs agents without sandboxes (--no-sandbox)`, {
+    hint: 'Start it without --no-sandbox, or measure plain processes: --runtime process.',
+  });
 }
 
 /** One sandbox like those of the trials: when it cannot be had, that is known before any trial. @throws SANDBOX_UNAVAILABLE … */

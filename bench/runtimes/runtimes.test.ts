@@ -190,6 +190,24 @@ describe('runtime clove', () => {
     }
   });
 
+  it('does not call it clove when a kernel protects nothing', async () => {
+    const kernel = await createKernel({
+      socketPath: join(folder, 'k.sock'),
+      dataDirectory: join(folder, 'data'),
+      sandbox: 'off',
+      logLevel: 'error',
+      drainMs: 0,
+    });
+    try {
+      await expect(withRuntime('clove', async () => {}, {}, [], kernel.socketPath)).rejects.toMatchObject({
+        code: 'CONFIG',
+        hint: expect.stringContaining('--runtime process'),
+      });
+    } finally {
+      await kernel.close();
+    }
+  });
+
   it('says what protects the trials', async () => {
     await withRuntime('clove', async ({ runtime }) => {
       await runtime.start(request({ trial: trial('ok') }));
