@@ -70,6 +70,8 @@ interface Written {
 class Model {
   readonly written = Array.from({ length: WRITERS }, (): Written => ({ acknowledged: 0, attempted: 0 }));
   readonly counter: Written = { acknowledged: 0, attempted: 0 };
+  /** Ids of tasks by what was acknowledged of them last. */
+  readonly tasks = new Map<number, 'pending' | 'completed' | 'unsure'>();
   readonly agents = new Map<string, { id: number; state: 'wanted' | 'gone' | 'unsure' }>();
   readonly ids = new Set<number>();
   highestVersion = 0;
@@ -98,6 +100,12 @@ async function check(client: TestClient, model: Model): Promise<void> {
   model.counter.attempted = counted;
   const { version } = await client.call('STORE', { key: 'probe', value: 1 });
   expect(version).toBeGreaterThan(model.highestVersion);
+  for (const [id, state] of model.tasks) {
+    const { task } = await client.call('TASK_STATUS', { task_id: id });
+    if (state === 'unsure') expect(['pending', 'completed']).toContain(task.state);
+    else expect(task, `task ${id}`).toMatchObject({ state });
+    model.tasks.delete(id);
+  }
   const listed = new Map<string, Answer>(
     (await client.call('LIST')).map((row: Answer) => [row.name, row] as const),
   );
@@ -144,6 +152,19 @@ async function count(model: Model): Promise<never> {
   }
 }
 
+async function work(model: Model): Promise<never> {
+  const client = await connect();
+  for (;;) {
+    const { task_id: id } = await client.call('TASK_CREATE', { payload: 'x' });
+    expect(model.tasks.has(id), `task ${id} was made twice`).toBe(false);
+    model.tasks.set(id, 'pending');
+    if (id % 2 === 0) continue;
+    model.tasks.set(id, 'unsure');
+    await client.call('TASK_COMPLETE', { task_id: id, result: id });
+    model.tasks.set(id, 'completed');
+  }
+}
+
 async function steer(model: Model, random: () => number, round: number): Promise<never> {
   const client = await connect();
   for (let at = 0; ; at += 1) {
@@ -180,16 +201,18 @@ it(
       const kernel = await startKernel();
       const client = await connect();
       await check(client, model);
-      const work = [
+      const running = [
         ...model.written.map((_, lane) => write(model, lane)),
         count(model),
+        work(model),
         steer(model, random, round),
       ].map((each) => each.catch((error: Error) => error.message));
       await sleep(random() * 150);
       kernel.kill('SIGKILL');
       expect(await once(kernel, 'exit')).toEqual([null, 'SIGKILL']);
       // A broken connection, and no assertion that failed.
-      for (const reason of await Promise.all(work)) expect(reason).toMatch(/connection|ended|ECONN|ENOENT/i);
+      for (const reason of await Promise.all(running))
+        expect(reason).toMatch(/connection|ended|ECONN|ENOENT/i);
     }
     expect(model.acknowledgedInAll).toBeGreaterThan(ROUNDS);
     const kernel = await startKernel();
