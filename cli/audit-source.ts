@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { AuditEntry } from '../kernel/audit/query.ts';
-import type { VerifyReport } from '../kernel/audit/verify.ts';
+import type { VerifyReport } from '../kernel/audit/verify-report.ts';
 import type { SyscallRequest, SyscallResponse } from '../sdk/typescript/index.ts';
 import { withKernel } from './connect.ts';
 

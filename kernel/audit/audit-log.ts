@@ -14,7 +14,7 @@ import type { AuditDraft, Outcome } from './draft.ts';
 import type { AuditEntry, AuditQuery } from './query.ts';
 import type { AuditReader } from './reader.ts';
 import { type AuditEvent, type AuditedCall, CallRecord, EventRecord, type Subject } from './records.ts';
-import type { VerifyReport } from './verify.ts';
+import type { VerifyReport } from './verify-report.ts';
 
 /** What to do when records cannot be written: refuse what could not be recorded, or go on and record the gap. */
 export type AuditFailurePolicy = 'stop' | 'continue';

@@ -4,7 +4,8 @@ import { CloveError, isCloveError } from '../../errors/index.ts';
 import { openDatabaseToRead } from '../store/database.ts';
 import { type AnchorPlace, type AnchorState, anchorPlaceOf, readAnchor } from './anchor.ts';
 import { type AuditEntry, type AuditQuery, exportLog, queryLog } from './query.ts';
-import { unreadableReport, type VerifyReport, verifyLog } from './verify.ts';
+import { verifyLog } from './verify.ts';
+import { unreadableReport, type VerifyReport } from './verify-report.ts';
 
 /** The files of a log. */
 export interface LogFiles {

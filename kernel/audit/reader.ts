@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { CloveError, type ErrorData, errorFromData } from '../../errors/index.ts';
 import type { LogFiles } from './offline.ts';
 import type { AuditEntry, AuditQuery } from './query.ts';
-import type { VerifyReport } from './verify.ts';
+import type { VerifyReport } from './verify-report.ts';
 
 export type ReaderRequest =
   | { readonly id: number; readonly kind: 'query'; readonly query: AuditQuery }

@@ -9,7 +9,7 @@ import { AuditLog, type AuditLogOptions } from './audit-log.ts';
 import { exportFiles, logFilesOf, verifyFiles } from './offline.ts';
 import { openLog } from './open-log.ts';
 import type { AuditEntry } from './query.ts';
-import type { VerifyReport } from './verify.ts';
+import type { VerifyReport } from './verify-report.ts';
 
 /** A log in a folder of its own, without a kernel. */
 export class TestLog {

@@ -5,7 +5,7 @@ import { canonicalJson } from './canonical.ts';
 import { CHECKPOINT_TYPE, GENESIS_TYPE } from './chain-writer.ts';
 import { chainName, firstHash, hashRecord } from './chains.ts';
 import type { AuditEntry } from './query.ts';
-import type { ChainReport, Problem, VerifyReport } from './verify.ts';
+import type { ChainReport, Problem, VerifyReport } from './verify-report.ts';
 
 const MAX_PROBLEMS = 20;
 
