@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import {
@@ -11,9 +10,7 @@ import {
   openLine,
 } from './format.ts';
 import { callKey, Occurrences } from './keying.ts';
-
-/** The largest entry: a request and an answer, written as JSON in JSON. */
-const MAX_LINE_BYTES = 256 * 2 ** 20;
+import { type Line, linesOf } from './lines.ts';
 
 export interface RecordingSummary {
   /** Hash of the last line: names the content of the whole file. */
@@ -43,12 +40,6 @@ export async function verifyRecording(file: string): Promise<RecordingSummary> {
     const step = await entries.next();
     if (step.done === true) return step.value;
   }
-}
-
-/** One line of the file; `ended` is false for bytes behind the last end of line. */
-interface Line {
-  readonly bytes: Buffer;
-  readonly ended: boolean;
 }
 
 class Checker {
@@ -137,37 +128,4 @@ class Checker {
       hint: 'The file is not as it was written; nothing of it is used.',
     });
   }
-}
-
-async function* linesOf(file: string): AsyncGenerator<Line, void, void> {
-  let parts: Buffer[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 18 })) {
-      let rest = chunk as Buffer;
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-        parts.push(rest.subarray(0, end));
-        yield { bytes: Buffer.concat(parts), ended: true };
-        parts = [];
-        length = 0;
-        rest = rest.subarray(end + 1);
-      }
-      if (rest.length > 0) parts.push(rest);
-      length += rest.length;
-      if (length > MAX_LINE_BYTES) {
-        throw new CloveError(
-          'DATA_CORRUPT',
-          `recording refused: a line of more than ${MAX_LINE_BYTES} bytes`,
-        );
-      }
-    }
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new CloveError('NOT_FOUND', `no such recording: ${file}`);
-    if (typeof code === 'string' && error instanceof Error && 'syscall' in error) {
-      throw new CloveError('IO', `cannot read ${file}: ${error.message}`, { cause: error });
-    }
-    throw error;
-  }
-  if (length > 0) yield { bytes: Buffer.concat(parts), ended: false };
 }

@@ -1,7 +1,6 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { CloveError } from '../../errors/index.ts';
 import type { CallEntry } from './format.ts';
+import { linesOf } from './lines.ts';
 
 /** What existing clients know as an entry of a recording. */
 export interface ViewEntry {
@@ -42,6 +41,9 @@ export function isInView(syscall: string, include: Includes): boolean {
   return syscall !== 'EXEC' || include.exec;
 }
 
+/** Most entries are calls; the others need not be read. */
+const CALL_START = Buffer.from('{"type":"call"');
+
 export interface ViewRange {
   /** Only entries behind this one. */
   readonly sinceId: number;
@@ -50,28 +52,23 @@ export interface ViewRange {
   readonly maxBytes: number;
 }
 
-/** Entries of a file, also of one that is still written: only its first `bytes` are read. @throws OVERLOAD, IO */
+/** Entries of a file, also of one that is still written: only its first `bytes` are read. @throws OVERLOAD, NOT_FOUND, IO */
 export async function readView(file: string, bytes: number, range: ViewRange): Promise<ViewEntry[]> {
   const found: ViewEntry[] = [];
   if (bytes === 0 || range.limit <= 0) return found;
-  const stream = createReadStream(file, { end: bytes - 1 });
   let size = 0;
-  try {
-    for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (!line.startsWith('{"type":"call"')) continue;
-      const call = JSON.parse(line) as CallEntry;
-      if (call.view === 0 || call.view <= range.sinceId) continue;
-      size += line.length;
-      if (size > range.maxBytes) {
-        throw new CloveError('OVERLOAD', 'the recording is larger than one answer can be', {
-          hint: 'Take it in parts (get_entries with since_id and limit), or read its file.',
-        });
-      }
-      found.push(toView(call));
-      if (found.length >= range.limit) break;
+  for await (const line of linesOf(file, bytes)) {
+    if (!line.bytes.subarray(0, CALL_START.length).equals(CALL_START)) continue;
+    const call = JSON.parse(line.bytes.toString('utf8')) as CallEntry;
+    if (call.view === 0 || call.view <= range.sinceId) continue;
+    size += line.bytes.length;
+    if (size > range.maxBytes) {
+      throw new CloveError('OVERLOAD', 'the recording is larger than one answer can be', {
+        hint: 'Take it in parts (get_entries with since_id and limit), or read its file.',
+      });
     }
-  } finally {
-    stream.destroy();
+    found.push(toView(call));
+    if (found.length >= range.limit) break;
   }
   return found;
 }

@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
@@ -328,6 +328,31 @@ describe('the file of a recording', () => {
     expect(readFileSync(file, 'utf8')).toContain('kept');
     expect((await callsOf(file)).filter(({ redactions }) => redactions > 0).length).toBeGreaterThan(4);
     await verifyRecording(file);
+  });
+});
+
+describe('a file that somebody took away', () => {
+  it('is an error of the call that needs it, and nothing else', async () => {
+    await client.call('RECORD_START');
+    await client.call('STORE', { key: 'a' });
+    const { file } = await client.call('RECORD_STOP');
+    rmSync(file);
+    expect(await client.call('RECORD_STATUS', { export: true })).toMatchObject({
+      success: false,
+      code: 'NOT_FOUND',
+    });
+    expect(await client.call('RECORD_STATUS')).toMatchObject({ success: true, entry_count: 1 });
+  });
+
+  it('while it is written is missed when it should get its name, and the next recording is whole', async () => {
+    const { file } = await client.call('RECORD_START');
+    rmSync(file);
+    expect(await client.call('RECORD_STOP')).toMatchObject({ success: false, code: 'IO' });
+    await client.call('RECORD_START');
+    await client.call('STORE', { key: 'a' });
+    expect(await verifyRecording((await client.call('RECORD_STOP')).file)).toMatchObject({
+      footer: { calls: 1 },
+    });
   });
 });
 
