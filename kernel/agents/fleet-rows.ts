@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { openDatabase } from '../store/database.ts';
 import type { SavedRestarts } from './restart-policy.ts';
-import { type SpawnRequest, spawnRequest } from './spawn-request.ts';
+import type { SpawnRequest } from './spawn-request.ts';
 
 /** Why an agent is there, as far as it does not change. */
 export interface DesiredSpec {
@@ -52,7 +52,8 @@ const specSchema = z.strictObject({
   parentId: id,
   above: z.array(id),
   spawnedAt: z.number(),
-  request: spawnRequest,
+  // Looked at when its turn to start comes: a kernel with ten thousand of them is to be ready before.
+  request: z.custom<SpawnRequest>((value) => typeof value === 'object' && value !== null),
   seed: z.string(),
   isScriptKept: z.boolean(),
 });

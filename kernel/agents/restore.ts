@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { CloveError } from '../../errors/index.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import type { Permissions } from '../permissions/permissions.ts';
 import type { Quotas } from '../permissions/quotas.ts';
@@ -7,6 +8,7 @@ import type { DesiredAgent } from './fleet-rows.ts';
 import type { Launcher } from './launcher.ts';
 import { newAgent } from './new-agent.ts';
 import { makePlan, type Plan, pendingPlan } from './plan.ts';
+import { spawnRequest } from './spawn-request.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { AgentTable } from './table.ts';
 
@@ -58,11 +60,15 @@ export function restoreFleet(agents: readonly DesiredAgent[], options: RestoreOp
   }
 }
 
-function planAgain(
+async function planAgain(
   { id, name, spec }: DesiredAgent,
   { fleet, launcher, sandboxOff }: RestoreOptions,
 ): Promise<Plan> {
-  return makePlan(spec.request, {
+  const request = spawnRequest.safeParse(spec.request);
+  if (!request.success) {
+    throw new CloveError('DATA_CORRUPT', 'what is stored of it is not of its form', { cause: request.error });
+  }
+  return makePlan(request.data, {
     agentId: id,
     name,
     sandboxOff,
