@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { packageRoot } from '../measure/machine.ts';
 import { workerEnvironment } from './child.ts';
+import { openCopy } from './open-copy.ts';
 
 const run = promisify(execFile);
 /** The folder above bench/: the repository, or dist/ in a published package. */
@@ -59,9 +60,15 @@ export async function agentProgram(
     workerFolder,
     ...readOnlyPaths,
   ];
-  const mounts = outermost(paths)
-    .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
-    .map((path) => ({ source: path, target: path, readonly: true }));
+  const mounts = await Promise.all(
+    outermost(paths)
+      .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
+      .map(async (path, index) => ({
+        source: await openCopy(path, join(directories.scratch, `open-${index}`)),
+        target: path,
+        readonly: true,
+      })),
+  );
   if (cache !== null) mounts.push({ source: cache, target: COMPILE_CACHE, readonly: true });
   const main = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url);
   return {

@@ -194,7 +194,11 @@ async function probe(
   mounts: readonly AgentMount[],
   limits: NonNullable<SyscallRequest<'SPAWN'>['limits']>,
 ): Promise<readonly LayerReport[]> {
-  const { id, isolation } = await client.spawn({ command: ['/bin/true'], mounts: [...mounts], limits });
+  const { id, isolation } = await client.spawn({
+    command: [process.execPath, '--version'],
+    mounts: [...mounts],
+    limits,
+  });
   const { reason, exit_code, log_tail } = await client.wait(id);
   if (reason !== 'exited' || exit_code !== 0)
     throw new CloveError(

@@ -37,7 +37,8 @@ export async function startGuardian(): Promise<Guardian> {
       const start = processStartTicks(pid);
       if (start !== null) child.stdin.write(`+${pid} ${start}\n`);
     },
-    addDirectory: (path) => void child.stdin.write(`d${path}\n`),
+    // Encoded: whatever a path holds, it is one line of ASCII.
+    addDirectory: (path) => void child.stdin.write(`d${encodeURIComponent(path)}\n`),
     remove: (pid) => void child.stdin.write(`-${pid}\n`),
     close() {
       child.ref();

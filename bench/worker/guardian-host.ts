@@ -19,7 +19,7 @@ for (;;) {
   text = lines.pop() ?? '';
   for (const line of lines) {
     if (line.startsWith('d')) {
-      directories.push(line.slice(1));
+      directories.push(decodeURIComponent(line.slice(1)));
       continue;
     }
     const pid = Number.parseInt(line.slice(1), 10);
