@@ -120,7 +120,8 @@ export class Recorder implements CallTap {
       return readView(session.writer.partialPath, session.writer.writtenBytes, range);
     }
     const last = this.#last;
-    return last === null ? [] : readView(last.path, last.session.writer.writtenBytes, range);
+    if (last === null) return [];
+    return readView(last.path, last.id === null ? last.session.writer.writtenBytes : null, range);
   }
 
   // ---- what the dispatcher and the supervisor tell

@@ -1,6 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
-import type { CallEntry } from './format.ts';
+import { type CallEntry, entry, openLine } from './format.ts';
 import { linesOf } from './lines.ts';
+import { readRecording } from './reader.ts';
 
 /** What existing clients know as an entry of a recording. */
 export interface ViewEntry {
@@ -41,6 +42,8 @@ export function isInView(syscall: string, include: Includes): boolean {
   return syscall !== 'EXEC' || include.exec;
 }
 
+/** An entry without its request and answer. */
+const ENTRY_BYTES = 300;
 /** Most entries are calls; the others need not be read. */
 const CALL_START = Buffer.from('{"type":"call"');
 
@@ -52,25 +55,54 @@ export interface ViewRange {
   readonly maxBytes: number;
 }
 
-/** Entries of a file, also of one that is still written: only its first `bytes` are read. @throws OVERLOAD, NOT_FOUND, IO */
-export async function readView(file: string, bytes: number, range: ViewRange): Promise<ViewEntry[]> {
+/**
+ * Entries of a finished recording, checked as they are read; or of one that is still written, of which only the first `bytes`
+ * are read. @throws OVERLOAD, DATA_CORRUPT, NOT_FOUND, IO
+ */
+export async function readView(file: string, bytes: number | null, range: ViewRange): Promise<ViewEntry[]> {
   const found: ViewEntry[] = [];
   if (bytes === 0 || range.limit <= 0) return found;
   let size = 0;
-  for await (const line of linesOf(file, bytes)) {
-    if (!line.bytes.subarray(0, CALL_START.length).equals(CALL_START)) continue;
-    const call = JSON.parse(line.bytes.toString('utf8')) as CallEntry;
+  for await (const call of bytes === null ? finishedCalls(file) : writtenCalls(file, bytes)) {
     if (call.view === 0 || call.view <= range.sinceId) continue;
-    size += line.bytes.length;
+    size += call.request.length + (call.answer?.length ?? 0) + ENTRY_BYTES;
     if (size > range.maxBytes) {
-      throw new CloveError('OVERLOAD', 'the recording is larger than one answer can be', {
-        hint: 'Take it in parts (get_entries with since_id and limit), or read its file.',
-      });
+      throw tooLarge();
     }
     found.push(toView(call));
     if (found.length >= range.limit) break;
   }
   return found;
+}
+
+async function* finishedCalls(file: string): AsyncGenerator<CallEntry, void, void> {
+  for await (const each of readRecording(file)) if (each.type === 'call') yield each;
+}
+
+async function* writtenCalls(file: string, bytes: number): AsyncGenerator<CallEntry, void, void> {
+  for await (const line of linesOf(file, bytes)) {
+    if (!line.bytes.subarray(0, CALL_START.length).equals(CALL_START)) continue;
+    const opened = openLine(line.bytes);
+    const parsed = opened === null ? null : entry.safeParse(parseOrNull(opened.body));
+    if (parsed?.success !== true || parsed.data.type !== 'call') {
+      throw new CloveError('DATA_CORRUPT', 'the recording was changed while it is written');
+    }
+    yield parsed.data;
+  }
+}
+
+function parseOrNull(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return null;
+  }
+}
+
+export function tooLarge(): CloveError {
+  return new CloveError('OVERLOAD', 'the recording is larger than one answer can be', {
+    hint: 'Take it in parts (get_entries with since_id and limit), or read its file.',
+  });
 }
 
 function toView(call: CallEntry): ViewEntry {

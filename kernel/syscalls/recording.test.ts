@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callingAgent, type TestClient, TestKernel, until } from '../fixture.ts';
@@ -215,6 +215,19 @@ describe('RECORD_START, RECORD_STOP and RECORD_STATUS', () => {
     expect(status?.answer_digest?.bytes).toBeGreaterThan(50_000);
   });
 
+  it('refuse an export that no answer can hold, and give it in parts', async () => {
+    await client.call('RECORD_START');
+    const value = '\\'.repeat(500_000);
+    for (let n = 0; n < 12; n += 1) await client.call('STORE', { key: `b${n}`, value });
+    await client.call('RECORD_STOP');
+    expect(await client.call('RECORD_STATUS', { export: true })).toMatchObject({
+      success: false,
+      code: 'OVERLOAD',
+    });
+    const { entries } = await client.call('RECORD_STATUS', { get_entries: true, since_id: 10 });
+    expect(entries.map((each: { sequence_id: number }) => each.sequence_id)).toEqual([11, 12]);
+  });
+
   it('record only the chosen callers, by id or by name', async () => {
     const other = await kernel.connect();
     const own = (await client.call('HELLO')).agent_id;
@@ -342,6 +355,17 @@ describe('a file that somebody took away', () => {
       code: 'NOT_FOUND',
     });
     expect(await client.call('RECORD_STATUS')).toMatchObject({ success: true, entry_count: 1 });
+  });
+
+  it('or changed is not shown as if it were as recorded', async () => {
+    await client.call('RECORD_START');
+    await client.call('STORE', { key: 'true-to-life' });
+    const { file } = await client.call('RECORD_STOP');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('true-to-life', 'true-to-lies'));
+    expect(await client.call('RECORD_STATUS', { export: true })).toMatchObject({
+      success: false,
+      code: 'DATA_CORRUPT',
+    });
   });
 
   it('while it is written is missed when it should get its name, and the next recording is whole', async () => {

@@ -1,14 +1,19 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
+import { MAX_ANSWER_BYTES } from '../protocol/constants.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import type { RecordingStatus } from '../recording/recorder.ts';
 import type { RecordingSettings } from '../recording/session.ts';
 import { importEntries, REPLAY_STATES, type StateReplayStatus } from '../recording/state-replay.ts';
+import { tooLarge, type ViewEntry } from '../recording/view.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { callerId } from './fields.ts';
 
-/** Of the JSON text of one export: an answer holds it twice. */
-const MAX_EXPORT_BYTES = 16 * 2 ** 20;
+/** Of what one answer holds, before it is written as JSON. */
+const MAX_EXPORT_BYTES = 24 * 2 ** 20;
+/** Besides the export an answer has little, and `entries` only if they are few. */
+const MAX_TEXT_BYTES = MAX_ANSWER_BYTES - 8 * 2 ** 20;
+const MAX_BESIDES_BYTES = 2 * 2 ** 20;
 const MAX_NAMES = 1000;
 
 const state = z.enum(['IDLE', 'RECORDING', 'PAUSED']);
@@ -211,14 +216,14 @@ export const recordStatus = defineSyscall({
   errorShape: { recording: false },
   async handle(request, { kernel }) {
     const { recorder } = kernel;
-    const text = request.export ? JSON.stringify(await recorder.view(whole())) : null;
+    const text = request.export ? exportText(await recorder.view(whole())) : null;
     const entries =
       request.get_entries === undefined
         ? null
         : await recorder.view({
             sinceId: request.since_id,
             limit: request.limit,
-            maxBytes: MAX_EXPORT_BYTES,
+            maxBytes: request.export ? MAX_BESIDES_BYTES : MAX_EXPORT_BYTES,
           });
     const status = statusOf(recorder.status);
     return {
@@ -230,6 +235,14 @@ export const recordStatus = defineSyscall({
     };
   },
 });
+
+/** @throws OVERLOAD */
+function exportText(entries: readonly ViewEntry[]): string {
+  const text = JSON.stringify(entries);
+  // The answer holds it twice, under the names of both generations of clients.
+  if (2 * Buffer.byteLength(JSON.stringify(text)) > MAX_TEXT_BYTES) throw tooLarge();
+  return text;
+}
 
 function whole() {
   return { sinceId: 0, limit: Number.POSITIVE_INFINITY, maxBytes: MAX_EXPORT_BYTES };
