@@ -283,6 +283,13 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     maxConnections: options.maxConnections,
   });
   auditing.started();
+  if (rows.forgotten.length > 0) {
+    const details = { agents: rows.forgotten };
+    void auditing.audit.event(
+      { category: 'AGENT_LIFECYCLE', type: 'AGENTS_FORGOTTEN', success: true, details },
+      true,
+    );
+  }
   restoreFleet(rows.agents, {
     agents,
     fleet,

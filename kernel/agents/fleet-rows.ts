@@ -45,6 +45,8 @@ export interface FleetRows {
   readonly agents: readonly DesiredAgent[];
   /** No agent id up to here may be given out again. */
   readonly usedId: number;
+  /** Ids of those that were deleted because nobody wants them. */
+  readonly forgotten: readonly number[];
 }
 
 const id = z.int().min(0);
@@ -72,10 +74,12 @@ export function loadFleet(databasePath: string, onRestart: 'restart' | 'forget')
     const rows = database.prepare('SELECT * FROM agents ORDER BY id').all();
     const used = database.prepare("SELECT value FROM counters WHERE name = 'agent_id'").get()?.value;
     const usedId = Math.max(Number(used ?? 0), Number(rows.at(-1)?.id ?? 0));
-    if (onRestart === 'restart') return { agents: rows.map((row) => parseRow(row)), usedId };
+    if (onRestart === 'restart') {
+      return { agents: rows.map((row) => parseRow(row)), usedId, forgotten: [] };
+    }
     database.prepare('INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)').run('agent_id', usedId);
     database.exec('DELETE FROM agents');
-    return { agents: [], usedId };
+    return { agents: [], usedId, forgotten: rows.map(({ id }) => Number(id)) };
   } finally {
     database.close();
   }

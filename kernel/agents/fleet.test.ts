@@ -102,6 +102,10 @@ describe('agents that outlive the kernel', () => {
     const { id } = await client.spawn({ ...sleeper, restart_policy: 'always' });
     const [second, again] = await boot(first, { onRestart: 'forget' });
     expect(await again.call('LIST')).toEqual([]);
+    const { entries } = await again.call('GET_AUDIT_LOG', { limit: 100 });
+    expect(
+      entries.find(({ event_type }: Answer) => event_type === 'AGENTS_FORGOTTEN')?.details,
+    ).toMatchObject({ agents: [id] });
     expect((await again.spawn(sleeper)).id).toBeGreaterThan(id);
     const [, last] = await boot(second);
     expect(await last.call('LIST')).toEqual([]);

@@ -4,11 +4,13 @@ import type { Sandbox, SandboxExit } from '../../native/types.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { drain } from '../exec/drain.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
-import type { Agent, AgentExit, LaunchPlan } from './agent.ts';
-import { exitedData, exitedDetails, lifecycleData, logTail, restartData } from './events.ts';
+import type { Agent, AgentExit } from './agent.ts';
+import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
 import type { Fleet } from './fleet.ts';
 import type { DesiredSpec } from './fleet-rows.ts';
+import { Handover, type ReloadFailure, type ReloadOrder } from './handover.ts';
 import type { Launched, Launcher } from './launcher.ts';
+import { clearTimers, type Life } from './life.ts';
 import { newAgent, SETUP_EXIT, withoutBulk } from './new-agent.ts';
 import type { Plan } from './plan.ts';
 import type { AgentTable } from './table.ts';
@@ -33,37 +35,6 @@ export interface SupervisorOptions {
   readonly random?: () => number;
 }
 
-/** The supervisor's own knowledge of a live agent. */
-interface Life {
-  readonly agent: Agent;
-  readonly end: PromiseWithResolvers<void>;
-  /** Who told it to end; null = nobody. */
-  stoppedBy: number | null;
-  startedMonotonicMs: number;
-  restartTimer: NodeJS.Timeout | null;
-  timeoutTimer: NodeJS.Timeout | null;
-  graceTimer: NodeJS.Timeout | null;
-  /** Makes the plan of an agent of the last kernel, once; null = it has one. */
-  prepare: (() => Promise<Plan>) | null;
-  /** Is told of the end of an incarnation while the agent gets new code, in place of the restart policy; null = it does not. */
-  handover: ((exit: SandboxExit) => void) | null;
-}
-
-export interface ReloadOrder {
-  /** What is to run from now on. */
-  readonly plan: LaunchPlan;
-  /** What is to run again when that does not come up. */
-  readonly before: LaunchPlan;
-  /** Between SIGTERM and SIGKILL for the old incarnation. */
-  readonly drainMs: number;
-  /** New code is up when it has lived so long. */
-  readonly readyMs: number;
-  readonly by: number;
-}
-
-/** How new code failed to come up; null = it is up. */
-export type ReloadFailure = { readonly reason: string; readonly logTail: string } | null;
-
 export interface SpawnOrder {
   /** null = made from the id. */
   readonly name: string | null;
@@ -81,10 +52,21 @@ export interface SpawnOrder {
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #lives = new Map<number, Life>();
+  readonly #handover: Handover;
   #closing = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#handover = new Handover({
+      isClosing: () => this.#closing,
+      open: (agent) => options.launcher.open(agent.id),
+      start: (life) => this.#start(life),
+      concluded: (life, exit, livedMs) => this.#concluded(life, exit, livedMs),
+      retire: (life) => {
+        if (this.#lives.has(life.agent.id)) this.#retire(life);
+      },
+      publish: (type, data) => this.#publish(type, data),
+    });
   }
 
   /** Resolves when the program runs. @throws CONFLICT, OVERLOAD, SANDBOX_UNAVAILABLE, EXEC_FAILED, NOT_FOUND … */
@@ -200,110 +182,9 @@ export class Supervisor {
     this.#publish('AGENT_RESUMED', { ...lifecycleData(agent), resumed_by: by });
   }
 
-  /**
-   * New code under the same id, name, mailbox and state: the old incarnation ends, the new one starts, and where that does not
-   * live long enough the old code starts again. @throws CONFLICT, CANCELLED when the agent was ended meanwhile
-   */
-  async reload(agent: Agent, order: ReloadOrder): Promise<ReloadFailure> {
-    const life = this.#lives.get(agent.id);
-    if (life === undefined || life.stoppedBy !== null) {
-      throw new CloveError('CONFLICT', `agent ${agent.name} is ending`);
-    }
-    if (life.handover !== null || (life.restartTimer === null && agent.sandbox === null)) {
-      throw new CloveError('CONFLICT', `agent ${agent.name} is being started`);
-    }
-    try {
-      await this.#drain(life, order.drainMs);
-      agent.plan = order.plan;
-      life.prepare = null;
-      const failure = await this.#tryStart(life, order.readyMs);
-      if (failure !== null) {
-        agent.plan = order.before;
-        await this.#startAgain(life);
-      }
-      this.#publish('AGENT_RELOADED', {
-        ...lifecycleData(agent),
-        pid: agent.pid,
-        rolled_back: failure !== null,
-        reloaded_by: order.by,
-        ...(failure === null ? {} : { reason: failure.reason }),
-      });
-      return failure;
-    } finally {
-      life.handover = null;
-    }
-  }
-
-  async #drain(life: Life, drainMs: number): Promise<void> {
-    const { agent } = life;
-    if (life.restartTimer !== null) {
-      clearTimers(life);
-      this.#options.launcher.open(agent.id);
-      // Nobody else starts or ends it meanwhile.
-      life.handover = () => {};
-      return;
-    }
-    const ended = this.#endOf(life);
-    const { sandbox } = agent;
-    if (agent.state === 'paused' || drainMs === 0) sandbox?.kill('killed');
-    else {
-      sandbox?.signal('SIGTERM');
-      life.graceTimer ??= setTimeout(() => sandbox?.kill('killed'), drainMs);
-    }
-    agent.state = 'stopping';
-    await ended;
-    this.#assertWanted(life);
-  }
-
-  /** The end of the incarnation that runs, or of the agent. */
-  #endOf(life: Life): Promise<SandboxExit | null> {
-    const { promise, resolve } = Promise.withResolvers<SandboxExit | null>();
-    life.handover = resolve;
-    void life.end.promise.then(() => resolve(null));
-    return promise;
-  }
-
-  /** Told to end between two incarnations: there is nobody to signal. */
-  #assertWanted(life: Life): void {
-    if (life.stoppedBy === null && !this.#closing) return;
-    if (this.#lives.has(life.agent.id) && life.agent.sandbox === null) this.#retire(life);
-    throw new CloveError('CANCELLED', `agent ${life.agent.name} was ended meanwhile`);
-  }
-
-  async #tryStart(life: Life, readyMs: number): Promise<ReloadFailure> {
-    const { agent } = life;
-    const ended = this.#endOf(life);
-    try {
-      await this.#start(life);
-    } catch (error) {
-      this.#assertWanted(life);
-      return { reason: errorToData(error).message, logTail: '' };
-    }
-    const timer = Promise.withResolvers<'ready'>();
-    const timeout = setTimeout(() => timer.resolve('ready'), readyMs);
-    const outcome = await Promise.race([ended, timer.promise]);
-    clearTimeout(timeout);
-    // It may just have ended, with its output not wholly read.
-    if (outcome === 'ready' && agent.sandbox !== null) return null;
-    const exit = outcome === 'ready' ? await ended : outcome;
-    this.#assertWanted(life);
-    const how = exit?.signal ?? `status ${exit?.exitCode ?? 'unknown'}`;
-    return { reason: `it ended within ${readyMs} ms: ${how}`, logTail: logTail(agent, 2048) };
-  }
-
-  /** Back to the old code. Should that not start either, it is the restart policy's to try again. */
-  async #startAgain(life: Life): Promise<void> {
-    life.handover = null;
-    try {
-      await this.#start(life);
-    } catch (error) {
-      this.#assertWanted(life);
-      const { message } = errorToData(error);
-      life.agent.stderr.append(
-        Buffer.from(`clove: the code from before could not be started again: ${message}\n`),
-      );
-      this.#concluded(life, SETUP_EXIT, 0);
-    }
+  /** As Handover.reload(). @throws CONFLICT, CANCELLED when the agent was ended meanwhile */
+  reload(agent: Agent, order: ReloadOrder): Promise<ReloadFailure> {
+    return this.#handover.reload(this.#lives.get(agent.id), agent, order);
   }
 
   /** Resolves when the agent has ended for good. @throws TIMEOUT, CANCELLED */
@@ -548,13 +429,4 @@ export class Supervisor {
     this.#options.events.publish(type, data, 0);
     this.#options.log.debug({ event: type, ...data }, 'agent');
   }
-}
-
-function clearTimers(life: Life): void {
-  for (const timer of [life.restartTimer, life.timeoutTimer, life.graceTimer]) {
-    if (timer !== null) clearTimeout(timer);
-  }
-  life.restartTimer = null;
-  life.timeoutTimer = null;
-  life.graceTimer = null;
 }
