@@ -305,10 +305,11 @@ describe('the daemon', () => {
       });
       pids.push(answer.pid);
     }
+    // Now: once it is dead, any other kernel that starts on this machine clears them up.
+    expect(cgroupsOf(daemon.ready.boot).length).toBeGreaterThan(0);
     process.kill(daemon.pid, 'SIGKILL');
     await daemon.exited;
     await until(() => pids.every(isGone));
-    expect(cgroupsOf(daemon.ready.boot).length).toBeGreaterThan(0);
     const next = await start(daemon.folder);
     expect(next.ready).toMatchObject({ ready: true });
     expect(cgroupsOf(daemon.ready.boot)).toEqual([]);
@@ -316,6 +317,22 @@ describe('the daemon', () => {
       readdirSync(path.join(daemon.folder, 'run')).some((name) => name.includes(daemon.ready.boot)),
     ).toBe(false);
     await client.close();
+  });
+
+  it('is cleared up after by any other kernel, also when its folder is gone; one that lives is not', async () => {
+    const [dead, live] = [await start(), await start()];
+    for (const daemon of [dead, live]) {
+      const client = new TestClient(await RawClient.connect(daemon.socketPath));
+      await client.spawn({ command: ['/bin/sleep', '600'] });
+      await client.close();
+      expect(cgroupsOf(daemon.ready.boot).length).toBeGreaterThan(0);
+    }
+    process.kill(dead.pid, 'SIGKILL');
+    await dead.exited;
+    rmSync(dead.folder, { recursive: true, force: true });
+    await start();
+    expect(cgroupsOf(dead.ready.boot)).toEqual([]);
+    expect(cgroupsOf(live.ready.boot).length).toBeGreaterThan(0);
   });
 });
 
