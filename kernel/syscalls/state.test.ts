@@ -104,7 +104,11 @@ it('what is one’s own comes before what is everybody’s', async () => {
   await two.call('STORE', { key: k, value: 'everybody’s' });
   await one.call('STORE', { key: k, value: 'own', scope: 'agent' });
   expect(await one.call('FETCH', { key: k })).toMatchObject({ value: 'own' });
-  expect(await one.call('DELETE', { key: k })).toMatchObject({ success: true, deleted: true, scope: 'agent' });
+  expect(await one.call('DELETE', { key: k })).toMatchObject({
+    success: true,
+    deleted: true,
+    scope: 'agent',
+  });
   expect(await one.call('FETCH', { key: k })).toMatchObject({ value: 'everybody’s' });
 });
 

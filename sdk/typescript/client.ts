@@ -405,7 +405,10 @@ export class CloveClient extends SyscallClient {
 
   /** The next task, of some kinds or any; null when there is none, or none came in time. It is this caller's for its lease. */
   async takeTask(
-    options: Omit<WaitOptions, 'max'> & { readonly kinds?: readonly string[]; readonly leaseMs?: number } = {},
+    options: Omit<WaitOptions, 'max'> & {
+      readonly kinds?: readonly string[];
+      readonly leaseMs?: number;
+    } = {},
   ): Promise<Task | null> {
     const { kinds, leaseMs, ...wait } = options;
     const request = {
