@@ -18,8 +18,8 @@ import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
 import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
 import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
-import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
+import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
 import { LAYERS } from '../native/types.ts';
 
 const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
