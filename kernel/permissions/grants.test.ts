@@ -126,10 +126,26 @@ describe('the intersection', () => {
     fc.assert(
       fc.property(anyGrants, anyGrants, (a, b) => {
         const [ofA, ofB] = [permitted(a), permitted(b)];
-        expect(permitted(intersect(a, b))).toEqual(ofA.filter((sample) => ofB.includes(sample)));
+        const both = ofA.filter((sample) => ofB.includes(sample));
+        const ofIntersection = permitted(intersect(a, b));
+        expect(ofIntersection.filter((sample) => !both.includes(sample))).toEqual([]);
+        // A command line can be run by a shell or without one: where one grants the shell and the other the program, both
+        // permit the line, but no way to run it.
+        const inOneWay = both.filter((sample) => both.includes(withoutShell(sample)));
+        expect(inOneWay.filter((sample) => !ofIntersection.includes(sample))).toEqual([]);
       }),
       { numRuns: 150 },
     );
+  });
+
+  it('runs a line neither by the shell that only one grants nor by the program that only the other grants', () => {
+    const grant = (command: string) => grantsOf(policyRequest.parse({ exec: [command] }), AGENT_HOME);
+    const line = JSON.stringify(['EXEC', { command: 'git status' }]);
+    const [program, shell] = [grant('git status'), grant('/bin/sh')];
+    expect(permitted(program)).toContain(line);
+    expect(permitted(shell)).toContain(line);
+    expect(permitted(intersect(program, shell))).not.toContain(line);
+    expect(permitted(intersect(shell, shell))).toContain(line);
   });
 });
 
@@ -159,3 +175,9 @@ describe('grants as JSON', () => {
     expect(digestOf(level('standard'))).toMatch(/^[0-9a-f]{32}$/);
   });
 });
+
+/** The sample that runs the same words as argv; the sample itself where it is no command line. */
+function withoutShell(sample: string): string {
+  const [name, input] = JSON.parse(sample) as [string, { command?: string }];
+  return input.command === undefined ? sample : JSON.stringify([name, { argv: input.command.split(' ') }]);
+}
