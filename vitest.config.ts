@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['**/*.test.ts'],
     exclude: ['node_modules/**', 'dist/**', 'build/**'],
+    setupFiles: ['test/property-seed.ts'],
     pool: 'forks',
     // Two cores: more files at once only make the sandbox and browser tests wait for each other.
     maxWorkers: 2,
