@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { packageVersion } from '../native/package.ts';
 import { agentCommand, psCommand } from './commands/agent.ts';
 import { auditCommand } from './commands/audit.ts';
 import { benchCommand } from './commands/bench.ts';
@@ -11,7 +12,6 @@ import { runCommand } from './commands/run.ts';
 import { versionCommand } from './commands/version.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit-codes.ts';
-import { packageVersion } from './package-info.ts';
 import { presentError } from './present-error.ts';
 import { type ProgressMode, Terminal, wantsColour } from './ui/terminal.ts';
 

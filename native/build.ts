@@ -19,6 +19,7 @@ import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { CloveError } from '../errors/index.ts';
+import { packageRoot } from './package.ts';
 
 export interface NativeFiles {
   /** The addon, to be loaded into this process. */
@@ -39,22 +40,6 @@ interface Target {
   readonly file: string;
   readonly sources: readonly string[];
   readonly flags: readonly string[];
-}
-
-/** The folder of the package, from source (native/) as from the published form (dist/native/). */
-export function packageRoot(): string {
-  for (let folder = import.meta.dirname; ; folder = path.dirname(folder)) {
-    const manifest = path.join(folder, 'package.json');
-    if (
-      existsSync(manifest) &&
-      (JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }).name === 'clove'
-    )
-      return folder;
-    if (folder === path.dirname(folder))
-      throw new CloveError('SETUP_FAILED', 'the folder of the clove package cannot be found', {
-        hint: 'Install clove again: its package.json is missing.',
-      });
-  }
 }
 
 /** Where compiled files may be: the package itself, else the user's cache. */

@@ -2,27 +2,16 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, hostname, release, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { packageRoot, packageVersion } from '../../native/package.ts';
 import type { Machine } from '../types.ts';
 
 const run = promisify(execFile);
 
-/** The nearest folder above this file with a package.json: the repository, or the installed package. */
-export function packageRoot(): string {
-  let folder = import.meta.dirname;
-  while (!existsSync(join(folder, 'package.json'))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new Error(`no package.json above ${import.meta.dirname}`);
-    folder = parent;
-  }
-  return folder;
-}
-
 /** Facts that decide how figures of this machine read. The host's name only as a hash: enough to tell machines apart. */
 export async function machineFacts(): Promise<Machine> {
   const root = packageRoot();
-  const { version }: { version: string } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const git = existsSync(join(root, '.git')) ? await gitState(root) : { commit: null, dirty: null };
   const processors = cpus();
   return {
@@ -33,7 +22,7 @@ export async function machineFacts(): Promise<Machine> {
     cores: processors.length,
     memoryBytes: totalmem(),
     node: process.versions.node,
-    clove: version,
+    clove: packageVersion(),
     gitCommit: git.commit,
     gitDirty: git.dirty,
   };

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { packageRoot } from '../measure/machine.ts';
+import { packageRoot } from '../../native/package.ts';
 import { workerEnvironment } from './child.ts';
 import { openCopy } from './open-copy.ts';
 

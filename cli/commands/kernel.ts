@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { CloveError, errorFromData } from '../../errors/index.ts';
+import { packageRoot } from '../../native/package.ts';
 import { SOCKET_OPTION, withKernel } from '../connect.ts';
 import type { CommandBuilder } from '../context.ts';
 import {
@@ -13,7 +14,6 @@ import {
   serviceArguments,
   serviceOptions,
 } from '../kernel-services.ts';
-import { packageRoot } from '../package-info.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
 

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
+import { packageVersion } from '../../native/package.ts';
 import type { CommandBuilder } from '../context.ts';
-import { packageVersion } from '../package-info.ts';
 
 export const versionCommand: CommandBuilder = (context) =>
   new Command('version')
