@@ -1,1 +1,2 @@
+export * from './clock/index.ts';
 export { Luck, type RandomStream } from './luck/streams.ts';

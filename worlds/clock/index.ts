@@ -1,0 +1,13 @@
+export { durationSchema, parseDurationMs } from './duration.ts';
+export { type ClockConfig, type ClockInput, clockSchema } from './schema.ts';
+export type {
+  ClockDegradation,
+  ClockJump,
+  ClockMode,
+  ClockState,
+  ClockStatus,
+  LlmTimePrice,
+  WorldClock,
+  WorldTimer,
+} from './types.ts';
+export { createVirtualClock } from './virtual.ts';

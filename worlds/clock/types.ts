@@ -1,0 +1,89 @@
+/** What a world's clock is to everything that waits in the world. Times are milliseconds and may have fractions. */
+
+/**
+ * - `real`: virtual time is real time.
+ * - `scale`: virtual time runs at a constant factor; compatibility only, every real delay is multiplied too.
+ * - `step`: virtual time stands still and moves only by {@link WorldClock.advance}.
+ * - `skip`: virtual time is real time plus an offset that grows whenever everybody in the world waits.
+ * - `strict`: as `skip`, one agent at a time.
+ */
+export const CLOCK_MODES = ['real', 'scale', 'step', 'skip', 'strict'] as const;
+export type ClockMode = (typeof CLOCK_MODES)[number];
+
+/** What a model call costs in virtual time. */
+export type LlmTimePrice =
+  | { readonly kind: 'real' | 'free' | 'recorded' }
+  | { readonly kind: 'fixed'; readonly ms: number }
+  | { readonly kind: 'per-token'; readonly usPerToken: number };
+
+export interface WorldTimer {
+  /** A no-op once it has fired. */
+  cancel(): void;
+}
+
+/** What a clock needs to go on elsewhere: plain JSON. */
+export interface ClockState {
+  readonly mode: ClockMode;
+  /** Virtual epoch of the world's start. */
+  readonly startEpochMs: number;
+  /** Virtual time since the world's start at the moment of the snapshot. */
+  readonly monotonicMs: number;
+}
+
+/** Something the clock was asked for and could not do; never an error of time, only of speed. */
+export interface ClockDegradation {
+  /** Stable name: `static-binary`, `other-libc`, `not-registered`, `livelock`, `coordinator-lost` … */
+  readonly name: string;
+  /** One sentence: who and what follows from it. */
+  readonly detail: string;
+  /** Virtual time when it was first seen. */
+  readonly monotonicMs: number;
+  /** Whether it holds now. */
+  readonly active: boolean;
+}
+
+/** One forward move of the offset: from then on virtual time was ahead by `skippedMs` more. */
+export interface ClockJump {
+  /** Real epoch. */
+  readonly realEpochMs: number;
+  /** Virtual time before the jump. */
+  readonly monotonicMs: number;
+  readonly skippedMs: number;
+}
+
+export interface ClockStatus extends ClockState {
+  readonly nowMs: number;
+  /** How often and how far time was moved forward since the world's start (or its restore). */
+  readonly jumps: number;
+  readonly skippedMs: number;
+  /** Why time runs at real speed now; empty = nothing holds it. */
+  readonly leases: readonly string[];
+  /** Timers of the kernel side that wait. */
+  readonly timers: number;
+  readonly degradations: readonly ClockDegradation[];
+}
+
+export interface WorldClock {
+  readonly mode: ClockMode;
+  /** Virtual epoch time. */
+  nowMs(): number;
+  /** Virtual time since the world's start; never runs backwards. */
+  monotonicMs(): number;
+  /** Calls `fire` once when virtual time has reached `atMonotonicMs`, never within this call. */
+  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer;
+  /**
+   * Resolves when `ms` of virtual time have passed. Unlike a timer, a sleeper is somebody who waits: in skip mode time
+   * jumps for it. @throws CANCELLED when the signal aborts or the clock is closed
+   */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Nothing is skipped until it is disposed: for whatever takes real time (a model call, a real socket, a file system). */
+  lease(reason: string): Disposable;
+  /** Moves virtual time forward, firing everything on the way in order. @throws BAD_REQUEST in mode `real` */
+  advance(ms: number): Promise<void>;
+  snapshot(): ClockState;
+  status(): ClockStatus;
+  /** The latest jumps, oldest first (bounded): what translates host times into virtual ones. */
+  jumpLog(): readonly ClockJump[];
+  /** Timers never fire after this; sleepers are cancelled. */
+  close(): void;
+}

@@ -1,0 +1,223 @@
+import { CloveError } from '../../errors/index.ts';
+import { JumpLog } from './jumps.ts';
+import { Leases } from './leases.ts';
+import type { ClockConfig } from './schema.ts';
+import { Sleepers } from './sleep.ts';
+import { TimerQueue } from './timers.ts';
+import type { ClockJump, ClockMode, ClockState, ClockStatus, WorldClock, WorldTimer } from './types.ts';
+
+/** The longest that a timer of Node waits. */
+const MAX_REAL_WAIT_MS = 2 ** 31 - 1;
+
+/**
+ * The clock of a world without processes of its own. In mode `skip` time jumps to the next deadline when somebody
+ * sleeps and no lease is held: whoever runs agents in the world holds a lease for as long as one of them is busy.
+ * `restored`: goes on at that virtual time, as if no real time had passed.
+ * @throws BAD_REQUEST for a mode that needs processes
+ */
+export function createVirtualClock(config: ClockConfig, restored?: ClockState): WorldClock {
+  return new VirtualClock(config, restored);
+}
+
+class VirtualClock implements WorldClock {
+  readonly mode: ClockMode;
+  readonly #startEpochMs: number;
+  readonly #horizonMs: number;
+  /** Virtual per real time. */
+  readonly #rate: number;
+  readonly #timers: TimerQueue;
+  readonly #sleepers = new Sleepers();
+  readonly #jumps = new JumpLog();
+  readonly #leases: Leases;
+  /** Virtual time at `#realBaseMs`. */
+  #baseMs: number;
+  #realBaseMs = performance.now();
+  /** Counts everything that could make a jump wrong: two equal readings around a turn of the event loop are quiet. */
+  #activity = 0;
+  #realTimer: NodeJS.Timeout | null = null;
+  #watch: NodeJS.Immediate | null = null;
+  #advancing = 0;
+  #closed = false;
+
+  constructor(config: ClockConfig, restored: ClockState | undefined) {
+    if (config.mode === 'strict')
+      throw new CloveError('BAD_REQUEST', 'clock mode strict orders processes: this world has none', {
+        hint: 'Use mode step or skip in a virtual world.',
+      });
+    this.mode = config.mode;
+    this.#startEpochMs = restored?.startEpochMs ?? config.start ?? Date.now();
+    this.#horizonMs = config.horizon ?? Number.POSITIVE_INFINITY;
+    this.#rate = config.mode === 'step' ? 0 : config.mode === 'scale' ? config.scale : 1;
+    this.#baseMs = restored?.monotonicMs ?? 0;
+    this.#timers = new TimerQueue(this.#baseMs);
+    this.#leases = new Leases(() => this.#changed());
+  }
+
+  nowMs(): number {
+    return this.#startEpochMs + this.monotonicMs();
+  }
+
+  monotonicMs(): number {
+    return this.#baseMs + (performance.now() - this.#realBaseMs) * this.#rate;
+  }
+
+  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer {
+    if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
+    if (!Number.isFinite(atMonotonicMs))
+      throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
+    // The queue is only told the time when something fires; a deadline counts from now all the same.
+    const timer = this.#timers.set(atMonotonicMs, fire);
+    this.#changed();
+    return {
+      cancel: () => {
+        timer.cancel();
+        this.#changed();
+      },
+    };
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const dueMs = this.monotonicMs() + Math.max(0, ms);
+    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire), signal);
+    this.#changed(); // one sleeper more
+    return slept;
+  }
+
+  lease(reason: string): Disposable {
+    return this.#leases.take(reason);
+  }
+
+  async advance(ms: number): Promise<void> {
+    if (this.mode === 'real')
+      throw new CloveError('BAD_REQUEST', 'a clock of mode real cannot be moved', {
+        hint: 'Give the world a clock of mode step, skip or scale.',
+      });
+    if (!(ms >= 0) || !Number.isFinite(ms))
+      throw new CloveError('BAD_REQUEST', `time moves forward by a finite number of milliseconds: ${ms}`);
+    const targetMs = this.monotonicMs() + ms;
+    this.#advancing += 1;
+    try {
+      await turn(); // never from within something that fires now
+      for (let next = this.#timers.nextMs; next !== null && next <= targetMs; next = this.#timers.nextMs) {
+        if (this.#closed) return;
+        this.#jumpTo(next);
+        this.#fire();
+        await turn(); // who was woken may set the next deadline on the way
+      }
+      if (!this.#closed) this.#jumpTo(targetMs);
+    } finally {
+      this.#advancing -= 1;
+      this.#changed();
+    }
+  }
+
+  snapshot(): ClockState {
+    return { mode: this.mode, startEpochMs: this.#startEpochMs, monotonicMs: this.monotonicMs() };
+  }
+
+  status(): ClockStatus {
+    return {
+      ...this.snapshot(),
+      nowMs: this.nowMs(),
+      jumps: this.#jumps.count,
+      skippedMs: this.#jumps.skippedMs,
+      leases: this.#leases.reasons,
+      timers: this.#timers.size,
+      degradations: [],
+    };
+  }
+
+  jumpLog(): readonly ClockJump[] {
+    return this.#jumps.latest();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#sleepers.close();
+    this.#timers.clear();
+    this.#disarm();
+  }
+
+  #fire(): void {
+    this.#timers.runTo(this.monotonicMs());
+  }
+
+  /** Forward only; what has passed by itself meanwhile needs no jump. */
+  #jumpTo(monotonicMs: number): void {
+    const nowMs = this.monotonicMs();
+    if (monotonicMs <= nowMs) return;
+    this.#baseMs += monotonicMs - nowMs;
+    this.#jumps.add(nowMs, monotonicMs - nowMs);
+  }
+
+  #disarm(): void {
+    if (this.#realTimer !== null) clearTimeout(this.#realTimer);
+    if (this.#watch !== null) clearImmediate(this.#watch);
+    this.#realTimer = null;
+    this.#watch = null;
+  }
+
+  #changed(): void {
+    this.#activity += 1;
+    if (this.#closed || this.#advancing > 0) return;
+    const next = this.#timers.nextMs;
+    if (next === null) {
+      this.#disarm();
+      return;
+    }
+    this.#armReal(next);
+    if (this.#watch === null && this.#maySkip(next)) this.#watchIdle();
+  }
+
+  /** Real time always goes on: a deadline is met by waiting wherever nothing may be skipped. */
+  #armReal(nextMs: number): void {
+    if (this.#realTimer !== null) clearTimeout(this.#realTimer);
+    this.#realTimer = null;
+    const remainingMs = nextMs - this.monotonicMs();
+    // A clock that stands still meets only what is due already.
+    if (this.#rate === 0 && remainingMs > 0) return;
+    const waitMs = remainingMs <= 0 ? 0 : Math.min(MAX_REAL_WAIT_MS, remainingMs / this.#rate);
+    this.#realTimer = setTimeout(() => this.#due(), waitMs);
+  }
+
+  #due(): void {
+    this.#realTimer = null;
+    this.#fire();
+    this.#changed();
+  }
+
+  #maySkip(nextMs: number): boolean {
+    return (
+      this.mode === 'skip' &&
+      this.#sleepers.size > 0 &&
+      this.#leases.count === 0 &&
+      nextMs > this.monotonicMs() &&
+      nextMs <= this.#horizonMs
+    );
+  }
+
+  /** Jumps when a whole turn of the event loop has changed nothing. */
+  #watchIdle(): void {
+    const before = this.#activity;
+    this.#watch = setImmediate(() => {
+      this.#watch = null;
+      const next = this.#timers.nextMs;
+      if (this.#closed || this.#advancing > 0 || next === null || !this.#maySkip(next)) return;
+      if (this.#activity !== before) {
+        this.#watchIdle();
+        return;
+      }
+      this.#jumpTo(next);
+      this.#fire();
+      this.#changed();
+    });
+  }
+}
+
+/** One turn of the event loop: promises and what they start. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
