@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { errorToData, isCloveError } from '../errors/index.ts';
-import { createKernel, type RunningKernel } from './kernel.ts';
+import { createKernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
 import type { UserKernelOptions } from './options.ts';
 
 /** Told to whoever started the daemon, as one line of JSON, once. */
@@ -14,7 +14,10 @@ export interface DaemonOptions extends UserKernelOptions {
 }
 
 /** Exit codes: 0 = stopped as told, 1 = could not start, 130 = told twice to stop. */
-export async function runDaemon({ readyFd = 1, ...options }: DaemonOptions): Promise<number> {
+export async function runDaemon(
+  { readyFd = 1, ...options }: DaemonOptions,
+  extensions: KernelExtensions = {},
+): Promise<number> {
   const stop = Promise.withResolvers<void>();
   let asked = 0;
   const onSignal = () => {
@@ -26,7 +29,7 @@ export async function runDaemon({ readyFd = 1, ...options }: DaemonOptions): Pro
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal);
   let running: RunningKernel;
   try {
-    running = await createKernel(options);
+    running = await createKernel(options, extensions);
   } catch (error) {
     announce(readyFd, { ready: false, error: errorToData(error) });
     if (!isCloveError(error)) throw error;

@@ -418,6 +418,7 @@ export class Dispatcher {
     }
     const answer = {
       ...definition?.errorShape,
+      ...(details?.answer as Readonly<Record<string, unknown>> | undefined),
       success: false as const,
       // A fault's own words may tell an agent about the host.
       error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createKernel, type RunningKernel } from './kernel.ts';
+import { createKernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
 import type { UserKernelOptions } from './options.ts';
 import { OPCODES, type SyscallName } from './protocol/opcodes.ts';
 import type { Frame } from './wire/codec.ts';
@@ -68,18 +68,21 @@ export class TestKernel {
     this.running = running;
   }
 
-  static async boot(options: UserKernelOptions = {}): Promise<TestKernel> {
+  static async boot(options: UserKernelOptions = {}, extensions: KernelExtensions = {}): Promise<TestKernel> {
     const folder = mkdtempSync(path.join(tmpdir(), 'clove-kernel-'));
     try {
-      const running = await createKernel({
-        socketPath: path.join(folder, 'clove.sock'),
-        dataDirectory: path.join(folder, 'data'),
-        runDirectory: path.join(folder, 'run'),
-        logLevel: 'silent',
-        checkAnswers: true,
-        drainMs: 200,
-        ...options,
-      });
+      const running = await createKernel(
+        {
+          socketPath: path.join(folder, 'clove.sock'),
+          dataDirectory: path.join(folder, 'data'),
+          runDirectory: path.join(folder, 'run'),
+          logLevel: 'silent',
+          checkAnswers: true,
+          drainMs: 200,
+          ...options,
+        },
+        extensions,
+      );
       return new TestKernel(folder, running);
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });

@@ -1,7 +1,7 @@
 /** The public surface of the kernel. */
 export { AGENT_STATES, type Agent, type AgentExit, type AgentState } from './agents/agent.ts';
 export { RESTART_POLICIES, type RestartPolicy } from './agents/restart-policy.ts';
-export { createKernel, type Kernel, type RunningKernel } from './kernel.ts';
+export { createKernel, type Kernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
 export {
   DEFAULT_DATA_DIRECTORY,
   DEFAULT_RUN_DIRECTORY,

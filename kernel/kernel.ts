@@ -44,6 +44,7 @@ import { publishTask } from './tasks/events.ts';
 import { loadTasks } from './tasks/rows.ts';
 import { TaskBoard } from './tasks/task-board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
+import type { WorldHost, WorldHostFactory } from './worlds/host.ts';
 
 /** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
 const REQUEST_LIMITS = { outstandingRequests: 256, outstandingBytes: 2 * 2 ** 20 };
@@ -80,6 +81,8 @@ export interface Kernel {
   readonly tasks: AsyncTasks;
   readonly dispatcher: Dispatcher;
   readonly wire: WireServer;
+  /** null = whoever started it has given it none. */
+  readonly worlds: WorldHost | null;
   /** Tells every part that keeps things by caller id that this one will never come back. */
   release(callerId: number): void;
 }
@@ -104,12 +107,20 @@ export interface RunningKernel {
   close(): Promise<void>;
 }
 
+/** What is built on top of the kernel and serves its callers all the same. */
+export interface KernelExtensions {
+  readonly worlds?: WorldHostFactory;
+}
+
 /** Builds the parts, wires them and serves. @throws ALREADY_RUNNING, SETUP_FAILED, CONFIG, DATA_CORRUPT, IO */
-export async function createKernel(userOptions: UserKernelOptions = {}): Promise<RunningKernel> {
+export async function createKernel(
+  userOptions: UserKernelOptions = {},
+  extensions: KernelExtensions = {},
+): Promise<RunningKernel> {
   const options = resolveOptions(userOptions);
   const undo: (() => void | Promise<void>)[] = [];
   try {
-    return await start(options, undo);
+    return await start(options, extensions, undo);
   } catch (error) {
     // Why it could not start matters more than what could not be undone.
     for (const step of undo.reverse()) await Promise.try(step).catch(() => {});
@@ -117,7 +128,11 @@ export async function createKernel(userOptions: UserKernelOptions = {}): Promise
   }
 }
 
-async function start(options: KernelOptions, undo: (() => void | Promise<void>)[]): Promise<RunningKernel> {
+async function start(
+  options: KernelOptions,
+  extensions: KernelExtensions,
+  undo: (() => void | Promise<void>)[],
+): Promise<RunningKernel> {
   const log = createLog(options.logLevel);
   // Loads the native part, or says what it lacks, before anything is made.
   log.info({ host: hostCapabilities() }, 'kernel is starting');
@@ -167,6 +182,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
   const permissions = new Permissions({
     cwdOf: (agentId) => agents.get(agentId)?.plan.sandbox.cwd ?? AGENT_HOME,
     agentOf: (idOrName) => agents.find(idOrName),
+    answeredInWorld: (callerId, url) => worlds?.joinedBy(callerId)?.interceptsUrl(url) === true,
   });
   const quotas = new Quotas({ stateBytesOf: (callerId) => state.bytesOf(callerId) });
   const llm = new LlmService({
@@ -199,6 +215,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
       permissions,
       quotas,
       llm,
+      ...(worlds === null ? [] : [worlds]),
     ] satisfies KeepsByCaller[];
     for (const part of parts) part.release(callerId);
   };
@@ -210,7 +227,10 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     fleet,
     log,
     maxAgents: options.maxAgents,
-    onStarted: (agent) => recorder.agentStarted(agent),
+    onStarted: (agent) => {
+      recorder.agentStarted(agent);
+      worlds?.agentStarted(agent);
+    },
     onEnded: (agent) => {
       recorder.agentEnded(agent);
       state.endSession(agent.id);
@@ -243,6 +263,8 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     { limits: REQUEST_LIMITS },
   );
   undo.push(() => wire.close());
+  const worlds = extensions.worlds?.(() => kernel) ?? null;
+  undo.push(() => worlds?.close());
   const kernel: Kernel = {
     options,
     bootId,
@@ -269,6 +291,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     tasks,
     dispatcher,
     wire,
+    worlds,
     release,
   };
   undo.push(() => telemetry.close());
@@ -313,6 +336,7 @@ async function start(options: KernelOptions, undo: (() => void | Promise<void>)[
     () => launcher.shutDown(),
     () => fleet.close(),
     () => dispatcher.closeAll(),
+    () => worlds?.close(),
     () => recorder.stop().then(() => {}),
     () => wire.close(),
     () => telemetry.close(),

@@ -12,6 +12,7 @@ const CATEGORIES: Partial<Readonly<Record<EventType, AuditCategory>>> = {
   AGENT_ESCALATED: 'AGENT_LIFECYCLE',
   AGENT_RELOADED: 'AGENT_LIFECYCLE',
   RESOURCE_WARNING: 'RESOURCE',
+  WORLD_CHANGED: 'WORLD',
 };
 
 /** An event of the kernel's own, as its record. What is published to several audiences is recorded once, as operators see it. */

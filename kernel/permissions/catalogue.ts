@@ -42,6 +42,9 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   'audit.read': 'operator',
   'audit.configure': 'operator',
   'recording.control': 'operator',
+  // Of a world that is its business: one it was started in, or made, or that is open to all.
+  'worlds.use': 'base',
+  'worlds.manage': 'operator',
 };
 
 export const BLOCKED_PATHS: readonly string[] = [

@@ -6,6 +6,7 @@ const TELLING = [
   'command',
   'script',
   'key',
+  'world_id',
   'to_name',
   'target_name',
   'name',

@@ -43,6 +43,8 @@ export interface PermissionsOptions {
   readonly agentOf: (
     idOrName: number | string,
   ) => { readonly id: number; readonly parentId: number } | undefined;
+  /** Whether a request to this URL stays in the caller's world: then it needs no grant of hosts. */
+  readonly answeredInWorld?: (callerId: number, url: string) => boolean;
 }
 
 /** Members of requests that some rule is about. */
@@ -172,14 +174,29 @@ export class Permissions implements KeepsByCaller {
     const object = objectOf(input);
     if (caller.kind === 'operator' && grants === EVERYTHING) return allow('operator', grants, object);
     const { name, permission } = definition;
-    if (!holds(grants, permission)) return deny(`syscall.not-granted:${name}`, grants, object);
+    const staysInWorld = permission === 'http' && this.#staysInWorld(caller, input);
+    if (!holds(grants, permission) && !staysInWorld) {
+      return deny(`syscall.not-granted:${name}`, grants, object);
+    }
     if (permission !== 'none' && !permitsSyscall(grants, name))
       return deny(`syscall.denied:${name}`, grants, object);
-    const refusal = this.#refusalOf(caller, grants, permission, input);
+    const refusal = this.#refusalOf(caller, grants, permission, input, staysInWorld);
     return refusal === null ? allow(`granted:${permission}`, grants, object) : deny(refusal, grants, object);
   }
 
-  #refusalOf(caller: Caller, grants: Grants, permission: Permission, input: unknown): string | null {
+  /** What a world answers by itself reaches nobody: who is in one needs no grant for the network outside. */
+  #staysInWorld(caller: Caller, input: unknown): boolean {
+    const url = (input as Input | undefined)?.url;
+    return typeof url === 'string' && this.#options.answeredInWorld?.(caller.id, url) === true;
+  }
+
+  #refusalOf(
+    caller: Caller,
+    grants: Grants,
+    permission: Permission,
+    input: unknown,
+    staysInWorld: boolean,
+  ): string | null {
     if (typeof input !== 'object' || input === null) return null;
     const request = input as Input;
     if (permission === 'agents.control') return this.#controlRefusal(caller, grants, request);
@@ -188,7 +205,7 @@ export class Permissions implements KeepsByCaller {
     }
     const { path: file, url, method } = request;
     const isHttp = GOVERNORS[permission] === 'http';
-    if (isHttp && typeof url === 'string') {
+    if (isHttp && !staysInWorld && typeof url === 'string') {
       const { refusal } = checkHttp(grants, url, typeof method === 'string' ? method : 'GET');
       if (refusal !== null) return refusal;
     }

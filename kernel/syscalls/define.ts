@@ -32,6 +32,8 @@ export const PERMISSIONS = [
   'audit.read',
   'audit.configure',
   'recording.control',
+  'worlds.use',
+  'worlds.manage',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

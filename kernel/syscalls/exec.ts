@@ -6,6 +6,8 @@ import { type Command, type CommandResult, runInFreshSandbox, runInSandbox } fro
 import type { Kernel } from '../kernel.ts';
 import { SYSTEM_PATH } from '../permissions/commands.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import { inWorld, memberOf, worldOf } from '../worlds/calls.ts';
+import type { JoinedWorld } from '../worlds/host.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { accepted, asynchronous, MAX_TIMER_MS } from './fields.ts';
 
@@ -75,6 +77,8 @@ export const exec = defineSyscall({
       duration_ms: z.number(),
       error: z.string().optional(),
       code: z.string().optional(),
+      world: z.string().optional().describe('Whose shell ran it, where it was a world’s.'),
+      virtual: z.literal(true).optional(),
     }),
     accepted,
   ]),
@@ -92,11 +96,55 @@ export const exec = defineSyscall({
     assertNamed(request);
     const { argv, isBounded } = permissions.commandOf(caller, request);
     const command = { argv, cwd: request.cwd || null, timeoutMs, merged: !request.separate };
-    const run = (until: AbortSignal) => runForCaller(context, { ...command, signal: until }, isBounded);
+    const world = worldOf(context);
+    const run = (until: AbortSignal) =>
+      world?.interceptsCommands === true
+        ? runInWorld(context, world, request, { ...command, signal: until })
+        : runForCaller(context, { ...command, signal: until }, isBounded);
     if (request.async === true) return accept(context, CALL, request.request_id, run);
     return withSlot(kernel, caller.id, () => run(signal));
   },
 });
+
+/** What was permitted as an argv is quoted: the world's shell must not make more of it. */
+async function runInWorld(
+  context: SyscallContext,
+  world: JoinedWorld,
+  request: { command?: string | null | undefined; argv?: string[] | null | undefined },
+  command: Command,
+): Promise<CommandResult & { world: string; virtual: true }> {
+  const isScript = request.command && command.argv.at(-1) === request.command;
+  const script = isScript ? request.command : command.argv.map(quoted).join(' ');
+  const { cwd, timeoutMs, merged, signal } = command;
+  try {
+    const result = await world.exec(memberOf(context), {
+      script: script ?? '',
+      cwd,
+      timeoutMs,
+      merged,
+      signal,
+    });
+    return {
+      success: result.exitCode === 0 && !result.timedOut,
+      stdout: result.stdout,
+      stderr: result.stderr,
+      exit_code: result.exitCode,
+      signal: result.timedOut ? 'SIGKILL' : null,
+      timed_out: result.timedOut,
+      truncated: result.truncated,
+      duration_ms: result.durationMs,
+      ...(result.timedOut ? { error: `timeout after ${timeoutMs} ms`, code: 'TIMEOUT' as const } : {}),
+      world: world.id,
+      virtual: true,
+    };
+  } catch (error) {
+    throw inWorld(error, world);
+  }
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
 
 async function runForCaller(
   { kernel, caller }: SyscallContext,

@@ -3,6 +3,8 @@ import { CloveError } from '../../errors/index.ts';
 import { contentFields, MAX_READ_BYTES, readAndClose, writeAndClose } from '../files/fd.ts';
 import { hostError, openForCaller } from '../files/open.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import { absolutePath, inWorld, memberOf, worldOf } from '../worlds/calls.ts';
+import type { JoinedWorld } from '../worlds/host.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 
 /** The words existing clients know, then the reason. */
@@ -30,6 +32,29 @@ function countBytes(
   if (counters !== undefined) counters[field] += bytes;
 }
 
+const virtual = {
+  world: z.string().optional().describe('The world the file is in, where that is not the caller’s own.'),
+  virtual: z.literal(true).optional(),
+};
+
+function virtually(world: JoinedWorld): { world: string; virtual: true } {
+  return { world: world.id, virtual: true };
+}
+
+/** The world whose file this is; null = the caller's own. */
+function worldAt(context: SyscallContext, path: string): JoinedWorld | null {
+  const world = worldOf(context);
+  return world?.interceptsPath(absolutePath(context, path)) === true ? world : null;
+}
+
+async function meet<Result>(world: JoinedWorld, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw inWorld(error, world);
+  }
+}
+
 export const read = defineSyscall({
   opcode: OPCODES.READ,
   name: 'READ',
@@ -42,6 +67,7 @@ export const read = defineSyscall({
     content: z.string(),
     size: z.int().describe('Bytes of the file.'),
     encoding: z.literal('base64').optional().describe('Present when the content is not UTF-8 text.'),
+    ...virtual,
   }),
   permission: 'files.read',
   audit: 'SYSCALL',
@@ -50,6 +76,12 @@ export const read = defineSyscall({
   errorShape: { content: '', size: 0 },
   async handle(request, context) {
     const path = requirePath(request.path);
+    const world = worldAt(context, path);
+    if (world !== null) {
+      const bytes = await meet(world, () => world.read(memberOf(context), absolutePath(context, path)));
+      countBytes(context, 'bytesRead', bytes.length);
+      return { success: true as const, size: bytes.length, ...contentFields(bytes), ...virtually(world) };
+    }
     try {
       const bytes = await readAndClose(await openForCaller(context.kernel, context.caller, path, 'read'));
       countBytes(context, 'bytesRead', bytes.length);
@@ -71,7 +103,7 @@ export const write = defineSyscall({
     mode: z.string().default('write').describe('"append", else the file is replaced.'),
     encoding: z.enum(['utf8', 'base64']).default('utf8').describe('Of `content`.'),
   }),
-  response: z.object({ success: z.literal(true), bytes_written: z.int() }),
+  response: z.object({ success: z.literal(true), bytes_written: z.int(), ...virtual }),
   permission: 'files.write',
   audit: 'SYSCALL',
   replay: 'recorded',
@@ -81,6 +113,12 @@ export const write = defineSyscall({
     const path = requirePath(request.path);
     const content = decodeContent(request.content, request.encoding);
     const append = request.mode === 'append';
+    const world = worldAt(context, path);
+    if (world !== null) {
+      await meet(world, () => world.write(memberOf(context), absolutePath(context, path), content, append));
+      countBytes(context, 'bytesWritten', content.length);
+      return { success: true as const, bytes_written: content.length, ...virtually(world) };
+    }
     try {
       const fd = await openForCaller(context.kernel, context.caller, path, append ? 'append' : 'write');
       await writeAndClose(fd, content, !append);

@@ -1,11 +1,15 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { accept } from '../async/accept.ts';
+import { contentFields } from '../files/fd.ts';
 import { openForCaller } from '../files/open.ts';
 import { type HttpRequest, MAX_BODY_BYTES, MAX_REDIRECTS } from '../http/client.ts';
 import { saveBody } from '../http/download.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
-import { defineSyscall } from './define.ts';
+import { absolutePath, inWorld, memberOf, worldOf } from '../worlds/calls.ts';
+import type { JoinedWorld, WorldHttpResponse } from '../worlds/host.ts';
+import { defineSyscall, type SyscallContext } from './define.ts';
 import { accepted, asynchronous } from './fields.ts';
 
 const DEFAULT_TIMEOUT_S = 30;
@@ -62,13 +66,17 @@ export const http = defineSyscall({
   }),
   response: z.union([
     z.object({
-      success: z.literal(true),
+      success: z
+        .boolean()
+        .describe('False only where a world answered, with a status other than 2xx or 3xx.'),
       status_code: z.int(),
       headers: z.record(z.string(), z.string()).describe('Names in lower case; several values with a comma.'),
       set_cookies: z.array(z.string()).optional().describe('One by one.'),
       body: z.string().describe('gzip, deflate, br and zstd are undone.'),
       encoding: z.literal('base64').optional().describe('Present when the body is not UTF-8 text.'),
       ...received,
+      world: z.string().optional().describe('The world that answered.'),
+      mocked: z.literal(true).optional(),
     }),
     accepted,
   ]),
@@ -85,6 +93,16 @@ export const http = defineSyscall({
       redirect: request.redirect,
       maxBytes: request.max_bytes,
     };
+    const world = worldFor(context, wanted.url);
+    if (world !== null) {
+      const meet = (until: AbortSignal) => answerInWorld(context, world, wanted, until);
+      if (request.async === true) {
+        return accept(context, CALL, request.request_id, (until) =>
+          kernel.http.background.use(caller.id, () => meet(until)),
+        );
+      }
+      return kernel.http.slots.use(caller.id, () => meet(signal));
+    }
     const hop = kernel.http.prepare(caller, wanted);
     const run = async (until: AbortSignal) => {
       const { status, setCookies, ...answer } = await kernel.http.request(caller, wanted, hop, until);
@@ -108,6 +126,84 @@ export const http = defineSyscall({
     return kernel.http.slots.use(caller.id, () => run(signal));
   },
 });
+
+/** The world that answers requests to this URL; null = whoever is at it. */
+function worldFor(context: SyscallContext, url: string): JoinedWorld | null {
+  const world = worldOf(context);
+  return world?.interceptsUrl(url) === true ? world : null;
+}
+
+async function fetchInWorld(
+  context: SyscallContext,
+  world: JoinedWorld,
+  wanted: HttpRequest,
+  signal: AbortSignal,
+): Promise<WorldHttpResponse> {
+  try {
+    return await world.http(memberOf(context), { ...wanted, signal });
+  } catch (error) {
+    const isFault = error instanceof CloveError && error.details?.fault !== undefined;
+    throw inWorld(error, world, isFault ? { status_code: 503 } : {});
+  }
+}
+
+async function answerInWorld(
+  context: SyscallContext,
+  world: JoinedWorld,
+  wanted: HttpRequest,
+  signal: AbortSignal,
+) {
+  const answer = await fetchInWorld(context, world, wanted, signal);
+  const { content, encoding } = contentFields(answer.body);
+  return {
+    success: answer.status >= 200 && answer.status < 400,
+    status_code: answer.status,
+    headers: { ...answer.headers },
+    ...(answer.setCookies.length === 0 ? {} : { set_cookies: [...answer.setCookies] }),
+    body: content,
+    ...(encoding === undefined ? {} : { encoding }),
+    url: answer.url,
+    redirects: answer.redirects,
+    duration_ms: answer.durationMs,
+    world: world.id,
+    mocked: true as const,
+  };
+}
+
+/** What a world's server answers, into a file of that world. */
+async function downloadInWorld(
+  context: SyscallContext,
+  world: JoinedWorld,
+  wanted: HttpRequest,
+  file: { readonly path: string; readonly sha256: string | null },
+) {
+  const answer = await fetchInWorld(context, world, wanted, context.signal);
+  const isThere = answer.status >= 200 && answer.status < 300;
+  const sha256 = isThere ? createHash('sha256').update(answer.body).digest('hex') : '';
+  if (isThere && file.sha256 !== null && sha256 !== file.sha256) {
+    throw inWorld(new CloveError('DATA_CORRUPT', 'the file does not have the SHA-256 it must have'), world);
+  }
+  if (isThere) {
+    try {
+      await world.write(memberOf(context), absolutePath(context, file.path), answer.body, false);
+    } catch (error) {
+      throw inWorld(error, world);
+    }
+  }
+  return {
+    success: isThere,
+    path: file.path,
+    bytes: isThere ? answer.body.length : 0,
+    sha256,
+    status_code: answer.status,
+    url: answer.url,
+    redirects: answer.redirects,
+    duration_ms: answer.durationMs,
+    world: world.id,
+    mocked: true as const,
+    ...(isThere ? {} : { error: `the server answered ${answer.status}`, code: 'IO' }),
+  };
+}
 
 export const download = defineSyscall({
   opcode: OPCODES.DOWNLOAD,
@@ -136,6 +232,8 @@ export const download = defineSyscall({
     sha256: z.string().describe('Of the file, lower-case hex; empty when nothing was written.'),
     status_code: z.int(),
     ...received,
+    world: z.string().optional(),
+    mocked: z.literal(true).optional(),
     error: z.string().optional(),
     code: z.string().optional(),
   }),
@@ -144,7 +242,8 @@ export const download = defineSyscall({
   replay: 'recorded',
   ordered: true,
   errorShape: { bytes: 0, sha256: '', status_code: 0 },
-  async handle(request, { kernel, caller, signal }) {
+  async handle(request, context) {
+    const { kernel, caller, signal } = context;
     const startedAt = performance.now();
     const { path } = request;
     if (path === null || path === undefined || path === '') {
@@ -157,6 +256,11 @@ export const download = defineSyscall({
       redirect: 'follow',
       maxBytes: request.max_bytes,
     };
+    const world = worldFor(context, wanted.url);
+    if (world?.interceptsPath(absolutePath(context, path)) === true) {
+      const file = { path, sha256: request.sha256?.toLowerCase() ?? null };
+      return kernel.http.slots.use(caller.id, () => downloadInWorld(context, world, wanted, file));
+    }
     const hop = kernel.http.prepare(caller, wanted);
     return kernel.http.slots.use(caller.id, () =>
       kernel.http.open(caller, wanted, hop, signal, async (last) => {

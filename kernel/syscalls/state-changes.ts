@@ -3,10 +3,10 @@ import { CloveError } from '../../errors/index.ts';
 import { JsonText } from '../json.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import type { Expected } from '../state/expected.ts';
-import { STATE_SCOPES } from '../state/space.ts';
+import { placeOf, publishChange, stateViewOf } from '../worlds/state-view.ts';
 import { defineSyscall } from './define.ts';
 import { json, MAX_TIMER_MS } from './fields.ts';
-import { requireKey, scopeOf, storeScope, storing, ttlMsOf } from './state-fields.ts';
+import { requireKey, scopeAnswer, scopeOf, storeScope, storing, ttlMsOf } from './state-fields.ts';
 
 const MAX_WATCHED_KEYS = 256;
 const MAX_CHANGES = 1000;
@@ -31,7 +31,7 @@ export const cas = defineSyscall({
     success: z.literal(true),
     swapped: z.boolean(),
     key: z.string(),
-    scope: z.enum(STATE_SCOPES),
+    scope: scopeAnswer,
     exists: z.boolean().describe('Whether there is a value now.'),
     value: json.describe('What is there now; null where there is none.'),
     version: z
@@ -42,16 +42,18 @@ export const cas = defineSyscall({
   audit: 'STATE_STORE',
   replay: 'recorded',
   errorShape: { swapped: false },
-  async handle(request, { kernel, caller }) {
+  async handle(request, context) {
+    const { caller } = context;
     const key = requireKey(request.key);
     const scope = scopeOf(request.scope);
     const text = JSON.stringify(request.value);
-    const swap = { key, scope, text, ttlMs: ttlMsOf(request.ttl) };
-    const { swapped, ...now } = await kernel.state.swap(caller.id, swap, expectedOf(request));
-    if (swapped && scope === 'global') {
+    const view = stateViewOf(context);
+    const place = placeOf(view, scope);
+    const swap = { key, scope: place.scope, text, ttlMs: ttlMsOf(request.ttl) };
+    const { swapped, ...now } = await place.store.swap(caller.id, swap, expectedOf(request));
+    if (swapped && place.scope === 'global') {
       const action = now.text === null ? 'delete' : 'store';
-      const data = { key, action, agent_id: caller.id, version: now.version };
-      kernel.events.publish('STATE_CHANGED', data, caller.id);
+      publishChange(context, view, { key, action, agent_id: caller.id, version: now.version });
     }
     return {
       success: true as const,
@@ -124,20 +126,22 @@ export const watch = defineSyscall({
   audit: 'STATE_STORE',
   replay: 'recorded',
   errorShape: { changes: [], count: 0 },
-  async handle(request, { kernel, caller, signal }) {
+  async handle(request, context) {
+    const { caller, signal } = context;
     const { keys, prefix } = request;
     if ((keys ?? null) === null && (prefix ?? null) === null) {
       throw new CloveError('BAD_REQUEST', 'invalid request: keys or prefix required');
     }
+    const place = placeOf(stateViewOf(context), scopeOf(request.scope));
     const watched = {
       keys: keys === undefined || keys === null ? null : new Set(keys),
       prefix: prefix ?? '',
-      scope: scopeOf(request.scope),
+      scope: place.scope,
       sinceVersion: request.since_version ?? null,
       timeoutMs: request.timeout_ms ?? null,
       limit: request.limit,
     };
-    const result = await kernel.state.watch(caller.id, watched, signal);
+    const result = await place.store.watch(caller.id, watched, signal);
     const changes = result.changes.map((change) => ({
       key: change.key,
       version: change.version,

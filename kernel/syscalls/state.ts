@@ -1,10 +1,19 @@
 import { z } from 'zod';
 import { JsonText } from '../json.ts';
-import { STATE_SCOPES } from '../state/space.ts';
+import { fetchIn, keysIn, placeOf, publishChange, stateViewOf } from '../worlds/state-view.ts';
 import { defineSyscall } from './define.ts';
 import { json } from './fields.ts';
 import { cas, watch } from './state-changes.ts';
-import { optionalScope, requireKey, scopeName, scopeOf, storing, ttlMsOf, version } from './state-fields.ts';
+import {
+  optionalScope,
+  requireKey,
+  scopeAnswer,
+  scopeName,
+  scopeOf,
+  storing,
+  ttlMsOf,
+  version,
+} from './state-fields.ts';
 
 /** Keys of one answer. */
 const MAX_KEYS = 10_000;
@@ -15,20 +24,22 @@ export const store = defineSyscall({
   summary:
     'Stores a JSON value under a key. Answered when it is durable, where the kernel has a data directory and the scope is global.',
   request: z.object(storing),
-  response: z.object({ success: z.literal(true), key: z.string(), scope: z.enum(STATE_SCOPES), version }),
+  response: z.object({ success: z.literal(true), key: z.string(), scope: scopeAnswer, version }),
   permission: 'state.write',
   audit: 'STATE_STORE',
   replay: 'deterministic',
   unstable: ['version'],
-  async handle(request, { kernel, caller }) {
+  async handle(request, context) {
+    const { caller } = context;
     const { key } = request;
     const scope = scopeOf(request.scope);
     const ttlMs = ttlMsOf(request.ttl);
     const text = JSON.stringify(request.value);
-    const version = await kernel.state.store(caller.id, { key, scope, ttlMs, text });
-    if (scope === 'global') {
-      const data = { key, action: 'store', agent_id: caller.id, version };
-      kernel.events.publish('STATE_CHANGED', data, caller.id);
+    const view = stateViewOf(context);
+    const place = placeOf(view, scope);
+    const version = await place.store.store(caller.id, { key, scope: place.scope, ttlMs, text });
+    if (place.scope === 'global') {
+      publishChange(context, view, { key, action: 'store', agent_id: caller.id, version });
     }
     return { success: true as const, key, scope, version };
   },
@@ -44,15 +55,16 @@ export const fetch = defineSyscall({
     exists: z.boolean(),
     found: z.boolean().describe('As `exists`.'),
     value: json.describe('null where there is none.'),
-    scope: z.enum(STATE_SCOPES).optional().describe('Where it was found.'),
+    scope: scopeAnswer.optional().describe('Where it was found.'),
     version: z.int().optional().describe('Of the change that stored it.'),
   }),
   permission: 'state.read',
   audit: 'STATE_STORE',
   replay: 'recorded',
   errorShape: { exists: false, found: false, value: null },
-  handle(request, { kernel, caller }) {
-    const found = kernel.state.fetch(caller.id, requireKey(request.key), optionalScope(request.scope));
+  handle(request, context) {
+    const key = requireKey(request.key);
+    const found = fetchIn(stateViewOf(context), context.caller.id, key, optionalScope(request.scope));
     if (found === null) return { success: true as const, exists: false, found: false, value: null };
     const value = new JsonText(found.text);
     const { scope, version } = found;
@@ -68,21 +80,23 @@ export const remove = defineSyscall({
   response: z.object({
     success: z.literal(true),
     deleted: z.boolean(),
-    scope: z.enum(STATE_SCOPES).optional().describe('Where it was.'),
+    scope: scopeAnswer.optional().describe('Where it was.'),
     version: z.int().optional().describe('Of the deletion.'),
   }),
   permission: 'state.write',
   audit: 'STATE_STORE',
   replay: 'recorded',
   errorShape: { deleted: false },
-  async handle(request, { kernel, caller }) {
+  async handle(request, context) {
+    const { caller } = context;
     const key = requireKey(request.key);
-    const deleted = await kernel.state.delete(caller.id, key, optionalScope(request.scope));
+    const view = stateViewOf(context);
+    const found = fetchIn(view, caller.id, key, optionalScope(request.scope));
+    const deleted = (await found?.store.delete(caller.id, key, found.scope)) ?? null;
     if (deleted === null) return { success: true as const, deleted: false };
     const { scope, version } = deleted;
     if (scope === 'global') {
-      const data = { key, action: 'delete', agent_id: caller.id, version };
-      kernel.events.publish('STATE_CHANGED', data, caller.id);
+      publishChange(context, view, { key, action: 'delete', agent_id: caller.id, version });
     }
     return { success: true as const, deleted: true, scope, version };
   },
@@ -108,10 +122,10 @@ export const keys = defineSyscall({
   audit: 'STATE_STORE',
   replay: 'recorded',
   errorShape: { keys: [], count: 0 },
-  handle(request, { kernel, caller }) {
+  handle(request, context) {
     const { prefix, after, limit } = request;
     const scope = optionalScope(request.scope);
-    const listed = kernel.state.keys(caller.id, { prefix, after, limit, scope });
+    const listed = keysIn(stateViewOf(context), context.caller.id, { prefix, after, limit, scope });
     return { success: true as const, keys: listed.keys, count: listed.keys.length, more: listed.more };
   },
 });

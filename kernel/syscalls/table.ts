@@ -16,6 +16,7 @@ import { permissionSyscalls } from './permissions.ts';
 import { recordingSyscalls } from './recording.ts';
 import { stateSyscalls } from './state.ts';
 import { taskSyscalls } from './tasks.ts';
+import { worldSyscalls } from './worlds.ts';
 
 /** Every syscall there is. Each family file exports its definitions as one tuple. */
 export const SYSCALLS = [
@@ -34,6 +35,7 @@ export const SYSCALLS = [
   ...auditSyscalls,
   ...recordingSyscalls,
   ...metricsSyscalls,
+  ...worldSyscalls,
 ] as const;
 
 export type AnySyscall = (typeof SYSCALLS)[number];

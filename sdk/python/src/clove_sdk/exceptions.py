@@ -154,7 +154,7 @@ _NOT_FOUND: dict[int, type[SyscallError]] = {
     **dict.fromkeys((0x11, 0x14, 0x15, 0x16, 0x17, 0x20, 0xC1), AgentNotFound),
     **dict.fromkeys(_FILE_OPCODES, FileNotFound),
     **dict.fromkeys((0x31, 0x32), StateKeyNotFound),
-    **dict.fromkeys(range(0xA0, 0xA9), WorldNotFound),
+    **dict.fromkeys(range(0xA0, 0xAC), WorldNotFound),
 }
 
 

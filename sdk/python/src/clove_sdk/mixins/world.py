@@ -88,8 +88,8 @@ class WorldCalls(Caller):
         return Call(SyscallOp.SYS_WORLD_STATE, {"world_id": world_id}, parse)
 
     @syscall
-    def world_snapshot(self, world_id: str) -> Call[WorldSnapshot]:
-        """A world as data, for `world_restore`."""
+    def world_snapshot(self, world_id: str, path: str | None = None) -> Call[WorldSnapshot]:
+        """A world as data, for `world_restore`; with `path` into a file of the kernel's host."""
 
         def parse(answer: Answer) -> WorldSnapshot:
             data = answer.object("snapshot_data", "snapshot")
@@ -101,7 +101,8 @@ class WorldCalls(Caller):
                 error=answer.error,
             )
 
-        return Call(SyscallOp.SYS_WORLD_SNAPSHOT, {"world_id": world_id}, parse)
+        request = {"world_id": world_id, **without_none(path=path)}
+        return Call(SyscallOp.SYS_WORLD_SNAPSHOT, request, parse)
 
     @syscall
     def world_restore(
@@ -112,6 +113,21 @@ class WorldCalls(Caller):
         data = inner if isinstance(inner, dict) else snapshot
         request = {"snapshot": dict(data), **without_none(new_world_id=new_world_id)}
         return Call(SyscallOp.SYS_WORLD_RESTORE, request, _created)
+
+    @syscall
+    def world_diff(self, world_id: str) -> Call[OperationResult]:
+        """What has become of its files since it was made: ``result.data["changes"]``."""
+        return Call(SyscallOp.SYS_WORLD_DIFF, {"world_id": world_id}, operation)
+
+    @syscall
+    def world_branch(self, world_id: str, count: int = 1) -> Call[OperationResult]:
+        """Worlds that begin as this one is now: ``result.data["world_ids"]``."""
+        return Call(SyscallOp.SYS_WORLD_BRANCH, {"world_id": world_id, "count": count}, operation)
+
+    @syscall
+    def world_advance(self, world_id: str, ms: float) -> Call[OperationResult]:
+        """Moves its clock; ``result.data["monotonic_ms"]`` is the time since its start."""
+        return Call(SyscallOp.SYS_WORLD_ADVANCE, {"world_id": world_id, "ms": ms}, operation)
 
 
 def operation(answer: Answer) -> OperationResult:

@@ -1,0 +1,188 @@
+import type { Caller } from '../identity.ts';
+import type { KeepsByCaller, Kernel } from '../kernel.ts';
+import type { StateStore } from '../state/state-store.ts';
+
+/**
+ * What the kernel knows of worlds: how to ask for one, and what a member's calls meet. Worlds themselves are built on top of
+ * the kernel; whoever starts it hands this in.
+ */
+
+/** Who acts in a world. */
+export interface Member {
+  /** Agent id, or connection id of an operator's client. */
+  readonly id: number;
+  /** '' = it has none. */
+  readonly name: string;
+}
+
+export interface WorldCommand {
+  /** For the world's shell. */
+  readonly script: string;
+  readonly cwd: string | null;
+  readonly timeoutMs: number;
+  /** stderr as a part of stdout. */
+  readonly merged: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface WorldCommandResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** -1 = ended by the time limit. */
+  readonly exitCode: number;
+  readonly timedOut: boolean;
+  readonly truncated: boolean;
+  /** On the world's clock. */
+  readonly durationMs: number;
+}
+
+export interface WorldHttpRequest {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | null;
+  readonly timeoutMs: number;
+  readonly redirect: 'follow' | 'manual';
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+export interface WorldHttpResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly setCookies: readonly string[];
+  readonly body: Buffer;
+  readonly url: string;
+  readonly redirects: number;
+  /** On the world's clock. */
+  readonly durationMs: number;
+}
+
+/** The world a caller is in, as its calls meet it. Errors name the world in `details.answer`. */
+export interface JoinedWorld {
+  readonly id: string;
+  readonly name: string;
+  /** Whether files at this path are the world's. */
+  interceptsPath(path: string): boolean;
+  /** Whether commands run in the world's own shell. */
+  readonly interceptsCommands: boolean;
+  /** Whether a request to this URL is answered here, and reaches nobody outside. */
+  interceptsUrl(url: string): boolean;
+  /** @throws NOT_FOUND, IO, PATH_REFUSED, TIMEOUT */
+  read(member: Member, path: string): Promise<Buffer>;
+  /** Makes folders as needed. @throws FORBIDDEN, IO, OVERLOAD, PATH_REFUSED */
+  write(member: Member, path: string, content: Uint8Array, append: boolean): Promise<void>;
+  exec(member: Member, command: WorldCommand): Promise<WorldCommandResult>;
+  /** @throws UNREACHABLE, TIMEOUT, IO, PAYLOAD_TOO_LARGE, NOT_FOUND */
+  http(member: Member, request: WorldHttpRequest): Promise<WorldHttpResponse>;
+  /** What its members have in place of the kernel's global scope. */
+  readonly state: StateStore;
+  memberIds(): readonly number[];
+  /** One more call of a member. */
+  countCall(): void;
+  /** Why a message cannot reach its receiver at present; null = nothing stands in its way. */
+  severs(fromId: number, toId: number): string | null;
+}
+
+/** As WORLD_LIST and WORLD_CREATE tell of a world. */
+export interface WorldInfo {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly agent_count: number;
+  readonly syscall_count: number;
+  readonly vfs_enabled: boolean;
+  readonly network_mock_enabled: boolean;
+  readonly chaos_enabled: boolean;
+  /** Seconds since the epoch. */
+  readonly created_at: number;
+  /** Who made it; 0 = the kernel. */
+  readonly owner_id: number;
+  readonly seed: number;
+  readonly clock_mode: string;
+  /** Time in the world, ISO 8601. */
+  readonly world_time: string;
+}
+
+export interface CreateWorld {
+  readonly name: string | null;
+  /** A definition, or what existing clients send. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Name of a world of the catalogue; `config` is laid over it. */
+  readonly template: string | null;
+  readonly seed: number | null;
+}
+
+export interface CreatedWorld extends WorldInfo {
+  /** What of the configuration has no effect, and why. */
+  readonly warnings: readonly string[];
+}
+
+export interface InjectedEvent {
+  /** Ends it before its time. */
+  readonly event_id: string;
+  readonly event_type: string;
+  /** World time at which it is over, ms since the world's start; null = until it is cleared. */
+  readonly until_ms: number | null;
+}
+
+export interface FileChange {
+  readonly path: string;
+  readonly change: 'added' | 'changed' | 'deleted';
+  readonly kind: 'file' | 'folder' | 'link';
+  /** Unified; absent where the content is no text or too large. */
+  readonly patch?: string;
+  readonly bytes_before: number | null;
+  readonly bytes_after: number | null;
+}
+
+export interface WorldSnapshotAnswer {
+  readonly snapshot_id: string;
+  readonly snapshot: Readonly<Record<string, unknown>>;
+}
+
+/** All worlds of one kernel. Refusals are those of dispatch and these: a caller sees and changes only what is its business. */
+export interface WorldHost extends KeepsByCaller {
+  /** null = in none. */
+  joinedBy(callerId: number): JoinedWorld | null;
+  /** @throws CONFIG, OVERLOAD, NOT_FOUND (template) */
+  create(request: CreateWorld, caller: Caller): Promise<CreatedWorld>;
+  /** @throws NOT_FOUND, CONFLICT */
+  destroy(worldId: string, force: boolean, caller: Caller): Promise<void>;
+  list(caller: Caller): readonly WorldInfo[];
+  /** @throws NOT_FOUND, CONFLICT */
+  join(worldId: string, caller: Caller): Promise<WorldInfo>;
+  /** Returns the world that was left. @throws NOT_FOUND, FORBIDDEN */
+  leave(caller: Caller): string;
+  /** @throws NOT_FOUND, BAD_REQUEST */
+  inject(
+    worldId: string,
+    type: string,
+    params: Readonly<Record<string, unknown>>,
+    caller: Caller,
+  ): InjectedEvent;
+  /** Ends one event, or all of a world. Returns how many. @throws NOT_FOUND */
+  clearEvents(worldId: string, eventId: string | null, caller: Caller): number;
+  /** @throws NOT_FOUND */
+  state(worldId: string, caller: Caller): Promise<Readonly<Record<string, unknown>>>;
+  /** @throws NOT_FOUND, CONFLICT (never quiet), IO */
+  snapshot(worldId: string, file: string | null, caller: Caller): Promise<WorldSnapshotAnswer>;
+  /** @throws DATA_CORRUPT, CONFIG, CONFLICT, OVERLOAD */
+  restore(
+    source: { readonly snapshot: unknown } | { readonly file: string },
+    newWorldId: string | null,
+    caller: Caller,
+  ): Promise<WorldInfo>;
+  /** @throws NOT_FOUND */
+  diff(worldId: string, caller: Caller): Promise<readonly FileChange[]>;
+  /** @throws NOT_FOUND, OVERLOAD */
+  branch(worldId: string, count: number, caller: Caller): Promise<readonly WorldInfo[]>;
+  /** Moves the clock of a world. Returns its time then, ms since its start. @throws NOT_FOUND, CONFLICT */
+  advance(worldId: string, ms: number, caller: Caller): Promise<number>;
+  /** An agent runs: it is where its parent is. */
+  agentStarted(agent: { readonly id: number; readonly name: string; readonly parentId: number }): void;
+  close(): Promise<void>;
+}
+
+/** Made once per kernel; asks for the kernel only after it has started. */
+export type WorldHostFactory = (kernel: () => Kernel) => WorldHost;
