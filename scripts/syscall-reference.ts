@@ -20,6 +20,7 @@ import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
+import { worldSyscalls } from '../kernel/syscalls/worlds.ts';
 import { LAYERS } from '../native/types.ts';
 
 const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
@@ -38,6 +39,7 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Audit', auditSyscalls],
   ['Recording and replay', recordingSyscalls],
   ['Metrics', metricsSyscalls],
+  ['Worlds', worldSyscalls],
 ];
 
 /** Long lists of names, told once and referred to. */

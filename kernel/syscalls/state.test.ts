@@ -68,7 +68,7 @@ it('a missing key is named as such, and error answers have what clients read', a
   expect(await client.call('KEYS', { prefix: 1 })).toMatchObject({ success: false, keys: [], count: 0 });
 });
 
-it.each(['world', 'Global', 'agents', 'GLOBAL '])(
+it.each(['worlds', 'Global', 'agents', 'GLOBAL '])(
   'a scope %j is refused, never taken for another',
   async (scope) => {
     for (const name of ['STORE', 'FETCH', 'DELETE', 'KEYS'] as const) {
@@ -81,6 +81,16 @@ it.each(['world', 'Global', 'agents', 'GLOBAL '])(
     expect(await client.call('FETCH', { key: k })).toMatchObject({ found: false });
   },
 );
+
+it('a scope "world" is an error outside of one', async () => {
+  for (const name of ['STORE', 'FETCH', 'DELETE', 'KEYS'] as const) {
+    expect(await client.call(name, { key: k, value: 1, scope: 'world' })).toMatchObject({
+      success: false,
+      code: 'NOT_FOUND',
+      error: 'Not in any world',
+    });
+  }
+});
 
 it('what an agent keeps for itself, no other can read, list, overwrite or delete', async () => {
   for (const scope of ['agent', 'session']) {

@@ -271,6 +271,12 @@ CASES = [
     case("world_restore", ({"success": True, "snapshot": {"id": "w"}},), S.SYS_WORLD_RESTORE,
          {"snapshot": {"id": "w"}, "new_world_id": "v"}, {**OK, "world_id": "v"}, {"world_id": "v"},
          "the whole answer of a snapshot", new_world_id="v"),
+    case("world_diff", ("w",), S.SYS_WORLD_DIFF, {"world_id": "w"}, {**OK, "changes": [], "count": 0},
+         {"success": True, "data": {"changes": [], "count": 0}}),
+    case("world_branch", ("w", 2), S.SYS_WORLD_BRANCH, {"world_id": "w", "count": 2}, {**OK, "world_ids": ["x", "y"]},
+         {"success": True, "data": {"world_ids": ["x", "y"]}}),
+    case("world_advance", ("w", 60_000), S.SYS_WORLD_ADVANCE, {"world_id": "w", "ms": 60_000},
+         {**OK, "monotonic_ms": 60_000}, {"success": True, "data": {"monotonic_ms": 60_000}}),
     # tunnel
     case("tunnel_connect", ("ws://r",), S.SYS_TUNNEL_CONNECT, {"relay_url": "ws://r", "machine_id": "m", "token": "t"},
          {**OK, "relay_url": "ws://r", "machine_id": "m"}, {"connected": True, "relay_url": "ws://r"},
