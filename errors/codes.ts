@@ -20,6 +20,9 @@ export const ERROR_CODES = {
   SANDBOX_UNAVAILABLE: 'A required isolation layer could not be had; nothing ran.',
   SETUP_FAILED: 'The machine lacks something that Clove needs to start.',
   EXEC_FAILED: 'The program could not be executed inside the sandbox.',
+  // worlds
+  NETWORK_REFUSED: 'Nothing in the world answers this request, and there is no way out of it.',
+  NETWORK_FAULT: 'An injected fault of the world ended the request.',
   // files
   PATH_REFUSED: 'The path leaves its root, is a link, or is not a regular file.',
   IO: 'The operating system reported an error.',

@@ -1,0 +1,484 @@
+import { getResponse, http, isPassthroughResponse, type RequestHandler } from 'msw';
+import { CloveError, isCloveError } from '../../errors/index.ts';
+import type { Luck } from '../luck/streams.ts';
+import { readAll } from './body.ts';
+import { Busy, busy } from './busy.ts';
+import { Cassette } from './cassette.ts';
+import { collectionService } from './collections.ts';
+import { Draws } from './draws.ts';
+import { currentExchange, type Exchange, inExchange } from './exchange.ts';
+import { FaultBoard } from './faults.ts';
+import { RequestLog } from './log.ts';
+import { importHandlers, importService, readCassette } from './modules.ts';
+import { compileGlob, hostMatcher, plainHost, portOf } from './patterns.ts';
+import { ResetConnection, Router } from './router.ts';
+import type { NetworkConfig, ServicesConfig } from './schema.ts';
+import { LiveService, type ServiceDefinition } from './service.ts';
+import type {
+  FaultKind,
+  NetworkCaller,
+  NetworkClock,
+  NetworkLogEntry,
+  NetworkMetrics,
+  NetworkMode,
+  NetworkState,
+  WorldNetwork,
+} from './types.ts';
+
+/** Asks a real host. Whoever gives one answers for its being allowed and audited. */
+export type Upstream = (request: Request, caller: NetworkCaller) => Promise<Response>;
+
+export interface NetworkSurroundings {
+  readonly clock: NetworkClock;
+  readonly luck: Pick<Luck, 'stream'>;
+  /** Folder of the definition, for modules and cassettes; null = it may name none (it came over a socket). */
+  readonly folder?: string | null;
+  /** For the hosts of `allow` in the modes record and passthrough. */
+  readonly upstream?: Upstream | null;
+}
+
+/** Which part of the faults the caller acts out itself: real connections are slowed and cut by the gateway. */
+export interface AnswerOptions {
+  readonly onWire?: boolean;
+}
+
+/**
+ * The network of a world inside the kernel process. @throws CONFIG, FORBIDDEN, DATA_CORRUPT for definitions that cannot be had
+ */
+export async function createVirtualNetwork(
+  config: { readonly network: NetworkConfig; readonly services?: ServicesConfig },
+  surroundings: NetworkSurroundings,
+): Promise<VirtualNetwork> {
+  const { network, services = {} } = config;
+  const folder = surroundings.folder ?? null;
+  if (network.allow.length > 0 && surroundings.upstream == null)
+    throw new CloveError('FORBIDDEN', 'network.allow names real hosts, but this world may reach none', {
+      hint: 'Whoever starts the world must allow the way out.',
+    });
+  const handlers = (await Promise.all(network.handlers.map((file) => importHandlers(folder, file)))).flat();
+  const definitions = await Promise.all(
+    Object.entries(services).map(async ([name, service]) => ({
+      name,
+      service,
+      definition:
+        service.service ??
+        (service.module === undefined
+          ? collectionService(service.collections ?? {})
+          : await importService(folder, service.module)),
+    })),
+  );
+  const fromFile =
+    network.cassette_file === undefined ? [] : await readCassette(folder, network.cassette_file);
+  return new VirtualNetwork(network, surroundings, handlers, definitions, [...fromFile, ...network.cassette]);
+}
+
+interface LoadedService {
+  readonly name: string;
+  readonly service: ServicesConfig[string];
+  readonly definition: ServiceDefinition;
+}
+
+export class VirtualNetwork implements WorldNetwork {
+  readonly mode: NetworkMode;
+  readonly log: RequestLog;
+  readonly faults: FaultBoard;
+  readonly config: NetworkConfig;
+  readonly clock: NetworkClock;
+  readonly #draws: Draws;
+  readonly #router: Router;
+  readonly #services: readonly LiveService[];
+  readonly #handlers: readonly RequestHandler[];
+  readonly #mockCount: number;
+  readonly #cassette = new Cassette();
+  readonly #upstream: Upstream | null;
+  readonly #isAllowed: (host: string, port?: number) => boolean;
+  readonly #closed = new AbortController();
+  /** Names that somebody declared, as patterns. */
+  readonly declaredHosts: readonly string[];
+  #counters = { intercepted: 0, passedThrough: 0, failed: 0, refused: 0 };
+
+  constructor(
+    config: NetworkConfig,
+    { clock, luck, upstream = null }: NetworkSurroundings,
+    handlers: readonly RequestHandler[],
+    services: readonly LoadedService[],
+    cassette: readonly unknown[],
+  ) {
+    this.config = config;
+    this.mode = config.mode;
+    this.clock = clock;
+    this.log = new RequestLog(config.limits.log_entries, config.limits.log_body_bytes);
+    this.#draws = new Draws(luck);
+    this.faults = new FaultBoard(this.#draws, () => clock.nowMs());
+    for (const fault of config.faults) this.faults.set(fault);
+    this.#upstream = upstream;
+    this.#isAllowed = config.allow.length === 0 ? () => false : hostMatcher(config.allow);
+    this.#router = new Router(config.routes, {
+      nowMs: () => clock.nowMs(),
+      draws: this.#draws,
+      sleep: (ms) => this.#idle(ms),
+    });
+    this.#services = services.map(
+      ({ name, service, definition }) =>
+        new LiveService(name, definition, service.state, {
+          now: () => clock.nowMs(),
+          random: () => this.#draws.next(`service/${name}`).next(),
+        }),
+    );
+    const mocks = new Map(Object.entries(config.mocks));
+    this.#mockCount = mocks.size + config.routes.length + handlers.length;
+    this.#handlers = [
+      ...handlers,
+      ...services.map(({ service }, index) =>
+        this.#serviceHandler(service, this.#services[index] as LiveService),
+      ),
+      this.#router.handler,
+      this.#mocksHandler(mocks),
+    ];
+    this.#cassette.load(cassette);
+    this.declaredHosts = [
+      ...new Set([
+        ...config.routes.flatMap(({ host }) => host),
+        ...services.flatMap(({ service }) => service.host),
+        ...config.tcp.flatMap(({ host }) => host),
+        ...config.websockets.flatMap(({ host }) => host),
+        ...[...mocks.keys()].flatMap(
+          (url) => URL.parse(url.includes('://') ? url : `http://${url}`)?.hostname ?? [],
+        ),
+        ...handlers.flatMap(hostsOfHandler),
+        ...config.allow,
+        ...this.#cassette.snapshot().entries.flatMap(({ url }) => URL.parse(url)?.hostname ?? []),
+      ]),
+    ];
+  }
+
+  async fetch(request: Request, caller: NetworkCaller): Promise<Response> {
+    return this.answer(request, caller);
+  }
+
+  /** As `fetch`; on real connections names, certificates and bandwidth are somebody else's part. */
+  async answer(
+    request: Request,
+    caller: NetworkCaller,
+    { onWire = false }: AnswerOptions = {},
+  ): Promise<Response> {
+    const startedAt = this.clock.nowMs();
+    const realAt = Date.now();
+    const url = new URL(request.url);
+    this.#counters.intercepted += 1;
+    using lease = new Busy(this.clock);
+    const faults = new Set<FaultKind>();
+    let exchange: Exchange | null = null;
+    let body: Uint8Array<ArrayBuffer> | null = null;
+    const entry = (part: Partial<NetworkLogEntry> & Pick<NetworkLogEntry, 'outcome'>) =>
+      this.log.add({
+        kind: 'http',
+        agentId: caller.agentId,
+        agentName: caller.agentName,
+        at: startedAt,
+        realAt,
+        durationMs: this.clock.nowMs() - startedAt,
+        method: request.method,
+        url: url.href,
+        matched: exchange?.matched ?? null,
+        faults: [...faults],
+        status: null,
+        requestHeaders: [...request.headers],
+        requestBody: body === null || body.length === 0 ? null : this.log.keep(body),
+        responseHeaders: [],
+        responseBody: null,
+        ...part,
+      });
+    try {
+      body = await readAll(request.body, this.config.limits.request_bytes, 'the body of the request');
+      exchange = { request: copyOf(request, body), url, caller, body, faults, matched: null };
+      const answered = exchange;
+      const sleep = (ms: number) => lease.during(() => this.clock.sleep(ms, this.#until(request.signal)));
+      const early = await this.#disturb(answered, sleep, onWire);
+      const response = early ?? (await busy.run(lease, () => this.#respond(answered)));
+      if (response === null) {
+        this.#counters.refused += 1;
+        throw new CloveError(
+          'NETWORK_REFUSED',
+          `nothing in this world answers ${request.method} ${url.href}`,
+          {
+            hint: 'Declare a route, a service or a default_response for it.',
+            details: { method: request.method, url: url.href },
+          },
+        );
+      }
+      if (isEventStream(response)) {
+        entry({ outcome: 'answered', status: response.status, responseHeaders: [...response.headers] });
+        return response;
+      }
+      const bytes = await readAll(
+        response.body,
+        this.config.limits.response_bytes,
+        'the body of the response',
+      );
+      if (!onWire) {
+        const perSecond = this.faults.bytesPerSecond(url.hostname, caller);
+        if (perSecond !== null) {
+          faults.add('bandwidth');
+          await sleep((bytes.length / perSecond) * 1000);
+        }
+      }
+      entry({
+        outcome: 'answered',
+        status: response.status,
+        responseHeaders: [...response.headers],
+        responseBody: this.log.keep(bytes),
+      });
+      return new Response(hasNoBody(response.status) ? null : bytes, {
+        status: response.status,
+        statusText: response.statusText,
+        headers: response.headers,
+      });
+    } catch (thrown) {
+      const error = this.#errorOf(thrown, faults, request.signal);
+      if (error.code !== 'NETWORK_REFUSED') this.#counters.failed += 1;
+      entry({ outcome: error.code === 'NETWORK_REFUSED' ? 'refused' : 'failed', reason: error.message });
+      throw error;
+    }
+  }
+
+  /** Faults before anything answers. A response = one that a fault gives. */
+  async #disturb(
+    { url, caller, faults }: Exchange,
+    sleep: (ms: number) => Promise<void>,
+    onWire: boolean,
+  ): Promise<Response | null> {
+    const host = plainHost(url.hostname);
+    const fail = (fault: FaultKind, message: string, details: Record<string, unknown> = {}): never => {
+      faults.add(fault);
+      throw new CloveError('NETWORK_FAULT', message, { details: { fault, host, ...details } });
+    };
+    if (!onWire) {
+      const dns = this.faults.strike('dns_failure', host, caller);
+      if (dns !== null)
+        fail('dns_failure', `${host} cannot be resolved: ${dns.rcode ?? 'SERVFAIL'}`, {
+          rcode: dns.rcode ?? 'SERVFAIL',
+        });
+    }
+    const partition = this.faults.strike('partition', host, caller);
+    if (partition !== null) {
+      faults.add('partition');
+      if ((partition.hangMs ?? 0) > 0) await sleep(partition.hangMs ?? 0);
+      fail('partition', `${host} cannot be reached`);
+    }
+    if (!onWire && url.protocol === 'https:' && this.faults.strike('tls_expiry', host, caller) !== null)
+      fail('tls_expiry', `the certificate of ${host} has expired`);
+    const lossMs = this.faults.lossMs(host, caller);
+    if (lossMs > 0) faults.add('loss');
+    if (lossMs === Number.POSITIVE_INFINITY) fail('loss', `the connection to ${host} was lost`);
+    const latencyMs = this.faults.latencyMs(host, caller);
+    if (latencyMs > 0) faults.add('latency');
+    if (lossMs + latencyMs > 0) await sleep(lossMs + latencyMs);
+    if (this.faults.strike('reset', host, caller) !== null) fail('reset', `${host} reset the connection`);
+    const error = this.faults.strike('error_rate', host, caller);
+    if (error === null) return null;
+    faults.add('error_rate');
+    const status = error.status ?? 503;
+    return new Response(error.body ?? 'Service Unavailable', {
+      status,
+      headers: { 'content-type': 'text/plain' },
+    });
+  }
+
+  async #respond(exchange: Exchange): Promise<Response | null> {
+    const mocked = await inExchange(exchange, () => getResponse([...this.#handlers], exchange.request));
+    if (mocked !== undefined && !isPassthroughResponse(mocked)) {
+      if (mocked.type === 'error') throw new ResetConnection('a handler answered with a network error');
+      exchange.matched ??= 'handler';
+      return mocked;
+    }
+    if (this.mode === 'replay') {
+      const played = this.#cassette.play(exchange);
+      if (played !== null) {
+        exchange.matched = 'cassette';
+        return played;
+      }
+    }
+    const asked = await this.#askUpstream(exchange);
+    if (asked !== null) return asked;
+    const fallback = this.config.default_response;
+    if (fallback == null) return null;
+    exchange.matched = 'default';
+    if (fallback.latency_ms > 0) await this.#idle(fallback.latency_ms);
+    return plainResponse(fallback);
+  }
+
+  async #askUpstream(exchange: Exchange): Promise<Response | null> {
+    const { request, url, caller, body } = exchange;
+    if (this.#upstream === null || (this.mode !== 'record' && this.mode !== 'passthrough')) return null;
+    if (!this.#isAllowed(url.hostname, portOf(url))) return null;
+    exchange.matched = 'upstream';
+    this.#counters.passedThrough += 1;
+    const response = await this.#upstream(copyOf(request, body), caller);
+    if (this.mode === 'record') await this.#cassette.keep(exchange, response.clone());
+    return response;
+  }
+
+  #serviceHandler(service: ServicesConfig[string], live: LiveService): RequestHandler {
+    const isHost = hostMatcher(service.host);
+    return http.all(
+      () => {
+        const { url } = currentExchange();
+        return isHost(url.hostname, portOf(url));
+      },
+      async () => {
+        const exchange = currentExchange();
+        const delay = service.delay_ms;
+        const ms =
+          typeof delay === 'number'
+            ? delay
+            : delay.min + this.#draws.next(`delay/${live.name}`).next() * (delay.max - delay.min);
+        if (ms > 0) await this.#idle(ms);
+        const answer = await live.answer(exchange.request, exchange.caller);
+        if (answer === null) return undefined;
+        exchange.matched = `service:${live.name}`;
+        return answer;
+      },
+    );
+  }
+
+  #mocksHandler(
+    mocks: ReadonlyMap<
+      string,
+      { status: number; body: string; latency_ms: number; headers: Record<string, string> }
+    >,
+  ) {
+    const patterns = [...mocks]
+      .filter(([url]) => url.includes('*'))
+      .map(([url]) => [url, compileGlob(url)] as const);
+    const find = (href: string) => {
+      // URL parsing adds the slash that people leave out after a host.
+      const exact = [href, href.endsWith('/') ? href.slice(0, -1) : null].find(
+        (url) => url !== null && mocks.has(url),
+      );
+      return exact ?? patterns.find(([, is]) => is(href))?.[0] ?? null;
+    };
+    return http.all(
+      () => mocks.size > 0 && find(currentExchange().url.href) !== null,
+      async () => {
+        const exchange = currentExchange();
+        const url = find(exchange.url.href) ?? '';
+        const mock = mocks.get(url);
+        if (mock === undefined) return undefined;
+        exchange.matched = `mock:${url}`;
+        if (mock.latency_ms > 0) await this.#idle(mock.latency_ms);
+        return plainResponse(mock);
+      },
+    );
+  }
+
+  /** A delay of a handler: time may be skipped over it. */
+  #idle(ms: number): Promise<void> {
+    const sleep = () => this.clock.sleep(ms, this.#closed.signal);
+    const lease = busy.current();
+    return lease === undefined ? sleep() : lease.during(sleep);
+  }
+
+  #until(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closed.signal]);
+  }
+
+  #errorOf(thrown: unknown, faults: Set<FaultKind>, signal: AbortSignal): CloveError {
+    if (isCloveError(thrown)) return thrown;
+    if (thrown instanceof ResetConnection) {
+      faults.add('reset');
+      return new CloveError('NETWORK_FAULT', thrown.message, { details: { fault: 'reset' } });
+    }
+    if (signal.aborted || this.#closed.signal.aborted)
+      return new CloveError('CANCELLED', 'the request was given up', { cause: thrown });
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new CloveError('NETWORK_FAULT', `the world's own handler failed: ${message}`, {
+      cause: thrown,
+      details: { fault: 'handler' },
+    });
+  }
+
+  metrics(): NetworkMetrics {
+    return {
+      mode: this.mode,
+      mock_count: this.#mockCount,
+      requests_intercepted: this.#counters.intercepted,
+      requests_passed_through: this.#counters.passedThrough,
+      requests_failed: this.#counters.failed,
+      requests_refused: this.#counters.refused,
+      recorded_count: this.#cassette.size,
+      log_dropped: this.log.dropped,
+    };
+  }
+
+  snapshot(): NetworkState {
+    const { entries, position } = this.#cassette.snapshot();
+    return {
+      version: 1,
+      mode: this.mode,
+      calls: this.#router.snapshot(),
+      draws: this.#draws.snapshot(),
+      services: Object.fromEntries(this.#services.map((service) => [service.name, service.snapshot()])),
+      faults: this.faults.list().map(({ handle, spec, since }) => ({ handle, spec, since })),
+      cassette: entries,
+      cassettePosition: position,
+      lastEntryId: this.log.lastId,
+      lastFault: this.faults.lastFault,
+      counters: { ...this.#counters },
+    };
+  }
+
+  restore(state: NetworkState): void {
+    if (state.version !== 1)
+      throw new CloveError('DATA_CORRUPT', `state of a network of unknown version ${String(state.version)}`);
+    const missing = Object.keys(state.services).find(
+      (name) => !this.#services.some((one) => one.name === name),
+    );
+    if (missing !== undefined)
+      throw new CloveError('DATA_CORRUPT', `the state has a service ${missing} that the definition has not`);
+    this.#cassette.restore(state.cassette, state.cassettePosition);
+    this.#router.restore(state.calls);
+    this.#draws.restore(state.draws);
+    for (const service of this.#services) {
+      if (Object.hasOwn(state.services, service.name)) service.restore(state.services[service.name]);
+    }
+    this.faults.restore(state.faults);
+    this.faults.lastFault = state.lastFault;
+    this.log.lastId = state.lastEntryId;
+    this.#counters = { ...this.#counters, ...state.counters };
+  }
+
+  /** Requests under way end as cancelled. */
+  close(): void {
+    this.#closed.abort(new CloveError('CANCELLED', 'the world is gone'));
+  }
+}
+
+function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
+  const withBody = request.method !== 'GET' && request.method !== 'HEAD' && body.length > 0;
+  return new Request(request.url, {
+    method: request.method,
+    headers: request.headers,
+    signal: request.signal,
+    ...(withBody ? { body } : {}),
+  });
+}
+
+const hasNoBody = (status: number) => status === 204 || status === 205 || status === 304;
+
+const isEventStream = (response: Response) =>
+  response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+
+function plainResponse(mock: { status: number; body: string; headers: Record<string, string> }): Response {
+  const status = mock.status < 200 ? 200 : mock.status;
+  const headers = new Headers(mock.headers);
+  if (!headers.has('content-type')) headers.set('content-type', 'text/plain; charset=utf-8');
+  return new Response(hasNoBody(status) ? null : mock.body, { status, headers });
+}
+
+function hostsOfHandler(handler: RequestHandler): string[] {
+  const { path } = handler.info as { readonly path?: unknown };
+  if (typeof path !== 'string') return [];
+  const host = /^[a-z*+]+:\/\/([^/:?#]+)/i.exec(path)?.[1];
+  return host === undefined ? [] : [host];
+}
