@@ -4,7 +4,7 @@ import type { Agent } from './agents/agent.ts';
 import type { AsyncOutcome } from './async/tasks.ts';
 import type { Outcome } from './audit/draft.ts';
 import type { CallRecord } from './audit/records.ts';
-import type { Caller } from './identity.ts';
+import { type Caller, FIRST_REMOTE_ID } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
 import type { Decision } from './permissions/decision.ts';
@@ -102,12 +102,15 @@ export class Dispatcher {
   }
 
   open(connection: number, principal: number, peer: WirePeer): void {
-    if (principal !== 0 && this.#kernel.agents.get(principal) === undefined) {
+    const kind = principal === 0 ? 'operator' : principal < FIRST_REMOTE_ID ? 'agent' : 'remote';
+    if (
+      (kind === 'agent' && this.#kernel.agents.get(principal) === undefined) ||
+      (kind === 'remote' && !this.#kernel.remotes.open(principal))
+    ) {
       // Accepted just before its agent was gone.
       this.#kernel.wire.closeConnection(connection);
       return;
     }
-    const kind = principal === 0 ? 'operator' : 'agent';
     const caller: Caller = { id: principal === 0 ? connection : principal, kind, connection, peer };
     const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
     const state = new Connection(this.#kernel, caller, agent);
@@ -123,7 +126,7 @@ export class Dispatcher {
     this.#connections.delete(connection);
     this.#forgetOfAgent(state);
     state.close();
-    if (state.caller.kind === 'operator') this.#kernel.release(state.caller.id);
+    if (state.caller.kind !== 'agent') this.#kernel.release(state.caller.id);
   }
 
   #forgetOfAgent(state: Connection): void {
@@ -215,9 +218,10 @@ export class Dispatcher {
 
   /** The request of a caller that may make it, within its quotas. @throws FORBIDDEN, OVERLOAD, BAD_REQUEST */
   #admit(connection: Connection, definition: SyscallDefinition, request: WireRequest): unknown {
-    const { caller, agent } = connection;
+    const { caller } = connection;
     const { quotas } = this.#kernel;
-    if (agent !== null) quotas.chargeSyscall(caller.id);
+    const isCharged = caller.kind !== 'operator';
+    if (isCharged) quotas.chargeSyscall(caller.id);
     let input: unknown;
     try {
       input = this.#parse(definition, request);
@@ -227,7 +231,7 @@ export class Dispatcher {
       throw error;
     }
     this.#authorise(connection, request, definition, input);
-    if (agent !== null) quotas.chargeFor(caller.id, definition.name, input);
+    if (isCharged) quotas.chargeFor(caller.id, definition.name, input);
     return input;
   }
 

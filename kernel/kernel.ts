@@ -44,6 +44,8 @@ import { publishTask } from './tasks/events.ts';
 import { loadTasks } from './tasks/rows.ts';
 import { TaskBoard } from './tasks/task-board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
+import { TunnelHost } from './tunnel/host.ts';
+import { Tunnel } from './tunnel/tunnel.ts';
 import type { WorldHost, WorldHostFactory } from './worlds/host.ts';
 
 /** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
@@ -78,6 +80,9 @@ export interface Kernel {
   readonly recorder: Recorder;
   readonly stateReplay: StateReplay;
   readonly http: HttpClient;
+  readonly tunnel: Tunnel;
+  /** Agents behind the tunnel's relay, as principals of this kernel. */
+  readonly remotes: TunnelHost;
   readonly tasks: AsyncTasks;
   readonly dispatcher: Dispatcher;
   readonly wire: WireServer;
@@ -202,6 +207,8 @@ async function start(
     wire: () => wire,
     launch,
   });
+  const remotes = new TunnelHost(() => kernel, boot.directory);
+  const tunnel = new Tunnel({ options: options.tunnel, host: remotes, events: remotes });
   const codeCopies = new CodeCopies((id) => launcher.stagingFolderOf(id));
   const release = (callerId: number): void => {
     const parts = [
@@ -216,6 +223,7 @@ async function start(
       quotas,
       llm,
       ...(worlds === null ? [] : [worlds]),
+      tunnel,
     ] satisfies KeepsByCaller[];
     for (const part of parts) part.release(callerId);
   };
@@ -288,6 +296,8 @@ async function start(
     recorder,
     stateReplay: new StateReplay(),
     http: new HttpClient({ policy: new GrantsPolicy(permissions) }),
+    tunnel,
+    remotes,
     tasks,
     dispatcher,
     wire,
@@ -332,7 +342,9 @@ async function start(
   return new Running(kernel, [
     // What agents have used so far, too.
     () => fleet.saveAuthority(),
+    () => tunnel.close(),
     () => endAgents(supervisor, options.drainMs, log),
+    () => remotes.close(),
     () => launcher.shutDown(),
     () => fleet.close(),
     () => dispatcher.closeAll(),

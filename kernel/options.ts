@@ -5,6 +5,7 @@ import { CloveError } from '../errors/index.ts';
 import { type LlmOptions, llmSchema, type UserLlmOptions } from './llm/options.ts';
 import { DEFAULT_SOCKET_PATH } from './protocol/constants.ts';
 import { type TelemetryOptions, telemetrySchema, type UserTelemetryOptions } from './telemetry/options.ts';
+import { type TunnelOptions, tunnelSchema, type UserTunnelOptions } from './tunnel/settings.ts';
 
 /** A unix socket's path must fit into sockaddr_un. */
 const MAX_SOCKET_PATH_BYTES = 107;
@@ -42,6 +43,7 @@ const schema = z.strictObject({
   auditAnchorPath: z.string().min(1).nullable().default(null),
   llm: llmSchema.prefault({}),
   telemetry: telemetrySchema.prefault({}),
+  tunnel: tunnelSchema.prefault({}),
 });
 
 /** Options of a kernel with their defaults filled in. */
@@ -72,11 +74,14 @@ export interface KernelOptions {
   /** The model that agents may ask. */
   readonly llm: LlmOptions;
   readonly telemetry: TelemetryOptions;
+  /** To a relay, through which agents elsewhere reach this kernel; nothing is connected by itself. */
+  readonly tunnel: TunnelOptions;
 }
 
-export type UserKernelOptions = Partial<Omit<KernelOptions, 'llm' | 'telemetry'>> & {
+export type UserKernelOptions = Partial<Omit<KernelOptions, 'llm' | 'telemetry' | 'tunnel'>> & {
   readonly llm?: UserLlmOptions;
   readonly telemetry?: UserTelemetryOptions;
+  readonly tunnel?: UserTunnelOptions;
 };
 
 /** @throws CONFIG */

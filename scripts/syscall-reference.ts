@@ -20,6 +20,7 @@ import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
+import { tunnelSyscalls } from '../kernel/syscalls/tunnel.ts';
 import { worldSyscalls } from '../kernel/syscalls/worlds.ts';
 import { LAYERS } from '../native/types.ts';
 
@@ -38,6 +39,7 @@ const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Permissions', permissionSyscalls],
   ['Audit', auditSyscalls],
   ['Recording and replay', recordingSyscalls],
+  ['Tunnel', tunnelSyscalls],
   ['Metrics', metricsSyscalls],
   ['Worlds', worldSyscalls],
 ];

@@ -48,6 +48,7 @@ const TRANSIENT: ReadonlySet<Permission> = new Set<Permission>([
   'metrics.all',
   'permissions.read',
   'audit.read',
+  'tunnel.read',
 ]);
 
 /** Writes what was decided and what happened. Cheap where the category is off: one look-up. */

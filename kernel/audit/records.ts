@@ -65,7 +65,7 @@ export class CallRecord extends AuditDraft {
     // Now, and as texts of their own: handlers may change what they were given, and it may be large.
     const details = isRaw ? '{}' : summarise(input);
     const object = decision.object === '' ? objectOf(input) : decision.object;
-    const origin = subject.caller.kind === 'agent' ? 'agents' : 'operators';
+    const origin = subject.caller.kind === 'operator' ? 'operators' : 'agents';
     super(chainOf(category, origin), subject.caller.id, details.length);
     this.#details = details;
     this.#object = canonicalString(boundText(object, MAX_OBJECT_CHARS));
@@ -119,7 +119,8 @@ export class EventRecord extends AuditDraft {
 
   constructor(scene: Scene, event: AuditEvent) {
     // What agents bring about, in whatever number, stands with what agents do.
-    const origin = event.by?.caller.kind === 'agent' ? 'agents' : 'events';
+    const { kind = 'operator' } = event.by?.caller ?? {};
+    const origin = kind === 'operator' ? 'events' : 'agents';
     const details = canonicalJson(event.details ?? {});
     super(chainOf(event.category, origin), event.agentId ?? 0, details.length);
     this.#scene = scene;

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { CloveError, type ErrorCode, isCloveError } from '../../errors/index.ts';
 import type { OpenInsideOptions } from '../../native/types.ts';
+import { insideOf } from '../agents/inside.ts';
 import type { Caller } from '../identity.ts';
 import type { Kernel } from '../kernel.ts';
 import { openChecked, type Place } from './checked.ts';
@@ -31,24 +32,20 @@ export async function openForCaller(
   flags: OpenInsideOptions['flags'],
 ): Promise<number> {
   if (path.includes('\0')) throw new CloveError('BAD_REQUEST', 'invalid request: path contains NUL');
-  const place = placeOf(kernel, caller, path);
+  const place = await placeOf(kernel, caller, path);
   const { permissions } = kernel;
   const operation = flags === 'read' ? 'read' : 'write';
   if (!permissions.boundsPaths(caller, operation)) return place.open(flags);
   return openChecked(place, flags, (file) => permissions.checkOpened(caller, file, operation));
 }
 
-function placeOf(kernel: Kernel, caller: Caller, path: string): Place {
+async function placeOf(kernel: Kernel, caller: Caller, path: string): Promise<Place> {
   if (caller.kind === 'operator') {
     return { root: '', path: resolve(path), open: (flags) => openOnHost(path, flags) };
   }
-  const agent = kernel.agents.get(caller.id);
-  const sandbox = agent?.sandbox;
-  if (agent === undefined || sandbox === null || sandbox === undefined) {
-    throw new CloveError('NOT_FOUND', 'the agent has ended');
-  }
+  const { sandbox, cwd } = await insideOf(kernel, caller);
   // Joined, not normalised: what `..` means after a link is for the sandbox to say.
-  const absolute = path.startsWith('/') ? path : `${agent.plan.sandbox.cwd}/${path}`;
+  const absolute = path.startsWith('/') ? path : `${cwd}/${path}`;
   return {
     root: `/proc/${sandbox.initPid}/root`,
     path: absolute,

@@ -45,6 +45,8 @@ export const GOVERNORS: Readonly<Record<Permission, Governor>> = {
   // Of a world that is its business: one it was started in, or made, or that is open to all.
   'worlds.use': 'base',
   'worlds.manage': 'operator',
+  'tunnel.read': 'operator',
+  'tunnel.control': 'operator',
 };
 
 export const BLOCKED_PATHS: readonly string[] = [

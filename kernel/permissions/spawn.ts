@@ -1,5 +1,5 @@
 import { CloveError } from '../../errors/index.ts';
-import type { Agent, LaunchPlan } from '../agents/agent.ts';
+import type { LaunchPlan } from '../agents/agent.ts';
 import type { SpawnRequest } from '../agents/spawn-request.ts';
 import { readAndClose } from '../files/fd.ts';
 import { openForCaller } from '../files/open.ts';
@@ -93,9 +93,10 @@ function childGrants({ permissions }: Kernel, caller: Caller, { permissions: ask
   return wanted === null ? intersect(usual, own) : within(own, wanted);
 }
 
-function parentOf(kernel: Kernel, caller: Caller): Agent | null {
+/** An agent behind a relay is walled in as its workspace is. */
+function parentOf(kernel: Kernel, caller: Caller): { readonly plan: LaunchPlan } | null {
   if (caller.kind === 'operator') return null;
-  const agent = kernel.agents.get(caller.id);
+  const agent = kernel.agents.get(caller.id) ?? kernel.remotes.workspaceOf(caller.id) ?? undefined;
   if (agent === undefined) throw new CloveError('CANCELLED', 'the agent has ended');
   return agent;
 }

@@ -54,7 +54,7 @@ const call = z.strictObject({
   agent: z.int(),
   /** Of an agent: how often this kernel had started it before. */
   incarnation: z.int(),
-  caller: z.enum(['agent', 'operator']),
+  caller: z.enum(['agent', 'operator', 'remote']),
   opcode: z.int(),
   syscall: z.string(),
   replay: z.enum(['deterministic', 'recorded']),

@@ -18,7 +18,7 @@ export interface LoadedRecording {
   readonly summary: RecordingSummary;
   /** By agent and incarnation. */
   readonly runs: readonly RecordedRun[];
-  /** Of operators: evidence, never replayed. */
+  /** Of operators and of agents behind a relay: evidence, never replayed. */
   readonly operatorCalls: readonly CallEntry[];
 }
 
@@ -46,7 +46,7 @@ export async function loadRecording(file: string): Promise<LoadedRecording> {
       allLossy ||= entry.agents === null;
       for (const agent of entry.agents ?? []) lossy.add(agent);
     } else if (entry.type === 'call') {
-      if (entry.caller === 'operator') operatorCalls.push(entry);
+      if (entry.caller !== 'agent') operatorCalls.push(entry);
       else of(entry.agent, entry.incarnation).calls.push(entry);
     }
   }

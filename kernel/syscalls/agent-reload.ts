@@ -110,7 +110,7 @@ async function planOf(
   if (isScriptNew && isCommandNew) {
     throw new CloveError('BAD_REQUEST', 'invalid request: either script or command');
   }
-  const refusal = caller.kind === 'agent' ? requestRefusal(changes) : null;
+  const refusal = caller.kind !== 'operator' ? requestRefusal(changes) : null;
   if (refusal !== null) {
     const grants = kernel.permissions.grantsOf(caller);
     throw forbidden(deny(refusal, grants, agent.name), refusalText('RELOAD', refusal));
@@ -127,7 +127,7 @@ async function planOf(
     script = await readAndClose(await openForCaller(kernel, caller, file, 'read'));
     return script;
   };
-  const isOfAgent = isScriptNew ? caller.kind === 'agent' : agent.plan.isScriptOfAgent === true;
+  const isOfAgent = isScriptNew ? caller.kind !== 'operator' : agent.plan.isScriptOfAgent === true;
   const seed = agent.plan.sandbox.env.CLOVE_SEED;
   // A script of another agent that is not kept for the next kernel is where it was put: the same plan once more.
   if (isOfAgent && !isScriptNew && !fleet.has(agent.id)) {

@@ -34,6 +34,8 @@ export const PERMISSIONS = [
   'recording.control',
   'worlds.use',
   'worlds.manage',
+  'tunnel.read',
+  'tunnel.control',
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 

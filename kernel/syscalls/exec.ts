@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { commandPlan } from '../agents/command.ts';
+import { insideOf } from '../agents/inside.ts';
 import { accept } from '../async/accept.ts';
 import { type Command, type CommandResult, runInFreshSandbox, runInSandbox } from '../exec/run.ts';
 import type { Kernel } from '../kernel.ts';
@@ -156,12 +157,7 @@ async function runForCaller(
       kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
     );
   }
-  const agent = kernel.agents.get(caller.id);
-  const sandbox = agent?.sandbox;
-  if (agent === undefined || sandbox === null || sandbox === undefined) {
-    throw new CloveError('NOT_FOUND', 'the agent has ended');
-  }
-  const { env, cwd } = agent.plan.sandbox;
+  const { sandbox, env, cwd } = await insideOf(kernel, caller);
   // Who may run only some programs must not say by a variable what these are.
   const safeEnv = isBounded ? { ...systemEnv(env), PATH: SYSTEM_PATH } : env;
   return runInSandbox(command, sandbox, safeEnv, cwd);

@@ -104,7 +104,7 @@ export const setPermissions = defineSyscall({
 function readGrants({ kernel, caller }: SyscallContext, id: number): Grants {
   const { permissions } = kernel;
   if (id === caller.id) return permissions.grantsOf(caller);
-  const isAgent = kernel.agents.get(id) !== undefined;
+  const isAgent = kernel.agents.get(id) !== undefined || kernel.remotes.has(id);
   if (caller.kind === 'operator' && !isAgent) throw new CloveError('NOT_FOUND', `agent not found: ${id}`);
   if (!isAgent || !permissions.governs(caller, id)) throw notYours(permissions.grantsOf(caller), id);
   return permissions.grantsOf({ id, kind: 'agent' });
@@ -200,7 +200,7 @@ export const setQuota = defineSyscall({
       const value = wanted[QUOTA_FIELDS[quota]];
       if (value !== undefined) limits[quota] = value;
     }
-    if (caller.kind === 'agent') assertNarrower(context, id, limits, reset);
+    if (caller.kind !== 'operator') assertNarrower(context, id, limits, reset);
     kernel.quotas.set(id, limits);
     if (reset) kernel.quotas.resetUse(id);
     await kernel.fleet.saveAuthority();

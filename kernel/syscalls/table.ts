@@ -16,6 +16,7 @@ import { permissionSyscalls } from './permissions.ts';
 import { recordingSyscalls } from './recording.ts';
 import { stateSyscalls } from './state.ts';
 import { taskSyscalls } from './tasks.ts';
+import { tunnelSyscalls } from './tunnel.ts';
 import { worldSyscalls } from './worlds.ts';
 
 /** Every syscall there is. Each family file exports its definitions as one tuple. */
@@ -34,6 +35,7 @@ export const SYSCALLS = [
   ...permissionSyscalls,
   ...auditSyscalls,
   ...recordingSyscalls,
+  ...tunnelSyscalls,
   ...metricsSyscalls,
   ...worldSyscalls,
 ] as const;

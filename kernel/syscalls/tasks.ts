@@ -159,7 +159,7 @@ export const taskAssign = defineSyscall({
     const task = visibleTask(context, request.task_id);
     const to = request.assignee == null ? caller.id : assigneeId(kernel, caller.id, request.assignee);
     const isRenewal = task.assigneeId === caller.id && to === caller.id;
-    if (caller.kind === 'agent' && task.creatorId !== caller.id && !isRenewal) {
+    if (caller.kind !== 'operator' && task.creatorId !== caller.id && !isRenewal) {
       throw new CloveError(
         'FORBIDDEN',
         `Permission denied: task ${task.id} is not this caller’s to give away`,

@@ -1,5 +1,6 @@
 import { CloveError, isCloveError } from '../../errors/index.ts';
-import { FIRST_CLIENT_ID, SyscallClient } from './syscall-client.ts';
+import { FIRST_CLIENT_ID } from './syscall-client.ts';
+import { TunnelClient } from './tunnel-client.ts';
 import type {
   CallOptions,
   ClientOptions,
@@ -35,7 +36,7 @@ const ITERATOR_BATCH = 64;
  * A client of the kernel. Arguments are plain, answers carry the fields of docs/syscalls.md, failures are CloveErrors.
  * Safe to use from many places at once; keeps the process alive only while a call waits for its answer.
  */
-export class CloveClient extends SyscallClient {
+export class CloveClient extends TunnelClient {
   /** Taken from the mailbox but not asked for yet: an iteration that was left early. */
   #messages: ReceivedMessage[] = [];
   #events: ReceivedEvent[] = [];

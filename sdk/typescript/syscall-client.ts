@@ -19,6 +19,7 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
   'WAIT',
   'WATCH',
   'RELOAD',
+  'TUNNEL_CONNECT',
 ]);
 
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */

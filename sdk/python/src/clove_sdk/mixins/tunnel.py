@@ -15,9 +15,9 @@ _CONNECT_TIME = 30.0
 class TunnelCalls(Caller):
     @syscall
     def tunnel_connect(
-        self, relay_url: str, machine_id: str | None = None, token: str | None = None
+        self, relay_url: str | None = None, machine_id: str | None = None, token: str | None = None
     ) -> Call[TunnelStatus]:
-        """Connects the kernel to a relay."""
+        """Connects the kernel to a relay; what is not given is as `tunnel_config` has it. Raises `TunnelError`."""
         request = without_none(relay_url=relay_url, machine_id=machine_id, token=token)
 
         def parse(answer: Answer) -> TunnelStatus:
@@ -61,11 +61,21 @@ class TunnelCalls(Caller):
         relay_url: str | None = None,
         machine_id: str | None = None,
         token: str | None = None,
-        reconnect_interval: int | None = None,
+        reconnect_interval: float | None = None,
+        *,
+        remote_level: str | None = None,
+        max_remotes: int | None = None,
+        remote_syscalls_per_second: int | None = None,
     ) -> Call[OperationResult]:
-        """Defaults for `tunnel_connect`. `reconnect_interval` in seconds."""
+        """Defaults for `tunnel_connect`, and what remote agents are given. `reconnect_interval` in seconds."""
         request = without_none(
-            relay_url=relay_url, machine_id=machine_id, token=token, reconnect_interval=reconnect_interval
+            relay_url=relay_url,
+            machine_id=machine_id,
+            token=token,
+            reconnect_interval=reconnect_interval,
+            remote_level=remote_level,
+            max_remotes=max_remotes,
+            remote_syscalls_per_second=remote_syscalls_per_second,
         )
         return Call(SyscallOp.SYS_TUNNEL_CONFIG, request, operation)
 
