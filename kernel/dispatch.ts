@@ -171,6 +171,11 @@ export class Dispatcher {
     for (const connection of connections ?? []) this.#takeNativeCounts(connection);
   }
 
+  /** Brings the counters of one agent up to date with what the wire server answered by itself. */
+  collectNativeCountsOf(agentId: number): void {
+    for (const connection of this.#ofAgent.get(agentId) ?? []) this.#takeNativeCounts(connection);
+  }
+
   /** The same for all of them. */
   collectNativeCounts(): void {
     for (const connection of this.#connections.values()) this.#takeNativeCounts(connection);

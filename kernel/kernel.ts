@@ -39,6 +39,7 @@ import { claimPrivateFolder } from './private-folder.ts';
 import { Recorder } from './recording/recorder.ts';
 import { StateReplay } from './recording/state-replay.ts';
 import { StateStore } from './state/state-store.ts';
+import { GroupRegistry, loadGroups } from './supervision/groups.ts';
 import { SYSCALL_BY_OPCODE } from './syscalls/table.ts';
 import { publishTask } from './tasks/events.ts';
 import { loadTasks } from './tasks/rows.ts';
@@ -64,6 +65,7 @@ export interface Kernel {
   readonly log: Logger;
   readonly agents: AgentTable;
   readonly supervisor: Supervisor;
+  readonly groups: GroupRegistry;
   readonly fleet: Fleet;
   readonly codeCopies: CodeCopies;
   readonly launcher: Launcher;
@@ -227,7 +229,16 @@ async function start(
     ] satisfies KeepsByCaller[];
     for (const part of parts) part.release(callerId);
   };
+  const groups = new GroupRegistry({
+    store: auditing.store,
+    rows: loadGroups(auditing.databasePath, options.onRestart),
+  });
   const supervisor = new Supervisor({
+    groups,
+    callsOf: (agent) => {
+      dispatcher.collectNativeCountsOf(agent.id);
+      return agent.counters.syscalls;
+    },
     agents,
     launcher,
     events,
@@ -280,6 +291,7 @@ async function start(
     log,
     agents,
     supervisor,
+    groups,
     fleet,
     codeCopies,
     launcher,

@@ -1,4 +1,5 @@
 import type { Sandbox, SandboxExit, SandboxSpec } from '../../native/types.ts';
+import type { SupervisionPlan } from '../supervision/plan.ts';
 import type { LogBuffer } from './logs.ts';
 import type { RestartState } from './restart-policy.ts';
 import type { SpawnRequest } from './spawn-request.ts';
@@ -42,7 +43,9 @@ export interface LaunchPlan {
 }
 
 /** How one incarnation ended, with what it left behind. */
-export interface AgentExit extends SandboxExit {
+export interface AgentExit extends Omit<SandboxExit, 'reason'> {
+  /** unhealthy, unready: the kernel has ended it because it was not well, or not ready in time. */
+  readonly reason: SandboxExit['reason'] | 'unhealthy' | 'unready';
   readonly agentId: number;
   readonly name: string;
   /** When it ended, ms since the epoch. */
@@ -60,11 +63,14 @@ export interface Agent {
   plan: LaunchPlan;
   readonly counters: AgentCounters;
   readonly restart: RestartState;
+  readonly supervision: SupervisionPlan;
   readonly stdout: LogBuffer;
   readonly stderr: LogBuffer;
   /** ms since the epoch. */
   readonly spawnedAt: number;
   state: AgentState;
+  /** Its incarnation is there for those that depend on it. */
+  ready: boolean;
   /** The live sandbox; null between incarnations and after the end. */
   sandbox: Sandbox | null;
   /** Host pid of the main process of the latest incarnation; 0 = never started. */

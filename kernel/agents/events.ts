@@ -55,16 +55,3 @@ export function logTail(agent: Agent, maxBytes: number): string {
   const log = agent.stderr.keptBytes > 0 ? agent.stderr : agent.stdout;
   return log.tail(maxBytes).toString('utf8');
 }
-
-/** A restart that is due, or the one too many. */
-export function restartData(agent: Agent, exit: AgentExit, count: number): Readonly<Record<string, unknown>> {
-  return {
-    agent_id: agent.id,
-    agent_name: agent.name,
-    name: agent.name,
-    restart_count: count,
-    exit_code: exit.exitCode,
-    signal: exit.signal,
-    reason: exit.reason,
-  };
-}

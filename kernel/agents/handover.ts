@@ -2,7 +2,7 @@ import { CloveError, errorToData } from '../../errors/index.ts';
 import type { SandboxExit } from '../../native/types.ts';
 import type { Agent, LaunchPlan } from './agent.ts';
 import { lifecycleData, logTail } from './events.ts';
-import { clearTimers, type Life } from './life.ts';
+import type { Life } from './life.ts';
 import { SETUP_EXIT } from './new-agent.ts';
 
 export interface ReloadOrder {
@@ -26,6 +26,9 @@ export interface HandoverOptions {
   /** Its user and its socket, where it does not have them yet. */
   readonly open: (agent: Agent) => void;
   readonly start: (life: Life) => Promise<unknown>;
+  /** Nobody else starts or ends it until resume(), whatever becomes of it meanwhile. */
+  readonly suspend: (life: Life) => void;
+  readonly resume: (life: Life) => void;
   readonly concluded: (life: Life, exit: SandboxExit, livedMs: number) => void;
   /** Does nothing for an agent that has ended already. */
   readonly retire: (life: Life) => void;
@@ -48,9 +51,10 @@ export class Handover {
     if (life === undefined || life.stoppedBy !== null) {
       throw new CloveError('CONFLICT', `agent ${agent.name} is ending`);
     }
-    if (life.handover !== null || (life.restartTimer === null && agent.sandbox === null)) {
+    if (life.handover !== null || (!life.isWaiting && agent.sandbox === null)) {
       throw new CloveError('CONFLICT', `agent ${agent.name} is being started`);
     }
+    this.#options.suspend(life);
     try {
       await this.#drain(life, order.drainMs);
       agent.plan = order.plan;
@@ -70,13 +74,14 @@ export class Handover {
       return failure;
     } finally {
       life.handover = null;
+      this.#options.resume(life);
     }
   }
 
   async #drain(life: Life, drainMs: number): Promise<void> {
     const { agent } = life;
-    if (life.restartTimer !== null) {
-      clearTimers(life);
+    if (life.isWaiting) {
+      life.isWaiting = false;
       this.#options.open(agent);
       // Nobody else starts or ends it meanwhile.
       life.handover = () => {};

@@ -1,4 +1,5 @@
 import type { SandboxExit } from '../../native/types.ts';
+import { supervisionPlan } from '../supervision/plan.ts';
 import type { Agent, LaunchPlan } from './agent.ts';
 import { LogBuffer } from './logs.ts';
 import type { Plan } from './plan.ts';
@@ -35,10 +36,12 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
       llmTokens: 0,
     },
     restart: new RestartState(plan.restart, random),
+    supervision: supervisionPlan(plan.launch.request),
     stdout: new LogBuffer(logBytes),
     stderr: new LogBuffer(logBytes),
     spawnedAt: Date.now(),
     state: 'starting',
+    ready: false,
     sandbox: null,
     pid: 0,
     startedAt: Date.now(),

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import type { SandboxMount } from '../../native/types.ts';
+import { supervisionFault } from '../supervision/plan.ts';
 import type { LaunchPlan } from './agent.ts';
 import {
   INSIDE_PATH,
@@ -49,6 +50,8 @@ export interface Plan {
 
 /** From a valid request to the plan of a sandbox: here the machine is looked at. @throws BAD_REQUEST, NOT_FOUND, PATH_REFUSED */
 export async function makePlan(request: SpawnRequest, context: PlanContext): Promise<Plan> {
+  const fault = supervisionFault(request);
+  if (fault !== null) throw new CloveError('BAD_REQUEST', `invalid request: ${fault}`);
   const limits = resolveLimits(request.limits);
   const network = request.network === true ? 'host' : 'none';
   const sandboxed = request.sandboxed !== false && !context.sandboxOff;
@@ -249,5 +252,6 @@ export function restartOptions(request: SpawnRequest): RestartOptions {
     backoffBaseMs,
     backoffCapMs: request.restart_backoff_max_ms ?? Math.max(DEFAULT_RESTART.backoffCapMs, backoffBaseMs),
     stableMs: request.restart_stable_ms ?? DEFAULT_RESTART.stableMs,
+    minUptimeMs: request.restart_min_uptime_ms ?? DEFAULT_RESTART.minUptimeMs,
   };
 }

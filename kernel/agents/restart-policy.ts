@@ -12,7 +12,14 @@ export interface RestartOptions {
   readonly backoffCapMs: number;
   /** An incarnation that lived this long resets the backoff. */
   readonly stableMs: number;
+  /**
+   * One that ended sooner has failed, with whatever status. null = the usual: a second under `always`, where it also means
+   * that a clean end after that is no failure, and nothing under `on-failure`.
+   */
+  readonly minUptimeMs: number | null;
 }
+
+const USUAL_MIN_UPTIME_MS = 1000;
 
 export const DEFAULT_RESTART: RestartOptions = {
   policy: 'never',
@@ -21,6 +28,7 @@ export const DEFAULT_RESTART: RestartOptions = {
   backoffBaseMs: 100,
   backoffCapMs: 30_000,
   stableMs: 60_000,
+  minUptimeMs: null,
 };
 
 export type RestartDecision =
@@ -81,20 +89,51 @@ export class RestartState {
     this.#recentMs = recentWallMs.map((at) => now.monotonicMs - Math.max(0, now.wallMs - at));
   }
 
+  /** Whether an end like this one is followed by a restart at all, as far as the policy is concerned. */
+  wants({ clean, livedMs }: Pick<Ended, 'clean' | 'livedMs'>): boolean {
+    const { policy, minUptimeMs } = this.options;
+    if (policy === 'never' || this.escalated) return false;
+    return policy === 'always' || !clean || livedMs < (minUptimeMs ?? 0);
+  }
+
   decide(ended: Ended): RestartDecision {
-    const { policy, maxRestarts, windowMs, backoffBaseMs, backoffCapMs, stableMs } = this.options;
-    if (policy === 'never' || this.escalated) return { kind: 'none' };
-    if (policy === 'on-failure' && ended.clean) return { kind: 'none' };
+    const { maxRestarts, windowMs, backoffBaseMs, stableMs } = this.options;
+    if (!this.wants(ended)) return { kind: 'none' };
+    if (!this.isFailure(ended)) {
+      // It did what it was there for: again, but not in a loop without a pause.
+      this.#consecutive = 0;
+      this.count += 1;
+      return { kind: 'restart', delayMs: Math.floor(this.#random() * backoffBaseMs), attempt: this.count };
+    }
     this.#recentMs = this.#recentMs.filter((at) => ended.nowMs - at < windowMs);
     if (this.#recentMs.length >= maxRestarts) {
       this.escalated = true;
       return { kind: 'escalate' };
     }
     if (ended.livedMs >= stableMs) this.#consecutive = 0;
-    const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(this.#consecutive, 30));
-    this.#consecutive += 1;
     this.#recentMs.push(ended.nowMs);
     this.count += 1;
-    return { kind: 'restart', delayMs: Math.floor(this.#random() * ceilingMs), attempt: this.count };
+    return { kind: 'restart', delayMs: this.nextDelayMs(), attempt: this.count };
+  }
+
+  /** Whether an end counts against the agent. */
+  isFailure({ clean, livedMs }: Pick<Ended, 'clean' | 'livedMs'>): boolean {
+    return !clean || livedMs < (this.options.minUptimeMs ?? USUAL_MIN_UPTIME_MS);
+  }
+
+  /** Full jitter, one step further than the last time. */
+  nextDelayMs(): number {
+    const { backoffBaseMs, backoffCapMs } = this.options;
+    const ceilingMs = Math.min(backoffCapMs, backoffBaseMs * 2 ** Math.min(this.#consecutive, 30));
+    this.#consecutive += 1;
+    return Math.floor(this.#random() * ceilingMs);
+  }
+
+  /** Started again because of others: nothing of before counts against it. */
+  startOver(): void {
+    this.count += 1;
+    this.escalated = false;
+    this.#consecutive = 0;
+    this.#recentMs = [];
   }
 }

@@ -58,6 +58,7 @@ export function restoreFleet(agents: readonly DesiredAgent[], options: RestoreOp
     fleet.restored(agent);
     supervisor.restore(agent, Math.round(delays[index] as number), () => planAgain(desired, options));
   }
+  supervisor.restored();
 }
 
 async function planAgain(

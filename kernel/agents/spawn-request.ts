@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { LAYERS } from '../../native/types.ts';
 import { LEVELS } from '../permissions/grants.ts';
 import { policyRequest } from '../permissions/policy.ts';
+import { supervisionFields } from '../supervision/plan.ts';
 import { RESTART_POLICIES, type RestartPolicy } from './restart-policy.ts';
 
 const MIB = 2 ** 20;
@@ -132,6 +133,13 @@ export const spawnRequest = z.strictObject({
   restart_backoff_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
   restart_backoff_max_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
   restart_stable_ms: z.int().min(0).max(MAX_TIMEOUT_MS).nullish(),
+  restart_min_uptime_ms: z
+    .int()
+    .min(0)
+    .max(MAX_TIMEOUT_MS)
+    .nullish()
+    .describe('an end before that is a failure, with whatever status; default 1000 for `always`, else 0'),
+  ...supervisionFields,
   persist: z
     .boolean()
     .nullish()

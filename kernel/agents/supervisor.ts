@@ -4,13 +4,19 @@ import type { Sandbox, SandboxExit } from '../../native/types.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { drain } from '../exec/drain.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
-import type { Agent, AgentExit } from './agent.ts';
-import { exitedData, exitedDetails, lifecycleData, restartData } from './events.ts';
+import { Announcer } from '../supervision/announcer.ts';
+import type { GroupRegistry } from '../supervision/groups.ts';
+import { endInWaves, endOf } from '../supervision/stopping.ts';
+import type { SupervisionTree } from '../supervision/tree.ts';
+import type { Command } from '../supervision/types.ts';
+import { startWatch } from '../supervision/watching.ts';
+import type { Agent } from './agent.ts';
+import { lifecycleData } from './events.ts';
 import type { Fleet } from './fleet.ts';
 import type { DesiredSpec } from './fleet-rows.ts';
 import { Handover, type ReloadFailure, type ReloadOrder } from './handover.ts';
 import type { Launched, Launcher } from './launcher.ts';
-import { clearTimers, type Life } from './life.ts';
+import { clearTimers, type Life, newLife } from './life.ts';
 import { newAgent, SETUP_EXIT, withoutBulk } from './new-agent.ts';
 import type { Plan } from './plan.ts';
 import type { AgentTable } from './table.ts';
@@ -24,8 +30,11 @@ export interface SupervisorOptions {
   readonly events: EventBus;
   readonly mailboxes: Mailboxes;
   readonly fleet: Fleet;
+  readonly groups: GroupRegistry;
   readonly log: Logger;
   readonly maxAgents: number;
+  /** Calls that an agent has made so far, those included that the wire server answers by itself. */
+  readonly callsOf: (agent: Agent) => number;
   /** An incarnation runs. */
   readonly onStarted?: (agent: Agent) => void;
   /** An incarnation is over; the agent may come back. */
@@ -46,17 +55,22 @@ export interface SpawnOrder {
 }
 
 /**
- * Starts agents, sees them end, starts them again by their policy. An agent keeps id, name, socket and mailbox from spawn
- * until it is retired; only then is anything of it given to others.
+ * Starts agents, sees them end, and does what the supervision tree decides then. An agent keeps id, name, socket and mailbox
+ * from spawn until it is retired; only then is anything of it given to others.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
+  readonly #tree: SupervisionTree;
+  readonly #announcer: Announcer;
   readonly #lives = new Map<number, Life>();
   readonly #handover: Handover;
+  #wakeTimer: NodeJS.Timeout | null = null;
   #closing = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#tree = options.groups.tree;
+    this.#announcer = new Announcer(options.events, options.log);
     this.#handover = new Handover({
       isClosing: () => this.#closing,
       open: (agent) => options.launcher.open(agent.id),
@@ -65,7 +79,12 @@ export class Supervisor {
       retire: (life) => {
         if (this.#lives.has(life.agent.id)) this.#retire(life);
       },
-      publish: (type, data) => this.#publish(type, data),
+      suspend: ({ agent }) => this.#tree.suspend(agent.id),
+      resume: ({ agent }) => {
+        this.#apply(this.#tree.resume(agent.id, performance.now()));
+        if (agent.ready) this.#apply(this.#tree.ready(agent.id, performance.now()));
+      },
+      publish: (type, data) => this.#announcer.say(type, data),
     });
   }
 
@@ -97,11 +116,14 @@ export class Supervisor {
       const agent = newAgent(id, order.parentId, plan, this.#options.random);
       const life = this.#admit(agent);
       undo.push(() => {
+        clearTimers(life);
         this.#lives.delete(id);
         agents.remove(agent);
+        this.#apply(this.#tree.release(id, performance.now()));
         life.end.resolve();
       });
       if (this.#closing) throw new CloveError('CANCELLED', 'the kernel is stopping');
+      await this.#awaitTurn(life);
       const isDesired = order.desired !== undefined && order.desired !== null;
       if (isDesired) {
         fleet.admit(id);
@@ -123,37 +145,69 @@ export class Supervisor {
     }
   }
 
+  /** What it depends on is ready, and all before it in an ordered group. @throws NOT_FOUND, BAD_REQUEST, CONFLICT, CANCELLED */
+  async #awaitTurn(life: Life): Promise<void> {
+    const { agent } = life;
+    const go = Promise.withResolvers<void>();
+    life.go = go;
+    this.#apply(this.#tree.admit(memberOf(agent), performance.now()));
+    await go.promise;
+  }
+
   /**
-   * SIGTERM, and SIGKILL to the whole tree when `graceMs` have passed; a paused agent is killed at once, for it could not
-   * react. No restart follows. Resolves when nothing of it is left.
+   * SIGTERM, and SIGKILL to the whole tree when `graceMs` have passed (null: what the agent asked for); a paused agent is
+   * killed at once, for it could not react. No restart follows. Resolves when nothing of it is left.
    */
-  async kill(agent: Agent, graceMs: number, by: number): Promise<void> {
+  async kill(agent: Agent, graceMs: number | null, by: number): Promise<void> {
     const life = this.#lives.get(agent.id);
     if (life === undefined) return;
     // At once: should the kernel be killed while the agent ends, it does not come back either.
     const removed = this.#options.fleet.remove(agent.id);
     removed?.catch(() => {});
-    await this.#stop(life, graceMs, by);
+    await this.#stop(life, graceMs ?? agent.supervision.stopGraceMs, by);
     await removed;
+  }
+
+  /** Ends what is in a group, from the last to the first, and the group. @throws NOT_FOUND */
+  async removeGroup(name: string, graceMs: number | null, by: number): Promise<number[]> {
+    const { groups } = this.#options;
+    const ids = groups.memberIdsOf(name);
+    await endInWaves(this.#tree.stopWaves(ids), async (id) => {
+      const agent = this.#lives.get(id)?.agent;
+      if (agent !== undefined) await this.kill(agent, graceMs, by);
+    });
+    for (const below of groups.namesBelow(name).toReversed()) await groups.remove(below);
+    return ids;
   }
 
   async #stop(life: Life, graceMs: number, by: number): Promise<void> {
     const { agent } = life;
     life.stoppedBy ??= by;
-    if (life.restartTimer !== null) {
+    this.#apply(this.#tree.release(agent.id, performance.now()));
+    if (life.go !== null) {
+      life.go.reject(new CloveError('CANCELLED', `agent ${agent.name} was ended before it could start`));
+      life.go = null;
+      return;
+    }
+    if (life.isWaiting) {
       this.#retireWaiting(life);
       return;
     }
-    const { sandbox } = agent;
-    if (sandbox !== null) {
-      if (agent.state === 'paused' || graceMs === 0) sandbox.kill('killed');
-      else if (life.graceTimer === null) {
-        sandbox.signal('SIGTERM');
-        life.graceTimer = setTimeout(() => sandbox.kill('killed'), graceMs);
-      }
-      agent.state = 'stopping';
-    }
+    this.#signalEnd(life, graceMs);
     await life.end.promise;
+  }
+
+  /** SIGTERM, and later SIGKILL. */
+  #signalEnd(life: Life, graceMs: number): void {
+    const { agent } = life;
+    const { sandbox } = agent;
+    if (sandbox === null) return;
+    if (agent.state === 'paused' || graceMs === 0) sandbox.kill('killed');
+    else if (life.graceTimer === null) {
+      sandbox.signal('SIGTERM');
+      life.graceTimer = setTimeout(() => sandbox.kill('killed'), graceMs);
+    }
+    agent.state = 'stopping';
   }
 
   /** Freezes the whole tree. @throws CONFLICT unless running */
@@ -162,14 +216,17 @@ export class Supervisor {
       throw new CloveError('CONFLICT', `agent ${agent.name} is ${agent.state}, not running`);
     }
     agent.state = 'paused';
+    const watch = this.#lives.get(agent.id)?.watch;
+    watch?.pause();
     try {
       await agent.sandbox.freeze();
     } catch (error) {
       if (agent.state === 'paused') agent.state = 'running';
+      watch?.resume();
       throw error;
     }
     if (agent.state !== 'paused') throw new CloveError('CONFLICT', `agent ${agent.name} ended meanwhile`);
-    this.#publish('AGENT_PAUSED', { ...lifecycleData(agent), paused_by: by });
+    this.#announcer.say('AGENT_PAUSED', { ...lifecycleData(agent), paused_by: by });
   }
 
   /** @throws CONFLICT unless paused */
@@ -179,7 +236,8 @@ export class Supervisor {
     }
     await agent.sandbox.thaw();
     if (agent.state === 'paused') agent.state = 'running';
-    this.#publish('AGENT_RESUMED', { ...lifecycleData(agent), resumed_by: by });
+    this.#lives.get(agent.id)?.watch?.resume();
+    this.#announcer.say('AGENT_RESUMED', { ...lifecycleData(agent), resumed_by: by });
   }
 
   /** As Handover.reload(). @throws CONFLICT, CANCELLED when the agent was ended meanwhile */
@@ -188,48 +246,58 @@ export class Supervisor {
   }
 
   /** Resolves when the agent has ended for good. @throws TIMEOUT, CANCELLED */
-  async waitForEnd(agent: Agent, timeoutMs: number | null, signal: AbortSignal): Promise<void> {
+  waitForEnd(agent: Agent, timeoutMs: number | null, signal: AbortSignal): Promise<void> {
     const life = this.#lives.get(agent.id);
-    if (life === undefined) return;
-    if (signal.aborted) throw new CloveError('CANCELLED', 'the wait was cancelled');
-    const cut = Promise.withResolvers<never>();
-    const onAbort = () => cut.reject(new CloveError('CANCELLED', 'the wait was cancelled'));
-    const timer =
-      timeoutMs === null
-        ? undefined
-        : setTimeout(
-            () => cut.reject(new CloveError('TIMEOUT', `agent ${agent.name} has not ended`)),
-            timeoutMs,
-          );
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      await Promise.race([life.end.promise, cut.promise]);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-    }
+    return life === undefined ? Promise.resolve() : endOf(life, timeoutMs, signal);
   }
 
-  /** Ends all agents and lets no new one in. Those that outlive the kernel are what the next one begins with. */
+  /** The agent speaks about itself. Returns whether a pong was the one that is awaited. */
+  noted(agentId: number, note: { readonly isReady: boolean; readonly pong: string | null }): boolean {
+    const watch = this.#lives.get(agentId)?.watch;
+    if (note.isReady) watch?.notifyReady();
+    return note.pong !== null && watch?.pong(note.pong) === true;
+  }
+
+  /** It has registered a name. */
+  nameTaken(agentId: number, name: string): void {
+    this.#lives.get(agentId)?.watch?.nameTaken(name);
+  }
+
+  /** Names of those it has to wait for before it can start. */
+  waitsFor(agentId: number): string[] {
+    return this.#tree.waitsFor(agentId);
+  }
+
+  /** Ends all agents and lets no new one in, those first that others do not need. Those that outlive the kernel are what the next one begins with. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
-    await Promise.all([...this.#lives.values()].map((life) => this.#stop(life, graceMs, 0)));
+    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
+    const deadlineMs = performance.now() + graceMs;
+    const waves = this.#tree.stopWaves([...this.#lives.keys()]);
+    // None of them comes back, whenever its turn to end is.
+    for (const life of this.#lives.values()) life.stoppedBy ??= 0;
+    await endInWaves(
+      waves,
+      async (id) => {
+        const life = this.#lives.get(id);
+        if (life !== undefined) await this.#stop(life, Math.max(0, deadlineMs - performance.now()), 0);
+      },
+      () => deadlineMs - performance.now() + DRAIN_MS,
+    );
   }
 
   /** An agent of the last kernel; its name is taken already. It is planned and started when the delay is over. */
   restore(agent: Agent, delayMs: number, prepare: () => Promise<Plan>): void {
     const life = this.#admit(agent);
     life.prepare = prepare;
-    this.#waitForRestart(life, delayMs);
-    this.#publish('AGENT_RESTARTING', {
-      ...lifecycleData(agent),
-      agent_name: agent.name,
-      restart_count: agent.restart.count,
-      exit_code: null,
-      signal: null,
-      reason: 'kernel_restart',
-      delay_ms: delayMs,
-    });
+    this.#waits(life, delayMs);
+    this.#announcer.restarting(agent, null, 'kernel_restart', delayMs);
+    this.#apply(this.#tree.admit(memberOf(agent), performance.now(), { delayMs, isPaced: true }));
+  }
+
+  /** All of them were. */
+  restored(): void {
+    this.#apply(this.#tree.restored(performance.now()));
   }
 
   liveIds(): number[] {
@@ -237,21 +305,71 @@ export class Supervisor {
   }
 
   #admit(agent: Agent): Life {
-    const life: Life = {
-      agent,
-      end: Promise.withResolvers<void>(),
-      stoppedBy: null,
-      startedMonotonicMs: performance.now(),
-      restartTimer: null,
-      timeoutTimer: null,
-      graceTimer: null,
-      prepare: null,
-      handover: null,
-    };
+    const life = newLife(agent);
     this.#lives.set(agent.id, life);
     this.#options.agents.add(agent);
     return life;
   }
+
+  // ---- what the tree decides
+
+  #apply(commands: readonly Command[]): void {
+    // All of them are being ended.
+    if (this.#closing) return;
+    for (const command of commands) this.#do(command);
+    this.#wakeLater();
+  }
+
+  #do(command: Command): void {
+    if (command.kind === 'group_restarting' || command.kind === 'group_escalated') {
+      this.#options.groups.announce(command, (type, data) => this.#announcer.say(type, data));
+      return;
+    }
+    const life = this.#lives.get(command.id);
+    if (life === undefined) return;
+    switch (command.kind) {
+      case 'start':
+        if (life.go !== null) {
+          life.go.resolve();
+          life.go = null;
+        } else void this.#restart(life);
+        return;
+      case 'stop':
+        life.isStoppedForGroup = true;
+        this.#signalEnd(life, life.agent.supervision.stopGraceMs);
+        return;
+      case 'waiting':
+        this.#options.fleet.restartPending(life.agent, command.delayMs);
+        this.#waits(life, command.delayMs);
+        this.#announcer.restarting(
+          life.agent,
+          life.agent.lastExit,
+          command.group === null ? (life.agent.lastExit?.reason ?? 'setup') : 'group',
+          command.delayMs,
+        );
+        return;
+      case 'retire':
+        if (command.escalated) this.#announcer.escalated(life.agent, life.agent.lastExit);
+        this.#retire(life);
+    }
+  }
+
+  #waits(life: Life, delayMs: number): void {
+    life.isWaiting = true;
+    life.agent.state = 'starting';
+    life.agent.restartAt = Date.now() + delayMs;
+  }
+
+  #wakeLater(): void {
+    if (this.#wakeTimer !== null) clearTimeout(this.#wakeTimer);
+    this.#wakeTimer = null;
+    const at = this.#closing ? null : this.#tree.nextWakeMs();
+    if (at === null) return;
+    const delayMs = Math.min(Math.max(0, Math.ceil(at - performance.now())), 2 ** 31 - 1);
+    this.#wakeTimer = setTimeout(() => this.#apply(this.#tree.tick(performance.now())), delayMs);
+  }
+
+  // ---- incarnations
 
   async #start(life: Life): Promise<Sandbox> {
     const { agent } = life;
@@ -267,12 +385,7 @@ export class Supervisor {
     this.#options.onStarted?.(agent);
     const { timeoutMs } = agent.plan;
     if (timeoutMs !== null) life.timeoutTimer = setTimeout(() => sandbox.kill('timeout'), timeoutMs);
-    this.#publish('AGENT_SPAWNED', {
-      ...lifecycleData(agent),
-      pid: agent.pid,
-      parent_id: agent.parentId,
-      restart_count: agent.restart.count,
-    });
+    this.#announcer.spawned(agent);
     sandbox.exited
       .then((exit) => this.#ended(life, launched, exit))
       .catch((error: unknown) => {
@@ -281,9 +394,15 @@ export class Supervisor {
         this.#retire(life);
       });
     // Told to end while it was being set up.
-    if (life.stoppedBy !== null) {
+    if (life.stoppedBy !== null || life.isStoppedForGroup) {
       agent.state = 'stopping';
       sandbox.kill('killed');
+    } else {
+      startWatch(life, sandbox, {
+        ...this.#options,
+        say: (type, data) => this.#announcer.say(type, data),
+        ready: () => this.#apply(this.#tree.ready(agent.id, performance.now())),
+      });
     }
     return sandbox;
   }
@@ -292,14 +411,13 @@ export class Supervisor {
     const { agent } = life;
     clearTimers(life);
     agent.sandbox = null;
+    agent.ready = false;
     const { drained: ended, abandonOutput: giveUp } = launched;
     const readBytes = () => agent.stdout.totalBytes + agent.stderr.totalBytes;
     await drain({ ended, readBytes, giveUp }, DRAIN_MS);
     // An agent that ends in answer to SIGTERM was killed, however it then exits.
-    const reason =
-      life.stoppedBy !== null && (exit.reason === 'exited' || exit.reason === 'signal')
-        ? 'killed'
-        : exit.reason;
+    const byItself = exit.reason === 'exited' || exit.reason === 'signal';
+    const reason = (life.stoppedBy !== null || life.isStoppedForGroup) && byItself ? 'killed' : exit.reason;
     this.#concluded(life, { ...exit, reason }, performance.now() - life.startedMonotonicMs);
   }
 
@@ -307,13 +425,17 @@ export class Supervisor {
     const { agent } = life;
     agent.lastExit = {
       ...exit,
+      reason: life.fault ?? exit.reason,
       agentId: agent.id,
       name: agent.name,
       endedAt: Date.now(),
       restartCount: agent.restart.count,
     };
+    const isFaulty = life.fault !== null;
+    life.fault = null;
+    life.isStoppedForGroup = false;
     this.#options.onEnded(agent);
-    this.#publishExit(life, agent.lastExit);
+    this.#announcer.exited(agent, agent.lastExit, life.stoppedBy);
     if (life.stoppedBy !== null || this.#closing) {
       this.#retire(life);
       return;
@@ -322,42 +444,15 @@ export class Supervisor {
       life.handover(exit);
       return;
     }
-    const clean = exit.reason === 'exited' && exit.exitCode === 0;
-    const decision = agent.restart.decide({ clean, livedMs, nowMs: performance.now() });
-    if (decision.kind === 'restart') this.#scheduleRestart(life, agent.lastExit, decision.delayMs);
-    else {
-      if (decision.kind === 'escalate') {
-        const data = restartData(agent, agent.lastExit, agent.restart.count);
-        this.#publish('AGENT_ESCALATED', data);
-        this.#options.log.warn(data, 'agent given up: too many restarts');
-      }
-      this.#retire(life);
-    }
-  }
-
-  #scheduleRestart(life: Life, exit: AgentExit, delayMs: number): void {
-    const { agent } = life;
-    this.#options.fleet.restartPending(agent, delayMs);
-    this.#waitForRestart(life, delayMs);
-    this.#publish('AGENT_RESTARTING', {
-      ...restartData(agent, exit, agent.restart.count),
-      delay_ms: delayMs,
-    });
-  }
-
-  #waitForRestart(life: Life, delayMs: number): void {
-    const { agent } = life;
-    agent.state = 'starting';
-    agent.restartAt = Date.now() + delayMs;
-    life.restartTimer = setTimeout(() => {
-      life.restartTimer = null;
-      void this.#restart(life);
-    }, delayMs);
+    const clean = !isFaulty && exit.reason === 'exited' && exit.exitCode === 0;
+    this.#apply(this.#tree.ended(agent.id, { clean, livedMs }, performance.now()));
+    if (agent.supervision.group !== null) this.#options.groups.save(agent.supervision.group);
   }
 
   /** A restart that cannot be started counts as one that failed at once: it is tried again, then given up. */
   async #restart(life: Life): Promise<void> {
     const { agent } = life;
+    life.isWaiting = false;
     try {
       if (life.prepare !== null) {
         this.#options.launcher.open(agent.id);
@@ -375,10 +470,9 @@ export class Supervisor {
   /** Killed between two incarnations. */
   #retireWaiting(life: Life): void {
     const { agent } = life;
-    clearTimers(life);
     if (agent.lastExit !== null) {
       agent.lastExit = { ...agent.lastExit, reason: 'killed', endedAt: Date.now() };
-      this.#publishExit(life, agent.lastExit);
+      this.#announcer.exited(agent, agent.lastExit, life.stoppedBy);
     }
     this.#retire(life);
   }
@@ -390,6 +484,7 @@ export class Supervisor {
     const asWanted = life.stoppedBy !== null || (exit?.reason === 'exited' && exit.exitCode === 0);
     agent.state = asWanted ? 'stopped' : 'failed';
     agent.restartAt = null;
+    agent.ready = false;
     agent.plan = withoutBulk(agent.plan);
     this.#lives.delete(agent.id);
     this.#options.agents.retire(agent);
@@ -397,6 +492,8 @@ export class Supervisor {
     const isKept = this.#closing && life.stoppedBy === 0;
     const removed = isKept ? null : this.#options.fleet.remove(agent.id);
     this.#options.onRetired(agent);
+    this.#apply(this.#tree.release(agent.id, performance.now()));
+    this.#failThoseThatNeed(agent);
     if (removed === null) life.end.resolve();
     // Whoever waits for its end is told when it will not come back, whatever happens to the kernel.
     else
@@ -407,26 +504,16 @@ export class Supervisor {
         .finally(() => life.end.resolve());
   }
 
-  #publishExit(life: Life, exit: AgentExit): void {
-    const { events, log } = this.#options;
-    const { agent } = life;
-    const data = exitedData(agent, exit, life.stoppedBy);
-    events.publish('AGENT_EXITED', { ...data, ...exitedDetails(agent, exit) }, 0, 'operators');
-    events.publish('AGENT_EXITED', data, 0, 'agents');
-    log.debug({ event: 'AGENT_EXITED', ...data }, 'agent');
-    if (exit.oomKills > 0) this.#warnOf(agent, 'memory', exit.oomKills);
-    if (exit.pidsRefused > 0) this.#warnOf(agent, 'pids', exit.pidsRefused);
+  /** Whoever has asked for an agent is told that it will not start, rather than to wait for somebody who is gone. */
+  #failThoseThatNeed({ name }: Agent): void {
+    for (const { agent, go } of this.#lives.values()) {
+      if (go === null || !this.#tree.missing(agent.id).includes(name)) continue;
+      go.reject(new CloveError('CONFLICT', `agent ${name}, which it depends on, has ended`));
+    }
   }
+}
 
-  /** A limit was hit. Told to operators, and to the agent itself should it come back. */
-  #warnOf(agent: Agent, resource: 'memory' | 'pids', count: number): void {
-    const data = { ...lifecycleData(agent), resource, count };
-    this.#options.events.publish('RESOURCE_WARNING', data, 0, 'operators');
-    this.#options.events.publish('RESOURCE_WARNING', data, 0, agent.id);
-  }
-
-  #publish(type: Parameters<EventBus['publish']>[0], data: Readonly<Record<string, unknown>>): void {
-    this.#options.events.publish(type, data, 0);
-    this.#options.log.debug({ event: type, ...data }, 'agent');
-  }
+function memberOf({ id, name, restart, supervision }: Agent) {
+  const { group, order, dependsOn } = supervision;
+  return { id, name, group, order, dependsOn, restart };
 }

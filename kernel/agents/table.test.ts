@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { supervisionPlan } from '../supervision/plan.ts';
 import type { Agent } from './agent.ts';
 import { LogBuffer } from './logs.ts';
 import { makePlan } from './plan.ts';
@@ -31,6 +32,8 @@ function agentOf(table: AgentTable, name: string, logBytes = 0): Agent {
       llmTokens: 0,
     },
     restart: new RestartState(DEFAULT_RESTART),
+    supervision: supervisionPlan(null),
+    ready: false,
     stdout: new LogBuffer(2 ** 21),
     stderr: new LogBuffer(0),
     spawnedAt: 0,

@@ -41,6 +41,8 @@ export const MIGRATIONS: readonly string[] = [
    ) STRICT;`,
   // 5: tasks, as JSON
   `CREATE TABLE tasks (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;`,
+  // 6: groups of the supervision trees; the columns but for the name are JSON
+  `CREATE TABLE agent_groups (name TEXT PRIMARY KEY, spec TEXT NOT NULL, saved TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
 ];
 
 /** What subsystems write, by name: the writer's thread prepares each once. Values are bound in the order of the marks. */
@@ -62,6 +64,9 @@ export const STATEMENTS = {
   'fleet.authority': 'UPDATE agents SET authority = ? WHERE id = ?',
   'fleet.names': 'UPDATE agents SET names = ? WHERE id = ?',
   'fleet.delete': 'DELETE FROM agents WHERE id = ?',
+  'group.put': 'INSERT OR REPLACE INTO agent_groups (name, spec, saved) VALUES (?, ?, ?)',
+  'group.saved': 'UPDATE agent_groups SET saved = ? WHERE name = ?',
+  'group.delete': 'DELETE FROM agent_groups WHERE name = ?',
   'task.put': 'INSERT OR REPLACE INTO tasks (id, body) VALUES (?, ?)',
   'task.delete': 'DELETE FROM tasks WHERE id = ?',
   'audit.setting':

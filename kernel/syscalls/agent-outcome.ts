@@ -27,7 +27,11 @@ export const wait = defineSyscall({
     agent_id: z.int(),
     name: z.string(),
     state: z.enum(AGENT_STATES),
-    reason: z.enum(['exited', 'signal', 'oom', 'timeout', 'killed', 'setup']),
+    reason: z
+      .enum(['exited', 'signal', 'oom', 'timeout', 'killed', 'setup', 'unhealthy', 'unready'])
+      .describe(
+        'unhealthy, unready: ended by the kernel because its health check failed, or it was not ready in time.',
+      ),
     exit_code: z.int().nullable(),
     signal: z.string().nullable(),
     restart_count: z.int(),

@@ -20,7 +20,6 @@ import { MAX_TIMER_MS } from './fields.ts';
 
 /** Agents whose counters LIST reads before it lets others have the event loop. */
 const LIST_SLICE = 8;
-const DEFAULT_GRACE_MS = 5000;
 
 export const spawn = defineSyscall({
   opcode: OPCODES.SPAWN,
@@ -128,7 +127,12 @@ export const kill = defineSyscall({
     'Ends an agent for good: SIGTERM, then SIGKILL to everything it started. Answers when nothing of it is left.',
   request: z.object({
     ...target,
-    grace_ms: z.int().min(0).max(MAX_TIMER_MS).nullish().describe('Between the two signals; default 5000.'),
+    grace_ms: z
+      .int()
+      .min(0)
+      .max(MAX_TIMER_MS)
+      .nullish()
+      .describe('Between the two signals; default: what the agent was started with, else 5000.'),
   }),
   response: z.object({ success: z.literal(true), killed: z.literal(true), agent_id: z.int() }),
   permission: 'agents.control',
@@ -137,7 +141,7 @@ export const kill = defineSyscall({
   errorShape: { killed: false, agent_id: 0 },
   async handle(request, { kernel, caller }) {
     const agent = liveAgent(kernel, request);
-    await kernel.supervisor.kill(agent, request.grace_ms ?? DEFAULT_GRACE_MS, caller.id);
+    await kernel.supervisor.kill(agent, request.grace_ms ?? null, caller.id);
     return { success: true as const, killed: true as const, agent_id: agent.id };
   },
 });
