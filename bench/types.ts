@@ -239,7 +239,13 @@ export interface RunResults {
 
 export interface Presentation {
   readonly primaryMetric: { readonly path: string; readonly label: string; readonly higherIsBetter: boolean };
-  readonly metrics: readonly { readonly path: string; readonly label: string; readonly format: string }[];
+  readonly metrics: readonly {
+    readonly path: string;
+    readonly label: string;
+    readonly format: string;
+    /** Which way is good; as the leading metric where it is not said. */
+    readonly higherIsBetter?: boolean;
+  }[];
   readonly heatmap: {
     readonly rows: readonly string[];
     readonly columns: readonly string[];

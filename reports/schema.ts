@@ -147,6 +147,9 @@ const metric = z.strictObject({
   path: z.string().describe('Into metrics, with dots: "test.aucRoc".'),
   label: z.string(),
   format: z.string().describe('d3-format specifier, e.g. ".3f".'),
+  higherIsBetter: z
+    .exactOptional(z.boolean())
+    .describe('Which way is good; as the leading metric where absent.'),
 });
 
 export const resultsSchema = z

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { metricAt } from '../bench/metric.ts';
 import type { RunResults, TrialOutcome } from '../bench/types.ts';
 import { makeResults } from './fixture.ts';
-import { gridParameters, metricAt, summarise } from './summary.ts';
+import { gridParameters, summarise } from './summary.ts';
 
 function withTrials(change: (trial: TrialOutcome) => TrialOutcome): RunResults {
   const results = makeResults();

@@ -1,7 +1,7 @@
+import { metricAt } from '../bench/metric.ts';
 import type {
   Attempt,
   AttemptEnd,
-  MetricTree,
   ParameterValue,
   RunResults,
   RuntimeName,
@@ -50,16 +50,6 @@ export interface Summary {
   readonly synthetic: boolean;
   /** Trials measured on several runtimes, and those of them whose primary figure differs between runtimes. */
   readonly agreement: { readonly compared: number; readonly different: readonly string[] };
-}
-
-/** Figure at "test.aucRoc"; null where absent. Only own properties count. */
-export function metricAt(tree: MetricTree | null, path: string): number | null {
-  let node: number | null | MetricTree | undefined = tree;
-  for (const step of path.split('.')) {
-    if (typeof node !== 'object' || node === null || !Object.hasOwn(node, step)) return null;
-    node = node[step];
-  }
-  return typeof node === 'number' && Number.isFinite(node) ? node : null;
 }
 
 export function parameterLabel(results: RunResults, parameter: string): string {

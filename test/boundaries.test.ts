@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   kernel: ['native', 'errors'],
   worlds: ['kernel', 'native', 'errors'],
   bench: ['worlds', 'kernel', 'native', 'errors', 'sdk'],
-  reports: ['bench/types.ts', 'native/types.ts', 'errors'],
+  reports: ['bench/types.ts', 'bench/metric.ts', 'bench/compare/types.ts', 'native/types.ts', 'errors'],
   sdk: ['kernel/protocol', 'kernel/wire/codec.ts', 'errors'],
   scenarios: ['sdk', 'bench', 'worlds', 'errors'],
   cli: ['bench', 'worlds', 'kernel', 'native', 'reports', 'scenarios', 'sdk', 'errors'],

@@ -1,9 +1,9 @@
 /** results.json: a function of the run's record, so it can be had at any time, also of a run that is not finished. */
-import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { summarise } from '../measure/summary.ts';
 import { outcomesOf, verdictOf } from '../outcome.ts';
 import type { Preparation, RunResults } from '../types.ts';
+import { writeFileAtomically } from '../write-file.ts';
 import { type RunRecords, RunStore } from './store.ts';
 
 /** Throws RUN_NOT_FOUND. */
@@ -72,8 +72,6 @@ function bootsOf({ definition, facts }: RunRecords): Preparation[] {
 /** Replaces results.json at once: a reader sees the old file or the new one. Returns its path. */
 export function writeResults(runDirectory: string, results: RunResults): string {
   const path = join(runDirectory, 'results.json');
-  const partial = `${path}.${process.pid}.tmp`;
-  writeFileSync(partial, `${JSON.stringify(results, null, 1)}\n`);
-  renameSync(partial, path);
+  writeFileAtomically(path, `${JSON.stringify(results, null, 1)}\n`);
   return path;
 }

@@ -1,9 +1,9 @@
 import type { BenchEvent, Progress } from '../../bench/events.ts';
+import { metricAt } from '../../bench/metric.ts';
 import type { Attempt, Presentation, RuntimeName, Trial } from '../../bench/types.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration, plural } from '../ui/format.ts';
 import type { Terminal } from '../ui/terminal.ts';
-import { metricAt } from './metric.ts';
 
 const BAR_CELLS = 40;
 

@@ -1,10 +1,10 @@
 import path from 'node:path';
+import { metricAt } from '../../bench/metric.ts';
 import type { RunResults, RuntimeSummary, TrialOutcome } from '../../bench/types.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatBytes, formatDuration, formatPercent, plural } from '../ui/format.ts';
 import { type Column, renderTable } from '../ui/table.ts';
 import type { Terminal } from '../ui/terminal.ts';
-import { metricAt } from './metric.ts';
 
 const TOP = 5;
 const FAILURES_SHOWN = 10;

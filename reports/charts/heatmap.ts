@@ -1,6 +1,7 @@
+import { metricAt } from '../../bench/metric.ts';
 import type { RunResults } from '../../bench/types.ts';
 import { extent, groupBy, mean } from '../statistics.ts';
-import { metricAt, parameterLabel, parameterText, primarySplit, type Summary } from '../summary.ts';
+import { parameterLabel, parameterText, primarySplit, type Summary } from '../summary.ts';
 import { formatMetric, plural, UNKNOWN } from '../text/format.ts';
 import { clip, visibleLine } from '../text/visible.ts';
 import { type Chart, TOOLTIP } from './render.ts';

@@ -1,14 +1,8 @@
+import { metricAt } from '../../bench/metric.ts';
 import type { RunResults } from '../../bench/types.ts';
 import { HEAT_STEPS, type Heatmap, primaryFormat } from '../charts/heatmap.ts';
 import { type DrawnChart, figure } from '../charts/render.ts';
-import {
-  metricAt,
-  parameterLabel,
-  parameterText,
-  primarySplit,
-  type Ranked,
-  type Summary,
-} from '../summary.ts';
+import { parameterLabel, parameterText, primarySplit, type Ranked, type Summary } from '../summary.ts';
 import { formatCount, formatMetric, plural } from '../text/format.ts';
 import { type Html, html, identifier } from '../text/html.ts';
 import { type Column, dataTable, type Section } from './parts.ts';

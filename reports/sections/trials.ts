@@ -1,9 +1,10 @@
 import { gzipSync } from 'node:zlib';
+import { metricAt } from '../../bench/metric.ts';
 import type { Attempt, MetricTree, RunResults, TrialOutcome } from '../../bench/types.ts';
 import { primaryFormat } from '../charts/heatmap.ts';
 import { END_TEXT } from '../charts/palette.ts';
 import { groupBy } from '../statistics.ts';
-import { metricAt, parameterLabel, parameterText, type Summary } from '../summary.ts';
+import { parameterLabel, parameterText, type Summary } from '../summary.ts';
 import {
   formatBytes,
   formatCount,
