@@ -1,7 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
 import { Luck } from '../../worlds/index.ts';
 import { holm } from '../statistics/exact.ts';
-import { differencesOf, judge, measureChange } from './change.ts';
+import { differencesOf, judge, measureChange, type RawChange } from './change.ts';
 import { applyRule, parseRules } from './gate.ts';
 import { coverageOf, type Pair, pairTrials } from './pairs.ts';
 import type {
@@ -68,13 +68,23 @@ export function compare(before: Measured, after: Measured, options: CompareOptio
       luck.stream(`compare/${metric.name}`),
     ),
   );
-  // Only what is judged takes part in the correction: a blocked metric must not cost the others power.
-  const judged = raw.filter(({ metric, pValue }) => pValue !== null && blocked(metric) === null);
-  const corrected = holm(judged.map(({ pValue }) => pValue as number));
-  const changes = raw.map((change) => {
-    const at = judged.indexOf(change);
-    return judge(change, at < 0 ? null : (corrected[at] as number), options.level, blocked(change.metric));
-  });
+  // Only what is judged takes part in the correction: a blocked metric must not cost the others power. Figures with a rule are a family
+  // of their own: what a gate hangs on must not be drowned by what is only looked at.
+  const corrected = new Map<RawChange, number>();
+  for (const ruled of [true, false]) {
+    const family = raw.filter(
+      ({ metric, pValue }) =>
+        pValue !== null &&
+        blocked(metric) === null &&
+        rules.some((rule) => rule.metric === metric.name) === ruled,
+    );
+    holm(family.map(({ pValue }) => pValue as number)).forEach((p, index) => {
+      corrected.set(family[index] as RawChange, p);
+    });
+  }
+  const changes = raw.map((change) =>
+    judge(change, corrected.get(change) ?? null, options.level, blocked(change.metric)),
+  );
   const gates = rules.flatMap((rule) => {
     const change = changes.find(({ metric }) => metric.name === rule.metric);
     return change === undefined ? [] : [applyRule(rule, change, blocked(change.metric))];

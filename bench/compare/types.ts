@@ -124,3 +124,25 @@ export interface ComparisonSide {
   readonly trials: number;
   readonly measured: number;
 }
+
+/** One run among many of the same scenario, for trends. */
+export interface HistoryPoint {
+  readonly runId: string;
+  readonly startedAt: string;
+  readonly version: string;
+  readonly gitCommit: string | null;
+  readonly runtime: RuntimeName;
+  /** Same number = same machine, in order of appearance: figures bound to the machine only trend within one. */
+  readonly machine: number;
+  readonly trials: number;
+  readonly measured: number;
+  /** Mean over the trials by metric name; geometric on ratio scales. */
+  readonly means: Readonly<Record<string, number>>;
+}
+
+export interface History {
+  readonly scenario: string;
+  readonly metrics: readonly MetricDefinition[];
+  /** Oldest first. */
+  readonly points: readonly HistoryPoint[];
+}

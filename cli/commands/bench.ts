@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command, Option } from 'commander';
+import type { Measured } from '../../bench/compare/types.ts';
 import type { RunResults, RuntimeName } from '../../bench/types.ts';
 import { CloveError } from '../../errors/index.ts';
 import { BenchProgress } from '../bench/progress.ts';
@@ -12,8 +13,18 @@ import { formatDuration } from '../ui/format.ts';
 import { interruptible } from '../ui/interrupt.ts';
 import { parseCount, parseDuration, parseList } from '../ui/parse.ts';
 import { renderTable } from '../ui/table.ts';
+import {
+  baselineCommand,
+  type CompareFlags,
+  compareCommand,
+  gateOptions,
+  historyCommand,
+  judgeAgainst,
+  printComparison,
+  sideOf,
+} from './bench-compare.ts';
 
-interface RunFlags {
+interface RunFlags extends CompareFlags {
   readonly quick?: boolean;
   readonly size?: string;
   readonly seed?: string;
@@ -43,11 +54,14 @@ export const benchCommand: CommandBuilder = (context) => {
   bench.addCommand(listCommand(context));
   bench.addCommand(reportCommand(context));
   bench.addCommand(resumeCommand(context));
+  bench.addCommand(compareCommand(context));
+  bench.addCommand(baselineCommand(context));
+  bench.addCommand(historyCommand(context));
   return bench;
 };
 
 const runCommand: CommandBuilder = (context) =>
-  new Command('run')
+  gateOptions(new Command('run'))
     .description('run a scenario: every trial a sandboxed process of its own')
     .argument('<scenario>', 'name of the scenario, such as drug-discovery')
     .option('--quick', 'the small grid (drug-discovery: 8 experiments)')
@@ -83,6 +97,7 @@ Examples:
       const cli = context(command);
       const { loadScenario, parseFaults, runBench } = await import('../../bench/index.ts');
       const scenario = await loadScenario(scenarioName);
+      const gate = await gateOf(flags);
       const runtimes = [flags.runtime, ...(flags.compare ? parseList(flags.compare, '--compare') : [])];
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
       const run = await interruptible(cli.terminal, (signal) =>
@@ -113,7 +128,7 @@ Examples:
           progress.listen,
         ),
       );
-      await conclude(cli, run);
+      await conclude(cli, run, gate);
     });
 
 const resumeCommand: CommandBuilder = (context) =>
@@ -211,17 +226,60 @@ const reportCommand: CommandBuilder = (context) =>
     });
 
 /** Reports, summary or JSON, exit status: the same for a run and a resumed one. */
-async function conclude(cli: CliContext, run: { runDirectory: string; results: RunResults }): Promise<void> {
+async function conclude(
+  cli: CliContext,
+  run: { runDirectory: string; results: RunResults },
+  gate: { baseline: Measured; flags: CompareFlags } | null = null,
+): Promise<void> {
   const { writeReports } = await import('../../reports/index.ts');
   cli.terminal.endLive();
   await writeReports(run.runDirectory, run.results);
-  if (cli.json) cli.terminal.out(JSON.stringify({ ...run.results, runDir: run.runDirectory }));
-  else printSummary(cli.terminal, run.results, run.runDirectory);
+  // An interrupted run is resumed, not judged.
+  const { status } = run.results;
+  const comparison =
+    gate === null || status === 'interrupted'
+      ? null
+      : await judgeAgainst(cli, gate.baseline, await measured(run.results), gate.flags);
+  if (cli.json)
+    cli.terminal.out(
+      JSON.stringify({
+        ...run.results,
+        runDir: run.runDirectory,
+        ...(comparison === null ? {} : { comparison }),
+      }),
+    );
+  else {
+    printSummary(cli.terminal, run.results, run.runDirectory);
+    if (comparison !== null) await printComparison(cli, comparison);
+  }
   if (run.results.status === 'interrupted') {
     cli.terminal.warn(`interrupted; go on with: clove bench resume ${run.results.runId}`);
     cli.setExitCode(EXIT.interrupted);
   } else if (run.results.verdict.kind === 'fail') cli.setExitCode(EXIT.verdictFailed);
   else if (run.results.verdict.kind === 'no_verdict') cli.setExitCode(EXIT.noVerdict);
+}
+
+async function measured(results: RunResults): Promise<Measured> {
+  const { measuredOf } = await import('../../bench/compare/index.ts');
+  return measuredOf(results);
+}
+
+/** What the run will be held against, read before it starts: a mistake must not cost the run. */
+async function gateOf(flags: CompareFlags): Promise<{ baseline: Measured; flags: CompareFlags } | null> {
+  if (flags.baseline !== undefined) {
+    const baseline = await sideOf(flags.baseline, flags.runsDir);
+    if (flags.failOn !== undefined) {
+      const { parseRules } = await import('../../bench/compare/index.ts');
+      parseRules(flags.failOn, baseline.metrics);
+    }
+    return { baseline, flags };
+  }
+  const asked = (['failOn', 'junit', 'markdown', 'html', 'strict'] as const).filter((name) => flags[name]);
+  if (asked.length > 0)
+    throw new CloveError('USAGE', '--fail-on, --strict, --junit, --markdown and --html need a --baseline', {
+      hint: 'clove bench baseline RUN -o baseline.json stores one.',
+    });
+  return null;
 }
 
 /** A folder becomes absolute, because a run may be resumed from elsewhere; `built-in` is a name. */

@@ -7,8 +7,8 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { makeResults } from '../fixture.ts';
 import { renderHtml } from '../render-html.ts';
+import { CHROMIUM, CHROMIUM_ARGUMENTS } from './testing.ts';
 
-const CHROMIUM = process.env.CLOVE_CHROMIUM ?? '/usr/bin/chromium-headless-shell';
 const HOSTILE = `<script>window.__xss=1</script>"><img src=x onerror=window.__xss=2></script><svg/onload=window.__xss=3>\u202e\u001b[2J`;
 
 type Name = 'usual' | 'large' | 'hostile';
@@ -34,16 +34,7 @@ beforeAll(async () => {
   await write('hostile', { trials: 12, hostile: HOSTILE });
   browser = await chromium.launch({
     executablePath: CHROMIUM,
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
+    args: CHROMIUM_ARGUMENTS,
   });
 });
 
