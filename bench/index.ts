@@ -1,12 +1,20 @@
 /** The bench: trials, grids, runtimes, records. */
 export type { BenchEvent, BenchListener, Progress } from './events.ts';
 export { parseFaults } from './faults.ts';
+export type * from './fleet/types.ts';
 export { type Cell, expandGrid, type GridAxes, makeTrials, widenCells } from './grid.ts';
 export { type BenchOptions, defaultCacheDirectory } from './options.ts';
 export { type BenchRun, type ResumeOptions, resumeBench, runBench } from './run.ts';
 export { RUNTIME_NAMES } from './runtimes/index.ts';
 export type { PrepareTask, Scenario, ScenarioOptions, ScenarioPlan } from './scenario.ts';
-export { loadScenario, scenarioNames } from './scenarios.ts';
+export {
+  type FoundScenario,
+  findScenario,
+  findScenarios,
+  loadScenario,
+  loadScenarioFile,
+  scenarioNames,
+} from './scenarios.ts';
 export { resultsOf, writeResults } from './store/results.ts';
 export { findRunDirectory, listRunDirectories, runsDirectory } from './store/runs.ts';
 export type * from './types.ts';

@@ -1,6 +1,7 @@
 import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CloveError } from '../errors/index.ts';
+import { hasFaults } from './faults.ts';
 import { RUNTIME_NAMES } from './runtimes/index.ts';
 import type { Scenario } from './scenario.ts';
 import { runsDirectory } from './store/runs.ts';
@@ -60,7 +61,9 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
   for (const name of runtimes)
     if (!RUNTIME_NAMES.includes(name))
       throw usage(`there is no runtime "${name}"`, `There are: ${RUNTIME_NAMES.join(', ')}.`);
-  const parallel = options.parallel ?? 'auto';
+  // A fleet measures what its agents do to each other; another fleet beside it would do the same.
+  const asked = options.parallel ?? 'auto';
+  const parallel = asked === 'auto' && options.scenario.fleet !== undefined ? 1 : asked;
   const resolved: ResolvedBenchOptions = {
     scenario: options.scenario,
     runtimes,
@@ -88,6 +91,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
     if (!Number.isInteger(value) || value < 1 || value > most)
       throw usage(`${name} is a whole number from 1 to ${most}, not ${value}`);
   };
+  if (options.scenario.fleet !== undefined) requireFleetChoice(resolved);
   whole('parallel', 1024);
   whole('maxAttempts', 100);
   whole('blocks', 1000);
@@ -107,6 +111,19 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
         `It has: ${Object.keys(options.scenario.settings).join(', ') || 'none'}.`,
       );
   return resolved;
+}
+
+function requireFleetChoice({ scenario, runtimes, faults, kernelSocket }: ResolvedBenchOptions): void {
+  const other = runtimes.find((name) => name !== 'clove' && name !== 'process');
+  if (other !== undefined)
+    throw usage(
+      `the trials of ${scenario.name} are fleets, and those do not run under ${other}`,
+      'They run under clove, or without walls and limits under process.',
+    );
+  if (kernelSocket !== null)
+    throw usage(`the trials of ${scenario.name} are fleets, each under a kernel of its own`);
+  if (hasFaults(faults))
+    throw usage(`the trials of ${scenario.name} are fleets: their faults are part of the scenario`);
 }
 
 export function defaultCacheDirectory(): string {

@@ -1,5 +1,14 @@
 /** From attempts to outcomes: pure, and the same whatever the order in which the attempts came. */
-import type { Attempt, AttemptEnd, RuntimeName, Trial, TrialOutcome, TrialStatus, Verdict } from './types.ts';
+import type {
+  Attempt,
+  AttemptEnd,
+  CheckResult,
+  RuntimeName,
+  Trial,
+  TrialOutcome,
+  TrialStatus,
+  Verdict,
+} from './types.ts';
 
 /** Ends that are the trial's own doing; the others say nothing about it. */
 const OWN_DOING: ReadonlySet<AttemptEnd> = new Set(['error', 'crashed', 'timeout', 'oom']);
@@ -20,12 +29,19 @@ export function mayTryAgain(attempts: readonly Attempt[], maxAttempts: number): 
   return counted.filter((attempt) => attempt.end === 'error').length < ERROR_ATTEMPTS;
 }
 
+/** A trial that made checks is what they say: one that could not be made leaves the question open. */
+function statusOfChecks(checks: readonly CheckResult[]): TrialStatus {
+  if (checks.some((check) => check.status === 'failed')) return 'failed';
+  return checks.some((check) => check.status === 'not_measured') ? 'not_measured' : 'passed';
+}
+
 /**
- * passed: an attempt completed. failed: every attempt that counts ended by the trial's own doing. not_measured: no attempt, or
+ * passed: an attempt completed, and its checks hold if it made any. failed: every attempt that counts ended by the trial's own doing. not_measured: no attempt, or
  * one was lost to something else, so that the trial did not get all its chances.
  */
 export function statusOf(attempts: readonly Attempt[], maxAttempts: number): TrialStatus {
-  if (attempts.some((attempt) => attempt.end === 'completed')) return 'passed';
+  const completed = attempts.find((attempt) => attempt.end === 'completed');
+  if (completed !== undefined) return statusOfChecks(completed.result?.fleet?.checks ?? []);
   if (mayTryAgain(attempts, maxAttempts)) return 'not_measured';
   return countedAttempts(attempts).every((attempt) => OWN_DOING.has(attempt.end)) ? 'failed' : 'not_measured';
 }
@@ -69,6 +85,11 @@ export function outcomesOf(
   });
 }
 
+/** Of the attempt that counts. */
+export function checksOf(outcome: TrialOutcome): readonly CheckResult[] {
+  return outcome.attempts.find((attempt) => attempt.end === 'completed')?.result?.fleet?.checks ?? [];
+}
+
 /** The verdict is about the first runtime; the others are there to be compared with it. */
 export function verdictOf(
   outcomes: readonly TrialOutcome[],
@@ -82,7 +103,11 @@ export function verdictOf(
   const measured = passed + count('failed');
   const coverage = own.length === 0 ? 0 : measured / own.length;
   const base = { coverage, coverageFloor };
-  const sum = `${passed} of ${own.length} experiments completed under ${runtime}`;
+  const checks = own.flatMap(checksOf);
+  const sum =
+    checks.length === 0
+      ? `${passed} of ${own.length} experiments completed under ${runtime}`
+      : `${checks.filter((check) => check.status === 'passed').length} of ${checks.length} checks hold under ${runtime}`;
   if (!complete) return { ...base, kind: 'no_verdict', reason: `The run is not finished: ${sum} so far.` };
   if (coverage < coverageFloor)
     return {
@@ -91,7 +116,9 @@ export function verdictOf(
       reason: `Only ${measured} of ${own.length} experiments could be measured under ${runtime}; a verdict needs ${Math.ceil(coverageFloor * own.length)}.`,
     };
   if (passed === own.length) return { ...base, kind: 'pass', reason: `${sum}.` };
+  const refuted = checks.filter((check) => check.status === 'failed').map((check) => check.id);
   const missing = [
+    refuted.length > 0 ? `not ${[...new Set(refuted)].join(', ')}` : '',
     count('failed') > 0 ? `${count('failed')} failed` : '',
     count('not_measured') > 0 ? `${count('not_measured')} not measured` : '',
   ].filter((part) => part !== '');

@@ -171,6 +171,7 @@ async function work(
   try {
     const finished = await workOn(store, {
       worker: scenario.worker,
+      fleet: scenario.fleet,
       readOnlyPaths: plan.readOnlyPaths,
       kernelSocket: options.kernelSocket,
       signal: options.signal,

@@ -1,4 +1,5 @@
 import type { ErrorData } from '../errors/index.ts';
+import type { FleetScenario } from './fleet/types.ts';
 import type { Preparation, Presentation, RunResults, Trial, TrialLimits } from './types.ts';
 
 /** What `bench run SCENARIO` was asked for, after parsing. */
@@ -53,8 +54,10 @@ export interface Scenario {
   readonly description: string;
   /** Changes whenever results may change. Part of every trial's key. */
   readonly version: string;
-  /** Module that exports `run: TrialFunction`. */
+  /** Module that exports `run: TrialFunction`. Not read where the trials are fleets. */
   readonly worker: URL;
+  /** Its trials are fleets of this scenario. */
+  readonly fleet?: FleetScenario;
   readonly limits: TrialLimits;
   readonly presentation: Presentation;
   /** Options of `set` it knows: name → help with allowed values. */

@@ -3,6 +3,9 @@
  */
 import type { ErrorData } from '../errors/index.ts';
 import type { LayerReport } from '../native/types.ts';
+import type { FleetRecord } from './fleet/record.ts';
+
+export type * from './fleet/record.ts';
 
 export type RuntimeName = 'clove' | 'process' | 'thread' | 'sequential';
 export type ParameterValue = string | number | boolean;
@@ -48,6 +51,8 @@ export interface TrialResult {
   readonly metrics: MetricTree;
   /** Facts worth keeping that are no metrics: sample counts, number of features … Plain JSON. */
   readonly facts: Readonly<Record<string, ParameterValue | null>>;
+  /** Of a trial that is a fleet: its checks, its agents, what happened when. */
+  readonly fleet?: FleetRecord;
 }
 export type TrialFunction = (context: TrialContext) => Promise<TrialResult> | TrialResult;
 

@@ -3,6 +3,7 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { Admission, type Refusal, slotsBesideOthers } from './admission.ts';
 import type { BenchListener } from './events.ts';
+import type { FleetScenario } from './fleet/types.ts';
 import { startSampler } from './measure/sampler.ts';
 import { RuntimeProgress } from './progress.ts';
 import type { Guardian } from './runtimes/guardian.ts';
@@ -14,6 +15,7 @@ import type { RuntimeName, Trial } from './types.ts';
 
 export interface WorkOptions {
   readonly worker: URL;
+  readonly fleet: FleetScenario | undefined;
   readonly readOnlyPaths: readonly string[];
   readonly kernelSocket: string | null;
   readonly signal: AbortSignal;
@@ -79,6 +81,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       name,
       {
         worker: options.worker,
+        fleet: options.fleet,
         limits: definition.limits,
         parallel,
         readOnlyPaths: options.readOnlyPaths,

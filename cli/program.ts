@@ -9,6 +9,7 @@ import { kernelCommand } from './commands/kernel.ts';
 import { recordCommand } from './commands/record.ts';
 import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
+import { scenarioCommand } from './commands/scenario.ts';
 import { versionCommand } from './commands/version.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit-codes.ts';
@@ -88,6 +89,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
 
   for (const build of [
     benchCommand,
+    scenarioCommand,
     kernelCommand,
     agentCommand,
     psCommand,

@@ -48,6 +48,71 @@ const usage = z
   })
   .meta({ id: 'AttemptUsage' });
 
+const evidence = z.strictObject({
+  source: z.enum(['event', 'exit', 'cgroup', 'audit', 'message', 'process', 'network', 'file', 'isolation']),
+  text: z.string().describe('Untrusted text.'),
+});
+
+const fleet = z
+  .strictObject({
+    checks: z.array(
+      z
+        .strictObject({
+          id: z.string(),
+          asserted: z.string(),
+          status: z.enum(['passed', 'failed', 'not_measured']),
+          observed: z.string().describe('What was seen, or why it could not be. Untrusted text.'),
+          layer: z.string().nullable().describe('The layer of isolation that did it.'),
+          evidence: z.array(evidence).describe('Seen from outside the sandboxes.'),
+          atMs: z.number(),
+        })
+        .meta({ id: 'Check' }),
+    ),
+    agents: z.array(
+      z
+        .strictObject({
+          name: z.string(),
+          role: z.string(),
+          program: z.string(),
+          limits: facts,
+          restartPolicy: z.string(),
+          lives: z
+            .array(
+              z.strictObject({
+                fromMs: z.number(),
+                toMs: z.number().nullable().describe('null = it ran when the trial was over.'),
+                reason: z.string().nullable(),
+                exitCode: z.int().nullable(),
+                signal: z.string().nullable(),
+              }),
+            )
+            .describe('Its incarnations. Times are ms since the start of the attempt.'),
+          restarts: count,
+          escalated: z.boolean(),
+          cpuMs: ms.nullable().describe('Over all incarnations that ended.'),
+          throttledMs: ms.nullable(),
+          memoryPeakBytes: bytes.nullable(),
+        })
+        .meta({ id: 'FleetAgent' }),
+    ),
+    marks: z.array(
+      z.strictObject({
+        atMs: z.number(),
+        agent: z.string().nullable(),
+        kind: z.enum(['phase', 'fault', 'limit', 'restart', 'escalated', 'refused', 'note']),
+        text: z.string(),
+      }),
+    ),
+    series: z.array(
+      z.strictObject({
+        name: z.string(),
+        unit: z.string(),
+        points: z.array(z.tuple([z.number(), z.number()])).describe('[ms since the start, value]'),
+      }),
+    ),
+  })
+  .meta({ id: 'Fleet', description: 'What a trial with several agents leaves behind besides its metrics.' });
+
 const attempt = z
   .strictObject({
     trialId: z.string(),
@@ -76,7 +141,7 @@ const attempt = z
     error: errorData.nullable(),
     usage,
     logTail: z.string().describe('Last lines of output, at most 8 KiB. Untrusted text.'),
-    result: z.strictObject({ metrics: metricTree, facts }).nullable(),
+    result: z.strictObject({ metrics: metricTree, facts, fleet: z.exactOptional(fleet) }).nullable(),
   })
   .meta({ id: 'Attempt' });
 

@@ -16,6 +16,10 @@ export async function createRuntime(
   context: RuntimeContext,
   choice: RuntimeChoice,
 ): Promise<Runtime> {
+  if (context.fleet !== undefined && (name === 'clove' || name === 'process')) {
+    const { createFleetRuntime } = await import('../fleet/runtime.ts');
+    return createFleetRuntime(name, context.fleet, context);
+  }
   switch (name) {
     case 'clove': {
       // Loaded on demand: the kernel is of no use to the other runtimes.

@@ -1,6 +1,7 @@
 import type { ErrorData } from '../../errors/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import type { FaultDraw } from '../faults.ts';
+import type { FleetScenario } from '../fleet/types.ts';
 import type { AttemptEnd, AttemptUsage, RuntimeName, Trial, TrialLimits, TrialResult } from '../types.ts';
 
 /** One attempt to be made. */
@@ -27,6 +28,8 @@ export interface AttemptEnding {
 
 /** What every runtime is made from. */
 export interface RuntimeContext {
+  /** Given where the trials are fleets. */
+  readonly fleet?: FleetScenario | undefined;
   /** URL of the scenario's worker module. */
   readonly worker: URL;
   readonly limits: TrialLimits;

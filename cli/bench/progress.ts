@@ -88,7 +88,9 @@ export class BenchProgress {
   }
 
   #onAttemptEnd(trial: Trial, attempt: Attempt, willRetry: boolean): void {
-    const failed = attempt.end !== 'completed';
+    const refuted = (attempt.result?.fleet?.checks ?? []).filter((check) => check.status === 'failed');
+    const completed = attempt.end === 'completed';
+    const failed = !completed || refuted.length > 0;
     // A terminal shows counts; only what went wrong is worth a line there.
     if (!failed && this.#terminal.progress === 'tty') return;
     const { primaryMetric } = this.#presentation;
@@ -98,7 +100,11 @@ export class BenchProgress {
       trial.id,
       this.#several ? `[${attempt.runtime}]` : '',
       describeTrial(trial),
-      failed ? describeEnd(attempt) : `${primaryMetric.label} ${value === null ? '–' : value.toFixed(4)}`,
+      !completed
+        ? describeEnd(attempt)
+        : failed
+          ? escapeLine(`does not hold: ${refuted.map((check) => check.id).join(', ')}`)
+          : `${primaryMetric.label} ${value === null ? '–' : value.toFixed(4)}`,
       formatDuration(attempt.usage.wallMs),
       failed && willRetry ? 'will be tried again' : '',
     ];

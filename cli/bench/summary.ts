@@ -5,6 +5,7 @@ import { escapeLine } from '../ui/escape.ts';
 import { formatBytes, formatDuration, formatPercent, plural } from '../ui/format.ts';
 import { type Column, renderTable } from '../ui/table.ts';
 import type { Terminal } from '../ui/terminal.ts';
+import { checksOf, printChecks } from './checks.ts';
 
 const TOP = 5;
 const FAILURES_SHOWN = 10;
@@ -13,6 +14,7 @@ const FAILURES_SHOWN = 10;
 export function printSummary(terminal: Terminal, results: RunResults, runDirectory: string): void {
   terminal.endLive();
   terminal.out('');
+  printChecks(terminal, results);
   printLeaders(terminal, results);
   printRuntimes(terminal, results.runtimes);
   printFailures(terminal, results);
@@ -38,6 +40,12 @@ export function printSummary(terminal: Terminal, results: RunResults, runDirecto
 function printLeaders(terminal: Terminal, results: RunResults): void {
   const { primaryMetric, metrics } = results.presentation;
   const seen = new Set<string>();
+  // With one figure each there is no best: the checks have said what there is to say.
+  if (
+    results.trials.every((trial) => checksOf(trial).length > 0) &&
+    new Set(results.trials.map(({ id }) => id)).size < 3
+  )
+    return;
   const leaders = results.trials
     .map((trial) => ({ trial, value: metricAt(trial.metrics, primaryMetric.path) }))
     .filter((entry): entry is { trial: TrialOutcome; value: number } => entry.value !== null)
@@ -92,7 +100,8 @@ function printRuntimes(terminal: Terminal, runtimes: readonly RuntimeSummary[]):
 }
 
 function printFailures(terminal: Terminal, results: RunResults): void {
-  const bad = results.trials.filter(({ status }) => status !== 'passed');
+  // Where checks failed, they have been listed.
+  const bad = results.trials.filter((trial) => trial.status !== 'passed' && checksOf(trial).length === 0);
   if (bad.length === 0) return;
   terminal.out(`${plural(bad.length, 'experiment')} without a result:`);
   for (const trial of bad.slice(0, FAILURES_SHOWN)) {
