@@ -8,6 +8,17 @@ export { launch } from './sandbox.ts';
 export { setupSteps } from './sandbox-spec.ts';
 export * from './types.ts';
 export { createWireServer, type WireServerOptions } from './wire.ts';
+export {
+  changeIn,
+  makeWorldNetwork,
+  makeWorldTree,
+  openIn,
+  shareFolder,
+  type TreeEntry,
+  type WorldNetworkSpace,
+  type WorldTree,
+  walkTree,
+} from './world.ts';
 
 /** What this machine can do, measured now. */
 export function hostCapabilities(): HostCapabilities {

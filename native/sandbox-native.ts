@@ -32,7 +32,10 @@ export interface NativeLaunch {
   readonly maxOpenFiles: number;
   readonly tmpfsBytes: number;
   readonly tmpfsInodes: number;
-  readonly mounts: readonly { source: string; target: string; readonly: boolean }[];
+  /** `tree`: a detached mount in place of the source; -1 = none. */
+  readonly mounts: readonly { source: string; target: string; readonly: boolean; tree: number }[];
+  /** -1 = the sandbox gets its own. */
+  readonly netns: number;
   readonly profile: 0 | 1 | 2;
   readonly hostNetwork: boolean;
   readonly require: readonly string[];
@@ -72,6 +75,51 @@ interface NativeFailure {
   readonly layer: string;
   readonly detail: string;
   readonly errno: string;
+}
+
+/** See native/addon/world_napi.cc; promises reject with {errno, step}. */
+export interface WorldFace {
+  makeNetwork(
+    address4: string,
+    address6: string,
+    ports: readonly number[],
+  ): Promise<{
+    readonly space: number;
+    readonly link: number;
+    readonly any: number;
+    readonly dnsTcp: number;
+    readonly dnsUdp: number;
+    readonly listeners: readonly (readonly [port: number, fd: number])[];
+    readonly reason: string;
+  }>;
+  connectInside(space: number, address: string, port: number, timeoutMs: number): Promise<number>;
+  makeFiles(
+    layers: readonly string[],
+    bytes: number,
+    inodes: number,
+  ): Promise<{ readonly space: number; readonly root: number; readonly upper: number }>;
+  copyTrees(space: number, root: number, paths: readonly string[]): Promise<number[]>;
+  walk(folder: number, most: number): Promise<WalkRow[]>;
+  openIn(folder: number, path: string, flags: number, mode: number, follow: boolean): number;
+  change(what: string, folder: number, name: string, ...values: (string | number)[]): number;
+  share(folder: number): number;
+}
+
+export type WalkRow = readonly [
+  path: Buffer,
+  mode: number,
+  uid: number,
+  gid: number,
+  size: number,
+  modifiedNs: bigint,
+  target: Buffer,
+  flags: number,
+  inode: number,
+  links: number,
+];
+
+export function worldFace(): WorldFace {
+  return (loadAddon() as unknown as { world: WorldFace }).world;
 }
 
 interface SandboxFace {

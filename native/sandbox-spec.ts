@@ -62,18 +62,33 @@ function programOf(what: string, spec: Pick<SandboxExecSpec, 'argv' | 'env' | 'c
 /** Places the sandbox fills itself; a mount there would undo a layer. */
 const RESERVED = ['proc', 'dev', 'sys'];
 
-function mountOf({ source, target, readonly }: SandboxMount, index: number): NativeLaunch['mounts'][number] {
-  const what = `mounts[${index}]`;
+function targetOf(what: string, target: string): string {
   const parts = absolutePath(`${what}.target`, target).slice(1).split('/');
   if (parts.some((part) => part === '' || part === '.' || part === '..' || Buffer.byteLength(part) > 255)) {
     refuse(`${what}.target must be a plain absolute path: ${JSON.stringify(target)}`);
   }
   if (RESERVED.includes(parts[0] ?? '')) refuse(`${what}.target may not be below /${parts[0]}`);
+  return parts.join('/');
+}
+
+function mountOf({ source, target, readonly }: SandboxMount, index: number): NativeLaunch['mounts'][number] {
+  const what = `mounts[${index}]`;
   return {
     source: absolutePath(`${what}.source`, source),
-    target: parts.join('/'),
+    target: targetOf(what, target),
     readonly: readonly === true,
+    tree: -1,
   };
+}
+
+/** What of a world is mounted, before everything else. */
+function treesOf({ world }: SandboxSpec): NativeLaunch['mounts'][number][] {
+  return (world?.trees ?? []).map(({ treeFd, target, readonly }, index) => ({
+    source: '',
+    target: targetOf(`world.trees[${index}]`, target),
+    readonly,
+    tree: wholeNumber(`world.trees[${index}].treeFd`, treeFd, 0, 2 ** 31 - 1),
+  }));
 }
 
 function stdioOf(what: string, value: null | number | 'pipe'): number {
@@ -113,12 +128,13 @@ function hostResolver(): string {
   }
 }
 
-function accountFiles({ hostname, uid, gid, network }: SandboxSpec) {
+function accountFiles({ hostname, uid, gid, network, world }: SandboxSpec) {
   return {
     passwd: `root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:${uid}:${gid}:agent:/work:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n`,
     group: `root:x:0:\nagent:x:${gid}:\nnogroup:x:65534:\n`,
-    hosts: `127.0.0.1 localhost ${hostname}\n::1 localhost ${hostname}\n`,
-    resolv: network === 'host' ? hostResolver() : 'nameserver 127.0.0.1\n',
+    hosts: `127.0.0.1 localhost ${hostname}\n::1 localhost ${hostname}\n${osText('world.hosts', world?.hosts ?? '')}`,
+    resolv:
+      network === 'host' ? hostResolver() : osText('world.resolv', world?.resolv ?? 'nameserver 127.0.0.1\n'),
     nsswitch:
       'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n',
     localtime: localtimeTarget(),
@@ -168,11 +184,13 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     refuse('network host and the required layer netns exclude each other');
   if (spec.faultStep !== null && !setupSteps().includes(spec.faultStep))
     refuse(`no setup step is called ${spec.faultStep}`);
-  if (spec.mounts.length > MAX_MOUNTS) refuse(`more than ${MAX_MOUNTS} mounts`);
-  const mounts = spec.mounts.map(mountOf);
+  if (spec.network === 'host' && spec.world != null)
+    refuse('an agent of a world cannot have the host’s network');
+  const mounts = [...treesOf(spec), ...spec.mounts.map(mountOf)];
+  if (mounts.length > MAX_MOUNTS) refuse(`more than ${MAX_MOUNTS} mounts`);
   if (spec.socketPath !== null) {
     const file = absolutePath('socketPath', spec.socketPath);
-    mounts.push({ source: withRealFolder(file), target: 'run/clove.sock', readonly: true });
+    mounts.push({ source: withRealFolder(file), target: 'run/clove.sock', readonly: true, tree: -1 });
   }
   const program = programOf('sandbox', spec);
   // What the request sets wins: of two entries of the same name programs take the first.
@@ -194,6 +212,7 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     mounts,
     profile: PROFILES[spec.profile],
     hostNetwork: spec.network === 'host',
+    netns: wholeNumber('world.netnsFd', spec.world?.netnsFd ?? null, 0, 2 ** 31 - 1, true),
     require: spec.require,
     disable: spec.disable,
     faultStep: spec.faultStep ?? '',

@@ -87,6 +87,8 @@ class NativeSandbox implements Sandbox {
   readonly #cwd: string;
   /** Layers the request itself leaves out. */
   readonly #leftOut: readonly Layer[];
+  /** What a world made of these. */
+  readonly #worldLayers: Readonly<Partial<Record<Layer, string>>>;
   readonly #layerLines: string;
   #layers: readonly LayerReport[] | null = null;
   #frozen = false;
@@ -95,6 +97,7 @@ class NativeSandbox implements Sandbox {
     this.#id = id;
     this.#cwd = spec.cwd;
     this.#leftOut = spec.network === 'host' ? [...spec.disable, 'netns'] : spec.disable;
+    this.#worldLayers = spec.world?.layers ?? {};
     this.instance = spec.instance;
     this.pid = launched.pid;
     this.initPid = launched.initPid;
@@ -129,6 +132,9 @@ class NativeSandbox implements Sandbox {
         hint: null,
       };
     }
+    const ofWorld = this.#worldLayers[layer];
+    if (ofWorld !== undefined && (state === 'on' || state === 'n/a'))
+      return { layer, requested: true, state: 'on', how: ofWorld, errno: null, hint: null };
     return {
       layer,
       requested: state !== 'n/a' && !this.#leftOut.includes(layer),

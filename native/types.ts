@@ -93,6 +93,19 @@ export interface SandboxMount {
 
 export type NetworkMode = 'none' | 'host';
 
+/** What a sandbox gets of a world, as descriptors of this process. They are duplicated: close them after the launch. */
+export interface SandboxWorld {
+  /** A network namespace (makeWorldNetwork); null = one of its own, empty. */
+  readonly netnsFd: number | null;
+  /** Detached mounts (WorldTree.copy), each for one launch; attached before `mounts` of the spec. */
+  readonly trees: readonly { readonly treeFd: number; readonly target: string; readonly readonly: boolean }[];
+  /** Content of /etc/resolv.conf and lines added to /etc/hosts; null = as without a world. */
+  readonly resolv: string | null;
+  readonly hosts: string | null;
+  /** What the report says of these layers when they are on: they are the world's. */
+  readonly layers: Readonly<Partial<Record<Layer, string>>>;
+}
+
 /** One sandbox, as one plain value. */
 export interface SandboxSpec {
   /** Unique per live sandbox; made by the kernel from boot id and agent id, never from user text. [a-z0-9-]{1,64} */
@@ -114,6 +127,8 @@ export interface SandboxSpec {
   readonly socketPath: string | null;
   /** 'none': own empty network namespace with lo up. 'host': the host's network. */
   readonly network: NetworkMode;
+  /** Absent or null = the sandbox is in no world. Needs network 'none'. */
+  readonly world?: SandboxWorld | null;
   /** 'debug' also allows ptrace. 'strict' mounts /proc with subset=pid. */
   readonly profile: 'strict' | 'default' | 'debug';
   /** Layers without which the spawn is refused. */

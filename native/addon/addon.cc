@@ -3,10 +3,12 @@
 
 void RegisterSandbox(Napi::Env env, Napi::Object exports);
 void RegisterWire(Napi::Env env, Napi::Object exports);
+void RegisterWorld(Napi::Env env, Napi::Object exports);
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   RegisterSandbox(env, exports);
   RegisterWire(env, exports);
+  RegisterWorld(env, exports);
   return exports;
 }
 

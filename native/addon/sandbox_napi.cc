@@ -71,8 +71,12 @@ std::unique_ptr<LaunchRequest> ParseLaunch(Napi::Object object) {
   const auto mounts = object.Get("mounts").As<Napi::Array>();
   for (uint32_t i = 0; i < mounts.Length(); i++) {
     const auto mount = mounts.Get(i).As<Napi::Object>();
-    request->mounts.push_back({Text(mount, "source"), Text(mount, "target"), Flag(mount, "readonly")});
+    const int tree = static_cast<int>(Number(mount, "tree"));
+    request->mounts.push_back({Text(mount, "source"), Text(mount, "target"), Flag(mount, "readonly"), Fd(tree < 0 ? -1 : fcntl(tree, F_DUPFD_CLOEXEC, 3))});
   }
+  const int netns = static_cast<int>(Number(object, "netns"));
+  request->netnsWanted = netns >= 0;
+  if (netns >= 0) request->netns = Fd(fcntl(netns, F_DUPFD_CLOEXEC, 3));
   request->profile = static_cast<uint8_t>(Number(object, "profile"));
   request->hostNetwork = Flag(object, "hostNetwork");
   request->require = LayerBits(object, "require");

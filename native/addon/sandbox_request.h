@@ -16,6 +16,7 @@ namespace clove {
 struct MountRequest {
   std::string source, target;  // target without the leading slash
   bool readonly = true;
+  Fd tree;  // a detached mount to be used up, in place of `source`
 };
 
 struct ProgramRequest {
@@ -35,6 +36,8 @@ struct LaunchRequest {
   CgroupLimits limits;
   uint64_t fileSizeBytes = ~0ull, maxOpenFiles = 1024, tmpfsBytes = 0, tmpfsInodes = 0;
   std::vector<MountRequest> mounts;
+  Fd netns;  // a network namespace to enter
+  bool netnsWanted = false;  // else it gets one of its own
   uint8_t profile = PROFILE_DEFAULT;
   bool hostNetwork = false;
   uint64_t require = 0, disable = 0;

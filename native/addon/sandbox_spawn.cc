@@ -113,10 +113,26 @@ uint64_t NamespaceFlags(const LaunchRequest& request) {
   return flags;
 }
 
+/** A mount that was made for this sandbox: a part of a world's files. */
+Failure TakeTree(Sandbox& sandbox, MountRequest& mount) {
+  if (sandbox.unprivileged) return {S_open_mounts, EPERM, mount.target + ": the files of a world need a kernel that is root"};
+  struct stat info {};
+  const uint64_t attributes = kAttrNosuid | kAttrNodev | (mount.readonly ? kAttrReadonly : 0);
+  if (fstat(mount.tree.get(), &info) != 0 || MountSetattr(mount.tree.get(), "", kAtEmptyPath | kAtRecursive, attributes, MS_PRIVATE) != 0)
+    return {S_open_mounts, errno, mount.target};
+  sandbox.mountIsDirectory.push_back(S_ISDIR(info.st_mode));
+  sandbox.mountTrees.push_back(std::move(mount.tree));
+  return {};
+}
+
 Failure OpenMounts(Sandbox& sandbox) {
   if ((sandbox.request.disable & bit(L_mntns)) != 0) sandbox.request.mounts.clear();  // the agent sees the host's paths
-  for (const MountRequest& mount : sandbox.request.mounts) {
+  for (MountRequest& mount : sandbox.request.mounts) {
     if (sandbox.request.faultStep == S_open_mounts) return {S_open_mounts, sandbox.request.faultErrno, mount.source};
+    if (mount.tree.valid()) {
+      if (Failure f = TakeTree(sandbox, mount)) return f;
+      continue;
+    }
     const Fd source(OpenAt2(AT_FDCWD, mount.source.c_str(), O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
     if (!source.valid()) return {S_open_mounts, errno, mount.source};
     struct stat info {};
@@ -237,7 +253,14 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   stage("cgroups");
   if (Failure f = OpenChannels(sandbox)) return f;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
-  if (!sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) sandbox.netns = spare_netns::Take();
+  if (request.netnsWanted) {
+    if (sandbox.unprivileged || (NamespaceFlags(request) & CLONE_NEWNET) == 0)
+      return {S_namespaces, EPERM, "the network of a world needs a kernel that is root, and the layer netns"};
+    if (!request.netns.valid()) return {S_namespaces, EBADF, "the network of the world"};
+    sandbox.netns = std::move(sandbox.request.netns);
+  } else if (!sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) {
+    sandbox.netns = spare_netns::Take();
+  }
   const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
                         sandbox.unprivileged ? NamespaceFlags(request) : 0};
   sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
