@@ -18,6 +18,7 @@ import { metricsSyscalls } from '../kernel/syscalls/metrics.ts';
 import { permissionSyscalls } from '../kernel/syscalls/permissions.ts';
 import { recordingSyscalls } from '../kernel/syscalls/recording.ts';
 import { stateSyscalls } from '../kernel/syscalls/state.ts';
+import { supervisionSyscalls } from '../kernel/syscalls/supervision.ts';
 import { SYSCALLS } from '../kernel/syscalls/table.ts';
 import { taskSyscalls } from '../kernel/syscalls/tasks.ts';
 import { tunnelSyscalls } from '../kernel/syscalls/tunnel.ts';
@@ -27,6 +28,7 @@ import { LAYERS } from '../native/types.ts';
 const FAMILIES: readonly (readonly [string, readonly SyscallDefinition[]])[] = [
   ['Core', coreSyscalls],
   ['Agents', agentSyscalls],
+  ['Supervision', supervisionSyscalls],
   ['Messages', ipcSyscalls],
   ['State', stateSyscalls],
   ['Tasks', taskSyscalls],

@@ -69,6 +69,8 @@ export interface Agent {
   /** ms since the epoch. */
   readonly spawnedAt: number;
   state: AgentState;
+  /** What it last said of itself. Untrusted text. */
+  status: string;
   /** Its incarnation is there for those that depend on it. */
   ready: boolean;
   /** The live sandbox; null between incarnations and after the end. */

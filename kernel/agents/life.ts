@@ -22,6 +22,8 @@ export interface Life {
   graceTimer: NodeJS.Timeout | null;
   /** Of the incarnation that runs. */
   watch: Watch | null;
+  /** Who is to be told when it is ready the next time. */
+  readonly waitingForReady: (() => void)[];
   /** Makes the plan of an agent of the last kernel, once; null = it has one. */
   prepare: (() => Promise<Plan>) | null;
   /** Is told of the end of an incarnation while the agent gets new code, in place of the restart policy; null = it does not. */
@@ -41,6 +43,7 @@ export function newLife(agent: Agent): Life {
     timeoutTimer: null,
     graceTimer: null,
     watch: null,
+    waitingForReady: [],
     prepare: null,
     handover: null,
   };

@@ -41,6 +41,7 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
     stderr: new LogBuffer(logBytes),
     spawnedAt: Date.now(),
     state: 'starting',
+    status: '',
     ready: false,
     sandbox: null,
     pid: 0,

@@ -6,7 +6,8 @@ import { drain } from '../exec/drain.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import { Announcer } from '../supervision/announcer.ts';
 import type { GroupRegistry } from '../supervision/groups.ts';
-import { endInWaves, endOf } from '../supervision/stopping.ts';
+import type { Health } from '../supervision/health-state.ts';
+import { endInWaves, endOf, readinessOf } from '../supervision/stopping.ts';
 import type { SupervisionTree } from '../supervision/tree.ts';
 import type { Command } from '../supervision/types.ts';
 import { startWatch } from '../supervision/watching.ts';
@@ -251,6 +252,22 @@ export class Supervisor {
     return life === undefined ? Promise.resolve() : endOf(life, timeoutMs, signal);
   }
 
+  /** Resolves when it is ready. @throws TIMEOUT, CANCELLED, CONFLICT when it has ended for good */
+  waitForReady(agent: Agent, timeoutMs: number | null, signal: AbortSignal): Promise<void> {
+    const life = this.#lives.get(agent.id);
+    if (life === undefined) {
+      return Promise.reject(new CloveError('CONFLICT', `agent ${agent.name} has ended`));
+    }
+    return readinessOf(life, timeoutMs, signal);
+  }
+
+  /** How the agent is, by its check. */
+  healthOf(agentId: number): Health {
+    const life = this.#lives.get(agentId);
+    if (life === undefined || life.agent.supervision.health === null) return 'none';
+    return life.watch?.health ?? 'unknown';
+  }
+
   /** The agent speaks about itself. Returns whether a pong was the one that is awaited. */
   noted(agentId: number, note: { readonly isReady: boolean; readonly pong: string | null }): boolean {
     const watch = this.#lives.get(agentId)?.watch;
@@ -401,7 +418,10 @@ export class Supervisor {
       startWatch(life, sandbox, {
         ...this.#options,
         say: (type, data) => this.#announcer.say(type, data),
-        ready: () => this.#apply(this.#tree.ready(agent.id, performance.now())),
+        ready: () => {
+          this.#apply(this.#tree.ready(agent.id, performance.now()));
+          for (const tell of life.waitingForReady.splice(0)) tell();
+        },
       });
     }
     return sandbox;

@@ -33,6 +33,8 @@ export function authoriseSpawn(kernel: Kernel, caller: Caller, request: SpawnReq
   const grants = childGrants(kernel, caller, request);
   const waiting = pending.getOrInsertComputed(kernel, () => new Map());
   const refuse = (rule: string) => forbidden(deny(rule, own, request.name ?? ''), refusalText('SPAWN', rule));
+  // What happens to a member of a group happens to the others.
+  if (request.group != null && !permissions.allows(caller, 'agents.all')) throw refuse('spawn.group');
   const parent = parentOf(kernel, caller);
   if (parent !== null) {
     const refusal = requestRefusal(request);

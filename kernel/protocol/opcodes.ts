@@ -20,6 +20,13 @@ export const OPCODES = {
   LOGS: 0x17,
   /** New code for an agent. */
   RELOAD: 0x18,
+  /** What an agent tells its supervisor. */
+  NOTIFY: 0x19,
+  /** Waits until an agent is ready. */
+  WAIT_READY: 0x1a,
+  GROUP_SET: 0x1b,
+  GROUP_LIST: 0x1c,
+  GROUP_REMOVE: 0x1d,
   SEND: 0x20,
   RECV: 0x21,
   BROADCAST: 0x22,

@@ -15,9 +15,9 @@ import { MAX_TIMER_MS } from './fields.ts';
 
 const DEFAULT_DRAIN_MS = 5000;
 const DEFAULT_READY_MS = 1000;
-const { script, command, python, args, env } = spawnRequest.shape;
+const { script, command, python, args, env, labels } = spawnRequest.shape;
 /** What new code may bring along; limits, mounts and grants stay. */
-const code = { script, command, python, args, env };
+const code = { script, command, python, args, env, labels };
 const CODE_FIELDS = Object.keys(code) as (keyof typeof code)[];
 
 export const reload = defineSyscall({

@@ -194,6 +194,12 @@ const listed = z.object({
   restart_policy: z.enum(RESTART_POLICIES),
   restart_in_ms: z.int().nullable().describe('Until the pending restart; null = none is pending.'),
   parent_id: z.int(),
+  ready: z.boolean().describe('Those that depend on it may run.'),
+  health: z.enum(['none', 'unknown', 'healthy', 'unhealthy']).describe('none = there is no check.'),
+  status: z.string().describe('What it says of itself. Untrusted text.'),
+  group: z.string().nullable().describe('Of the supervision tree.'),
+  waits_for: z.array(z.string()).describe('Agents that must be ready before it starts.'),
+  labels: z.record(z.string(), z.string()),
   isolation: isolationSummary.nullable(),
 });
 
@@ -214,13 +220,13 @@ export const list = defineSyscall({
     const rows: z.input<typeof listed>[] = [];
     for (const [index, agent] of agents.entries()) {
       if (index > 0 && index % LIST_SLICE === 0) await yieldToLoop();
-      rows.push(describeAgent(agent));
+      rows.push(describeAgent(agent, kernel));
     }
     return rows;
   },
 });
 
-function describeAgent(agent: Agent): z.input<typeof listed> {
+function describeAgent(agent: Agent, { supervisor }: Kernel): z.input<typeof listed> {
   const { sandbox } = agent;
   const uptimeMs = sandbox === null ? 0 : Math.max(0, Date.now() - agent.startedAt);
   const { memoryBytes, cpuPercent } = usageOf(agent);
@@ -238,6 +244,12 @@ function describeAgent(agent: Agent): z.input<typeof listed> {
     restart_policy: agent.restart.options.policy,
     restart_in_ms: agent.restartAt === null ? null : Math.max(0, agent.restartAt - Date.now()),
     parent_id: agent.parentId,
+    ready: agent.ready,
+    health: supervisor.healthOf(agent.id),
+    status: agent.status,
+    group: agent.supervision.group,
+    waits_for: supervisor.waitsFor(agent.id),
+    labels: { ...agent.plan.request?.labels },
     isolation: sandbox === null ? null : summariseIsolation(sandbox.layers),
   };
 }

@@ -31,6 +31,7 @@ export const register = defineSyscall({
   async handle({ name }, { kernel, caller }) {
     kernel.mailboxes.register(caller.id, name);
     if (kernel.fleet.has(caller.id)) await kernel.fleet.saveNames(caller.id);
+    kernel.supervisor.nameTaken(caller.id, name);
     return { success: true as const, agent_id: caller.id, name };
   },
 });

@@ -39,7 +39,7 @@ async function spawn(
 }
 
 /** What needs no permission: it gives nothing but what is the caller's own already. */
-const ANYBODYS = ['ASYNC_POLL', 'EXIT', 'HELLO', 'NOOP'];
+const ANYBODYS = ['ASYNC_POLL', 'EXIT', 'HELLO', 'NOOP', 'NOTIFY'];
 
 const FORBIDDEN = (rule: string | RegExp) => ({
   success: false,

@@ -15,6 +15,7 @@ import { metricsSyscalls } from './metrics.ts';
 import { permissionSyscalls } from './permissions.ts';
 import { recordingSyscalls } from './recording.ts';
 import { stateSyscalls } from './state.ts';
+import { supervisionSyscalls } from './supervision.ts';
 import { taskSyscalls } from './tasks.ts';
 import { tunnelSyscalls } from './tunnel.ts';
 import { worldSyscalls } from './worlds.ts';
@@ -28,6 +29,7 @@ export const SYSCALLS = [
   ...llmSyscalls,
   ...asyncSyscalls,
   ...agentSyscalls,
+  ...supervisionSyscalls,
   ...ipcSyscalls,
   ...stateSyscalls,
   ...taskSyscalls,

@@ -105,6 +105,46 @@ export class CloveClient extends TunnelClient {
     return this.call('RELOAD', { ...request, ...toTarget(target) }, options);
   }
 
+  /** Waits until an agent is ready. @throws NOT_FOUND, TIMEOUT, CONFLICT when it ends for good before that */
+  waitReady(target: Target, options: CallOptions = {}): Promise<SyscallResponse<'WAIT_READY'>> {
+    const { timeoutMs, signal } = options;
+    const limit = timeoutMs === undefined || timeoutMs === null ? {} : { timeout_ms: Math.ceil(timeoutMs) };
+    return this.call('WAIT_READY', { ...toTarget(target), ...limit }, { signal });
+  }
+
+  /**
+   * An agent speaks about itself to its supervisor; whatever it says counts as a heartbeat. Returns whether `pong` was the one
+   * that is waited for.
+   */
+  async notify(
+    note: { readonly ready?: boolean; readonly status?: string; readonly pong?: string },
+    options?: CallOptions,
+  ): Promise<boolean> {
+    return (await this.call('NOTIFY', note, options)).answered;
+  }
+
+  /** A new group of a supervision tree, or other rules for one. @throws FORBIDDEN, NOT_FOUND, BAD_REQUEST */
+  async setGroup(
+    request: SyscallRequest<'GROUP_SET'>,
+    options?: CallOptions,
+  ): Promise<SyscallResponse<'GROUP_SET'>['group']> {
+    return (await this.call('GROUP_SET', request, options)).group;
+  }
+
+  async groups(options?: CallOptions): Promise<SyscallResponse<'GROUP_LIST'>['groups']> {
+    return (await this.call('GROUP_LIST', {}, options)).groups;
+  }
+
+  /** Ends what is in a group, from the last to the first, and the group. Returns the ids of the agents. @throws NOT_FOUND */
+  async removeGroup(
+    name: string,
+    options: CallOptions & { readonly graceMs?: number } = {},
+  ): Promise<readonly number[]> {
+    const { graceMs, ...call } = options;
+    const grace = graceMs === undefined ? {} : { grace_ms: graceMs };
+    return (await this.call('GROUP_REMOVE', { name, ...grace }, call)).killed;
+  }
+
   /** The last output of an agent: untrusted text. */
   logs(
     target: Target,

@@ -17,6 +17,8 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
   'DOWNLOAD',
   'THINK',
   'WAIT',
+  'WAIT_READY',
+  'GROUP_REMOVE',
   'WATCH',
   'RELOAD',
   'TUNNEL_CONNECT',

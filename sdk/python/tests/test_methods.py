@@ -95,6 +95,11 @@ CASES = [
          {"agent_id": 1, "state": AgentState.FAILED, "reason": "exited", "exit_code": 3, "signal": None,
           "restart_count": 2, "ended_at": 1.5, "usage": {"wall_us": 7}, "log_tail": "end"},
          timeout=1.0005, log_bytes=5),
+    case("wait_ready", ("a",), S.SYS_WAIT_READY, {"name": "a", "timeout_ms": 1500},
+         {**OK, "agent_id": 3, "name": "a", "state": "running", "ready": True, "pid": 9}, 3, timeout=1.5),
+    case("notify", (True,), S.SYS_NOTIFY, {"ready": True}, {**OK, "answered": False}, False),
+    case("notify", (), S.SYS_NOTIFY, {"status": "busy", "pong": "n1"}, {**OK, "answered": True}, True,
+         status="busy", pong="n1"),
     case("logs", ("a",), S.SYS_LOGS, {"name": "a", "max_bytes": 9},
          {**OK, "agent_id": 1, "name": "a", "stdout": "o", "stderr": "e", "stdout_dropped": 2, "stderr_dropped": 0},
          {"stdout": "o", "stderr": "e", "stdout_dropped": 2}, max_bytes=9),
@@ -401,7 +406,7 @@ def test_every_opcode_has_a_method() -> None:
     # Without a method of their own yet: syscall() reaches them.
     by_name = {
         S.SYS_RELOAD, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
-        S.SYS_TASK_COMPLETE, S.SYS_TASK_LIST,
+        S.SYS_TASK_COMPLETE, S.SYS_TASK_LIST, S.SYS_GROUP_SET, S.SYS_GROUP_LIST, S.SYS_GROUP_REMOVE,
     }  # fmt: skip
     with_methods = {each.opcode for each in CASES if each.method != "syscall"}
     assert with_methods | of_think | by_name == set(SyscallOp)

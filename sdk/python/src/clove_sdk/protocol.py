@@ -42,6 +42,11 @@ class SyscallOp(IntEnum):
     SYS_WAIT = 0x16
     SYS_LOGS = 0x17
     SYS_RELOAD = 0x18
+    SYS_NOTIFY = 0x19
+    SYS_WAIT_READY = 0x1A
+    SYS_GROUP_SET = 0x1B
+    SYS_GROUP_LIST = 0x1C
+    SYS_GROUP_REMOVE = 0x1D
     SYS_SEND = 0x20
     SYS_RECV = 0x21
     SYS_BROADCAST = 0x22

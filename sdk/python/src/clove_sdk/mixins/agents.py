@@ -140,6 +140,37 @@ class AgentCalls(Caller):
         )
 
     @syscall
+    def wait_ready(
+        self, name: str | None = None, agent_id: int | None = None, timeout: float | None = None
+    ) -> Call[int]:
+        """Waits until an agent is ready, and returns its id. `timeout` in seconds; None = no limit.
+
+        Raises `TimeoutError`, `AgentNotFound`, `SyscallError` when it ends for good before that.
+        """
+        request = target("wait_ready", name, agent_id)
+        request.update(without_none(timeout_ms=None if timeout is None else milliseconds(timeout)))
+        return Call(
+            SyscallOp.SYS_WAIT_READY,
+            request,
+            lambda answer: answer.integer("agent_id"),
+            raises=True,
+            extra_time=timeout,
+            long=True,
+            impersonal=True,
+        )
+
+    @syscall
+    def notify(
+        self, ready: bool | None = None, *, status: str | None = None, pong: str | None = None
+    ) -> Call[bool]:
+        """Speaks about oneself to the supervisor: that one is ready, how one is (for people), or `pong` in answer
+        to the `nonce` of a message of type "clove.ping". Whatever is said counts as a heartbeat. Returns whether
+        a pong was the one that is waited for.
+        """
+        request = without_none(ready=ready, status=status, pong=pong)
+        return Call(SyscallOp.SYS_NOTIFY, request, lambda answer: answer.flag("answered"), raises=True)
+
+    @syscall
     def logs(
         self, name: str | None = None, agent_id: int | None = None, *, max_bytes: int | None = None
     ) -> Call[AgentLogs]:
