@@ -311,12 +311,12 @@ export class Dispatcher {
 
   #parse(definition: SyscallDefinition, request: WireRequest): unknown {
     if (definition.raw === true) return request.payload;
-    const parsed = definition.request.safeParse(this.#parseJson(request));
+    const parsed = definition.request.safeParse(this.#parseJson(definition, request));
     if (parsed.success) return parsed.data;
     throw new CloveError('BAD_REQUEST', `invalid request: ${describeIssues(parsed.error.issues)}`);
   }
 
-  #parseJson({ opcode, payload, refused }: WireRequest): unknown {
+  #parseJson({ malformed }: SyscallDefinition, { opcode, payload, refused }: WireRequest): unknown {
     let reason = refused ?? (payload === '' ? 'the payload is empty' : null);
     if (reason === null) {
       try {
@@ -325,8 +325,11 @@ export class Dispatcher {
         reason = (error as Error).message;
       }
     }
-    if (this.#needNothing[opcode] === true) return undefined;
-    throw new CloveError('BAD_REQUEST', `invalid request: ${reason}`);
+    const isNothing = malformed === undefined || (payload === '' && refused === null);
+    if (this.#needNothing[opcode] === true && isNothing) return undefined;
+    const words = malformed ?? 'invalid request';
+    // "invalid JSON: invalid JSON: …" says nothing more.
+    throw new CloveError('BAD_REQUEST', reason.startsWith(words) ? reason : `${words}: ${reason}`);
   }
 
   /** Effects on files must not overtake each other, though each of them is asynchronous. */
@@ -425,16 +428,18 @@ export class Dispatcher {
       const syscall = definition?.name ?? `0x${hexByte(opcode)}`;
       this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');
     }
+    const { answer: fields, ...rest } = details ?? {};
+    const shown = Object.keys(rest).length === 0 ? undefined : rest;
     const answer = {
       ...definition?.errorShape,
-      ...(details?.answer as Readonly<Record<string, unknown>> | undefined),
+      ...(fields as Readonly<Record<string, unknown>> | undefined),
       success: false as const,
       // A fault's own words may tell an agent about the host.
       error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,
       code,
       hint,
       // Which rule stood in its way an agent may know; the rest is the operator's.
-      details: isOperator ? details : details?.rule === undefined ? undefined : { rule: details.rule },
+      details: isOperator ? shown : details?.rule === undefined ? undefined : { rule: details.rule },
     };
     return answer;
   }

@@ -2,6 +2,7 @@ import { CloveError } from '../../errors/index.ts';
 import { FIRST_CLIENT_ID } from '../identity.ts';
 import { type RoomLimits, type Shared, SharedRoom } from '../ipc/shared-room.ts';
 import { type QueueLimits, type TakeOptions, WaitingQueue } from '../ipc/waiting-queue.ts';
+import { toSortedJson } from '../json.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 
 export const EVENT_TYPES = [
@@ -141,7 +142,7 @@ export class EventBus implements KeepsByCaller {
   /** An event of the kernel's own. `onlyTo` keeps it from everybody else. Returns how many subscribers it reached. */
   publish(type: EventType, data: unknown, sourceId: number, onlyTo?: Audience): number {
     this.#onPublish?.(type, data, sourceId, onlyTo);
-    return this.#publish(type, null, () => JSON.stringify(data ?? null), sourceId, onlyTo);
+    return this.#publish(type, null, () => toSortedJson(data ?? null), sourceId, onlyTo);
   }
 
   /** A caller's event. It is CUSTOM under any name but those of the kernel. @throws FORBIDDEN, BAD_REQUEST, OVERLOAD */

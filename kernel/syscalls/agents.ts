@@ -24,6 +24,7 @@ const LIST_SLICE = 8;
 export const spawn = defineSyscall({
   opcode: OPCODES.SPAWN,
   name: 'SPAWN',
+  malformed: 'invalid JSON',
   summary: 'Starts an agent in a sandbox of its own; answers when its program runs, with what protects it.',
   request: spawnRequest,
   response: z.object({

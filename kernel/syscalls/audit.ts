@@ -60,6 +60,7 @@ export const getAuditLog = defineSyscall({
 export const setAuditConfig = defineSyscall({
   opcode: OPCODES.SET_AUDIT_CONFIG,
   name: 'SET_AUDIT_CONFIG',
+  malformed: 'Invalid JSON payload',
   summary:
     'Switches categories of the audit log on and off, and says how much of each is kept. The change is recorded before it takes effect, whatever it switches off.',
   request: auditConfig.partial(),

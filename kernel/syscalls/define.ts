@@ -84,6 +84,11 @@ export interface SyscallDefinition<
   readonly raw?: boolean;
   /** Starts only when the earlier ordered requests of its connection have ended (effects on files). */
   readonly ordered?: boolean;
+  /**
+   * How the error of a payload that is not JSON begins; default "invalid request". Given, such a payload is an error also where
+   * nothing needs to be sent; else it is as good as none there.
+   */
+  readonly malformed?: string;
   /** Fields added to an error answer so that existing clients find what they read (e.g. messages: []). */
   readonly errorShape?: Readonly<Record<string, unknown>>;
   handle(request: z.output<Request>, context: SyscallContext): z.input<Response> | Promise<z.input<Response>>;

@@ -51,6 +51,7 @@ const thinkRequest = z.object({
 export const think = defineSyscall({
   opcode: OPCODES.THINK,
   name: 'THINK',
+  malformed: 'invalid request',
   summary:
     'Asks the model that the kernel was started with. Callers take turns; calls and tokens are counted by what the provider reports, against the quotas of the caller and of those it answers to.',
   request: thinkRequest.prefault({}),

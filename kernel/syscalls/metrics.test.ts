@@ -76,7 +76,7 @@ it('METRICS_AGENT tells what a real agent with children uses, by id', async () =
     success: false,
     error: 'Agent not found',
     code: 'NOT_FOUND',
-    details: { agent_id: id },
+    agent_id: id,
   });
   expect(await client.call('METRICS_CGROUP', { agent_id: id })).toMatchObject({
     success: false,
@@ -134,7 +134,7 @@ it.each(['../../etc', '/etc', 'clove/../..', 'clove', '.', 'memory', 'a\u0000b',
     expect(await client.call('METRICS_CGROUP', { cgroup_path: cgroupPath })).toMatchObject({
       success: false,
       error: 'Cgroup not found or not readable',
-      details: { cgroup_path: cgroupPath },
+      cgroup_path: cgroupPath,
     });
   },
 );

@@ -132,7 +132,7 @@ export const metricsSystem = defineSyscall({
   name: 'METRICS_SYSTEM',
   summary:
     'Figures of the whole machine. Rates are over a window of at least a second that all callers share.',
-  request: z.object({}),
+  request: z.unknown(),
   response: z.object({
     success: z.literal(true),
     metrics: system,
@@ -172,6 +172,7 @@ export const metricsSystem = defineSyscall({
 export const metricsAgent = defineSyscall({
   opcode: 0xc1,
   name: 'METRICS_AGENT',
+  malformed: 'Invalid JSON payload',
   summary:
     'Figures of one agent: its processes, its cgroup and what it did through the kernel. An agent sees only its own.',
   request: z.object({ agent_id: callerId.default(0).describe('0 = the caller.') }),
@@ -183,7 +184,10 @@ export const metricsAgent = defineSyscall({
     const id = request.agent_id === 0 ? context.caller.id : request.agent_id;
     assertOwn(context, id);
     const metrics = await context.kernel.metrics.agent(id);
-    if (metrics === null) throw new CloveError('NOT_FOUND', 'Agent not found', { details: { agent_id: id } });
+    if (metrics === null)
+      throw new CloveError('NOT_FOUND', 'Agent not found', {
+        details: { answer: { agent_id: id } },
+      });
     return { success: true as const, metrics, ...flat(metrics) };
   },
 });
@@ -192,7 +196,7 @@ export const metricsAllAgents = defineSyscall({
   opcode: 0xc2,
   name: 'METRICS_ALL_AGENTS',
   summary: 'Figures of every live agent.',
-  request: z.object({}),
+  request: z.unknown(),
   response: z.object({
     success: z.literal(true),
     agents: z.array(agent.extend(agentFlat.shape)),
@@ -211,6 +215,7 @@ export const metricsAllAgents = defineSyscall({
 export const metricsCgroup = defineSyscall({
   opcode: 0xc3,
   name: 'METRICS_CGROUP',
+  malformed: 'Invalid JSON payload',
   summary: 'Figures of one cgroup of this kernel’s agents. An agent sees only its own.',
   request: z.object({
     cgroup_path: z.string().default('').describe('As METRICS_AGENT reports it; empty = that of `agent_id`.'),
@@ -237,7 +242,7 @@ export const metricsCgroup = defineSyscall({
     const metrics = kernel.metrics.cgroup(cgroupPath);
     if (metrics === null) {
       throw new CloveError('NOT_FOUND', 'Cgroup not found or not readable', {
-        details: { cgroup_path: cgroupPath },
+        details: { answer: { cgroup_path: cgroupPath } },
       });
     }
     return {

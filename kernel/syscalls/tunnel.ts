@@ -68,6 +68,7 @@ function statusOf({ kernel }: SyscallContext) {
 export const tunnelConnect = defineSyscall({
   opcode: OPCODES.TUNNEL_CONNECT,
   name: 'TUNNEL_CONNECT',
+  malformed: 'invalid request',
   summary:
     'Connects the kernel to a relay and answers when it was let in. From then on a lost connection is set up again by itself. Nobody else waits meanwhile.',
   request: z.object(endpoint).prefault({}),
@@ -156,6 +157,7 @@ export const tunnelListRemotes = defineSyscall({
 export const tunnelConfig = defineSyscall({
   opcode: OPCODES.TUNNEL_CONFIG,
   name: 'TUNNEL_CONFIG',
+  malformed: 'invalid request',
   summary:
     'Defaults of TUNNEL_CONNECT, and what agents that come through it are given. Holds until the kernel ends; a tunnel that stands stays as it is.',
   request: z
