@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { Sandbox, SandboxSpec, WireServer } from '../../native/types.ts';
 import type { Agent, LaunchPlan } from './agent.ts';
+import { type Attachment, launchAttached } from './attachment.ts';
 import { feedStdin, type OutputReader } from './output.ts';
 import { stageSdk } from './sdk-stage.ts';
 import type { Users } from './uid-pool.ts';
@@ -26,6 +27,10 @@ interface Place {
   readonly uid: number;
   readonly listener: number;
   incarnations: number;
+  /** The world it is in; null = none. */
+  attachment: Attachment | null;
+  /** Variables of that world. */
+  env: Readonly<Record<string, string>>;
 }
 
 export interface Launched {
@@ -103,7 +108,7 @@ export class Launcher {
         allowUids: null,
         maxConnections: AGENT_CONNECTIONS,
       });
-      return { agentId, uid, listener, incarnations: 0 };
+      return { agentId, uid, listener, incarnations: 0, attachment: null, env: {} };
     } catch (error) {
       this.#options.users.release(uid);
       throw error;
@@ -115,16 +120,34 @@ export class Launcher {
     this.#options.users.release(place.uid);
   }
 
+  /** From here on every incarnation of the agent is in a world. */
+  attach(agentId: number, attachment: Attachment): void {
+    const place = this.#places.get(agentId);
+    if (place === undefined) throw new Error(`agent ${agentId} has no place`);
+    place.attachment = attachment;
+  }
+
+  /** Variables that an agent has of its world. */
+  attachedEnv(agentId: number): Readonly<Record<string, string>> {
+    return this.#places.get(agentId)?.env ?? {};
+  }
+
   /** One incarnation. @throws SANDBOX_UNAVAILABLE, EXEC_FAILED, IO */
   async launch(agent: Agent): Promise<Launched> {
     const place = this.#places.get(agent.id);
     if (place === undefined) throw new Error(`agent ${agent.id} has no place`);
     place.incarnations += 1;
-    const sandbox = await this.#options.launch({
-      ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
-      socketPath: this.socketPathOf(agent.id),
-      hostname: `clove-${agent.id}`,
-    });
+    const { sandbox, env } = await launchAttached(
+      this.#options.launch,
+      {
+        ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
+        socketPath: this.socketPathOf(agent.id),
+        hostname: `clove-${agent.id}`,
+      },
+      agent,
+      place.attachment,
+    );
+    place.env = env;
     const streams = [
       sandbox.stdoutFd === null ? null : this.#options.output.drain(sandbox.stdoutFd, agent.stdout),
       sandbox.stderrFd === null ? null : this.#options.output.drain(sandbox.stderrFd, agent.stderr),
@@ -140,15 +163,20 @@ export class Launcher {
   }
 
   /** A sandbox for one command of an operator: no socket, no name, a user of its own. Its output is the caller's to read. */
-  async launchCommand(plan: LaunchPlan): Promise<Sandbox> {
+  async launchCommand(plan: LaunchPlan, attachment: Attachment | null = null): Promise<Sandbox> {
     this.#commands += 1;
     const uid = this.#options.users.take();
     try {
-      const sandbox = await this.#options.launch({
-        ...this.#specOf(plan, uid, `${this.#options.bootId}-x${this.#commands}`),
-        socketPath: null,
-        hostname: 'clove-exec',
-      });
+      const { sandbox } = await launchAttached(
+        this.#options.launch,
+        {
+          ...this.#specOf(plan, uid, `${this.#options.bootId}-x${this.#commands}`),
+          socketPath: null,
+          hostname: 'clove-exec',
+        },
+        { id: 0, name: plan.name },
+        attachment,
+      );
       void sandbox.exited.then(() => this.#options.users.release(uid));
       return sandbox;
     } catch (error) {
@@ -163,6 +191,7 @@ export class Launcher {
     if (place === undefined) return;
     this.#places.delete(agentId);
     this.#giveBack(place);
+    void place.attachment?.detach();
     rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
   }
 

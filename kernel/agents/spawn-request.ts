@@ -140,6 +140,12 @@ export const spawnRequest = z.strictObject({
     .nullish()
     .describe('an end before that is a failure, with whatever status; default 1000 for `always`, else 0'),
   ...supervisionFields,
+  world: z
+    .string()
+    .min(1)
+    .max(256)
+    .nullish()
+    .describe('Id of a world to start it in; default: that of the caller. It ends with this kernel then.'),
   persist: z
     .boolean()
     .nullish()

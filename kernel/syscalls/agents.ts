@@ -2,6 +2,7 @@ import { setImmediate as yieldToLoop } from 'node:timers/promises';
 import { z } from 'zod';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import { AGENT_STATES, type Agent } from '../agents/agent.ts';
+import type { Attachment } from '../agents/attachment.ts';
 import type { DesiredSpec } from '../agents/fleet-rows.ts';
 import { summariseIsolation } from '../agents/isolation.ts';
 import { makePlan, type Plan } from '../agents/plan.ts';
@@ -12,10 +13,11 @@ import type { Caller } from '../identity.ts';
 import type { Kernel } from '../kernel.ts';
 import { authoriseSpawn } from '../permissions/spawn.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import { worldsOf } from '../worlds/calls.ts';
 import { isolationSummary, layerReport, liveAgent, target } from './agent-fields.ts';
 import { logs, wait } from './agent-outcome.ts';
 import { reload } from './agent-reload.ts';
-import { defineSyscall } from './define.ts';
+import { defineSyscall, type SyscallContext } from './define.ts';
 import { MAX_TIMER_MS } from './fields.ts';
 
 /** Agents whose counters LIST reads before it lets others have the event loop. */
@@ -45,11 +47,19 @@ export const spawn = defineSyscall({
   permission: 'agents.spawn',
   audit: 'AGENT_LIFECYCLE',
   replay: 'recorded',
-  async handle(request, { kernel, caller }) {
+  async handle(request, context) {
+    const { kernel, caller } = context;
     const { supervisor, launcher, fleet, options } = kernel;
     const authority = authoriseSpawn(kernel, caller, request);
     const { readScript } = authority;
-    const isDesired = request.persist ?? (request.restart_policy ?? 'never') !== 'never';
+    const isInWorld = request.world != null || kernel.worlds?.joinedBy(caller.id) != null;
+    if (request.world != null && request.persist === true) {
+      throw new CloveError(
+        'BAD_REQUEST',
+        'invalid request: persist: an agent of a world ends with this kernel',
+      );
+    }
+    const isDesired = request.persist ?? (!isInWorld && (request.restart_policy ?? 'never') !== 'never');
     let admitted: number | null = null;
     try {
       const { agent, plan, sandbox } = await supervisor.spawn({
@@ -74,6 +84,10 @@ export const spawn = defineSyscall({
           });
           authority.admit(agentId, made.launch);
           admitted = agentId;
+          const attachment = isInWorld
+            ? await attachmentOf(context, request.world ?? null, agentId, name)
+            : null;
+          if (attachment !== null) launcher.attach(agentId, attachment);
           return made;
         },
         desired: isDesired ? (plan) => desiredSpec(kernel, caller, plan) : null,
@@ -99,6 +113,19 @@ export const spawn = defineSyscall({
     }
   },
 });
+
+/** What a world adds to the launch. Who asks for one must have it. @throws SETUP_FAILED, NOT_FOUND, FORBIDDEN */
+async function attachmentOf(
+  context: SyscallContext,
+  worldId: string | null,
+  id: number,
+  name: string,
+): Promise<Attachment | null> {
+  const { attach } = worldsOf(context);
+  if (attach !== undefined) return attach.call(worldsOf(context), worldId, { id, name }, context.caller);
+  if (worldId === null) return null;
+  throw new CloveError('SETUP_FAILED', 'this kernel starts no agents in worlds');
+}
 
 function desiredSpec(kernel: Kernel, caller: Caller, { launch }: Plan): DesiredSpec {
   return {

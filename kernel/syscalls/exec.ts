@@ -157,9 +157,9 @@ async function runForCaller(
       kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
     );
   }
-  const { sandbox, env, cwd } = await insideOf(kernel, caller);
+  const { sandbox, env, worldEnv, cwd } = await insideOf(kernel, caller);
   // Who may run only some programs must not say by a variable what these are.
-  const safeEnv = isBounded ? { ...systemEnv(env), PATH: SYSTEM_PATH } : env;
+  const safeEnv = isBounded ? { ...systemEnv(env), ...worldEnv, PATH: SYSTEM_PATH } : env;
   return runInSandbox(command, sandbox, safeEnv, cwd);
 }
 

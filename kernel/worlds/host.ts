@@ -1,3 +1,4 @@
+import type { Attachment } from '../agents/attachment.ts';
 import type { Caller } from '../identity.ts';
 import type { KeepsByCaller, Kernel } from '../kernel.ts';
 import type { StateStore } from '../state/state-store.ts';
@@ -179,6 +180,11 @@ export interface WorldHost extends KeepsByCaller {
   branch(worldId: string, count: number, caller: Caller): Promise<readonly WorldInfo[]>;
   /** Moves the clock of a world. Returns its time then, ms since its start. @throws NOT_FOUND, CONFLICT */
   advance(worldId: string, ms: number, caller: Caller): Promise<number>;
+  /**
+   * Makes a new agent a member before it runs: of `worldId`, or (null) of where its caller is. The answer is what its launch
+   * gets of that world; null = nothing: there is none, or it is virtual. @throws NOT_FOUND, FORBIDDEN, SANDBOX_UNAVAILABLE
+   */
+  attach?(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null>;
   /** An agent runs: it is where its parent is. */
   agentStarted(agent: { readonly id: number; readonly name: string; readonly parentId: number }): void;
   close(): Promise<void>;
