@@ -1,6 +1,6 @@
 // Compiles the native part: one compiler call for the addon, one for clove-init. Runs as a program too:
 //   node native/build.ts [--sanitize]
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
@@ -18,6 +18,7 @@ import {
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { CloveError } from '../errors/index.ts';
 import { packageRoot } from './package.ts';
 
@@ -26,6 +27,14 @@ export interface NativeFiles {
   readonly addon: string;
   /** The static program that becomes PID 1 of a sandbox. */
   readonly init: string;
+}
+
+/** What a template process needs (native/zygote). */
+export interface ZygoteFiles {
+  /** Preloaded into it, and called by Python. */
+  readonly library: string;
+  /** Node's way to the library: an addon. */
+  readonly node: string;
 }
 
 export interface BuildOptions {
@@ -90,11 +99,49 @@ function hashOf(flags: readonly string[], files: readonly string[]): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-function targets(root: string, output: string, sanitize: boolean): { addon: Target; init: Target } {
+function includesOf(): string[] {
   const require = createRequire(import.meta.url);
+  return [
+    path.dirname(require.resolve('node-addon-api/package.json')),
+    path.join(path.dirname(require.resolve('node-api-headers/package.json')), 'include'),
+  ].flatMap((folder) => ['-isystem', folder]);
+}
+
+const SOURCES = /\.(cc|h|def)$/;
+const WARNINGS = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-fno-exceptions'];
+
+/** Both run inside interpreters, never with a sanitizer: that would have to come first in a process that is not ours. */
+function zygoteTargets(root: string, output: string): Readonly<Record<keyof ZygoteFiles, Target>> {
+  const common = [...WARNINGS, '-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-pthread'];
+  const libraryFlags = [...common, '-fno-rtti', '-DCLOVE_ZYGOTE', '-DCLOVE_FIRST_FD=512', '-Wl,-Bsymbolic'];
+  const own = filesBelow(path.join(root, 'native', 'zygote'), SOURCES);
+  const nodeFile = path.join(root, 'native', 'zygote', 'node.cc');
+  // The sandbox is built by the very sources of clove-init; the C library takes the place of its small runtime.
+  const init = filesBelow(path.join(root, 'native', 'init'), SOURCES);
+  const library = [
+    path.join(root, 'native', 'addon', 'zygote_request.h'),
+    ...own.filter((file) => file !== nodeFile),
+    ...init.filter((file) => path.basename(file) !== 'runtime.cc'),
+  ];
+  const nodeFlags = [...common, '-DNAPI_VERSION=9', '-DNAPI_DISABLE_CPP_EXCEPTIONS'];
+  return {
+    library: {
+      file: path.join(output, `libclove-zygote-${process.arch}-${hashOf(libraryFlags, library)}.so`),
+      sources: library.filter((file) => file.endsWith('.cc')),
+      flags: libraryFlags,
+    },
+    node: {
+      file: path.join(output, `clove-zygote-${process.arch}-${hashOf(nodeFlags, own)}.node`),
+      sources: [nodeFile],
+      flags: [...nodeFlags, ...includesOf()],
+    },
+  };
+}
+
+function targets(root: string, output: string, sanitize: boolean): { addon: Target; init: Target } {
   const native = path.join(root, 'native');
-  const sources = /\.(cc|h|def)$/;
-  const common = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-fno-exceptions'];
+  const sources = SOURCES;
+  const common = WARNINGS;
   const optimise = sanitize ? ['-O1', '-g', '-fno-omit-frame-pointer'] : ['-O2'];
   const addonFlags = [
     ...common,
@@ -122,15 +169,11 @@ function targets(root: string, output: string, sanitize: boolean): { addon: Targ
   const addonFiles = filesBelow(path.join(native, 'addon'), sources);
   const variant = sanitize ? '-asan' : '';
   const addonHash = hashOf(addonFlags, [...addonFiles, ...initFiles.filter((file) => !file.endsWith('.cc'))]);
-  const includes = [
-    path.dirname(require.resolve('node-addon-api/package.json')),
-    path.join(path.dirname(require.resolve('node-api-headers/package.json')), 'include'),
-  ];
   return {
     addon: {
       file: path.join(output, `clove-${process.platform}-${process.arch}-${addonHash}${variant}.node`),
       sources: addonFiles.filter((file) => file.endsWith('.cc')),
-      flags: [...addonFlags, ...includes.flatMap((folder) => ['-isystem', folder])],
+      flags: [...addonFlags, ...includesOf()],
     },
     init: {
       file: path.join(output, `clove-init-${hashOf(initFlags, initFiles)}${variant}`),
@@ -213,9 +256,42 @@ export function ensureNative({
   return { addon: addon.file, init: init.file };
 }
 
+const ZYGOTE_FLAG = '--zygote';
+
+/**
+ * Paths of the files of a template process; compiles what is missing, in a process of its own, for whoever asks has a loop to
+ * keep going. @throws SETUP_FAILED
+ */
+export async function ensureZygote(): Promise<ZygoteFiles> {
+  const root = packageRoot();
+  if (!existsSync(path.join(root, 'native', 'zygote'))) {
+    throw new CloveError('SETUP_FAILED', 'this installation of Clove has no native/zygote');
+  }
+  const folders = outputFolders(root);
+  for (const folder of folders) {
+    const { library, node } = zygoteTargets(root, folder);
+    if (existsSync(library.file) && existsSync(node.file)) return { library: library.file, node: node.file };
+  }
+  const { library, node } = zygoteTargets(root, writableFolder(folders));
+  await promisify(execFile)(process.execPath, [import.meta.filename, ZYGOTE_FLAG]).catch((error: unknown) => {
+    const stderr = String((error as { stderr?: unknown }).stderr ?? '');
+    throw new CloveError('SETUP_FAILED', `the template library cannot be compiled: ${firstError(stderr)}`, {
+      cause: error,
+    });
+  });
+  return { library: library.file, node: node.file };
+}
+
+function buildZygote(onProgress: (line: string) => void): void {
+  const root = packageRoot();
+  for (const target of Object.values(zygoteTargets(root, writableFolder(outputFolders(root)))))
+    once(target.file, () => compile(target, onProgress));
+}
+
 if (process.argv[1] === import.meta.filename) {
   const started = performance.now();
   try {
+    if (process.argv.includes(ZYGOTE_FLAG)) buildZygote((line) => process.stderr.write(`${line}\n`));
     const files = ensureNative({
       sanitize: process.argv.includes('--sanitize'),
       onProgress: (line) => process.stderr.write(`${line}\n`),

@@ -1,9 +1,9 @@
 /** The typed face of the native part. Nobody imports the addon otherwise. */
-import type { CloveError } from '../errors/index.ts';
+import { CloveError } from '../errors/index.ts';
 import { begin, sandboxFace } from './sandbox-native.ts';
 import type { HostCapabilities } from './types.ts';
 
-export { ensureNative } from './build.ts';
+export { ensureNative, ensureZygote, type ZygoteFiles } from './build.ts';
 export { launch } from './sandbox.ts';
 export { setupSteps } from './sandbox-spec.ts';
 export * from './types.ts';
@@ -19,6 +19,25 @@ export {
   type WorldTree,
   walkTree,
 } from './world.ts';
+export {
+  stageZygote,
+  ZYGOTE_OPEN_FILES,
+  ZYGOTE_READY,
+  ZYGOTE_TARGET,
+  type ZygoteProgram,
+  type ZygoteRuntime,
+  zygoteProgram,
+} from './zygote.ts';
+
+/**
+ * The two ends through which a template is asked for agents: `ours` goes into SandboxZygote.channelFd, `theirs` is the template's
+ * stdin. The caller closes both. @throws IO
+ */
+export function openChannel(): { readonly ours: number; readonly theirs: number } {
+  const ends = sandboxFace().channel();
+  if (ends === null) throw new CloveError('IO', 'no socket pair for a template');
+  return { ours: ends[0], theirs: ends[1] };
+}
 
 /** What this machine can do, measured now. */
 export function hostCapabilities(): HostCapabilities {

@@ -45,6 +45,12 @@ export interface NativeLaunch {
   readonly setupTimeoutMs: number;
   /** Per standard stream: -1 = /dev/null, -2 = pipe, else a descriptor to duplicate. */
   readonly stdio: readonly [number, number, number];
+  /** 0 = started as a program, 1 = a template, 2 = forked from one. */
+  readonly role: 0 | 1 | 2;
+  /** Of role 2, else 0. */
+  readonly templateChannel: number;
+  readonly templateUid: number;
+  readonly templateGid: number;
 }
 
 export interface NativeProgram {
@@ -136,6 +142,7 @@ interface SandboxFace {
   stats(id: number): SandboxStats | null;
   host(): NativeHost;
   policy(debug: boolean): string;
+  channel(): [number, number] | null;
   names(): [layers: string[], steps: string[]];
 }
 

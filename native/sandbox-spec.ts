@@ -164,6 +164,25 @@ function limitsOf({ limits }: SandboxSpec) {
   };
 }
 
+/** What a template cannot give: it made its own choice of these for all of its agents. */
+const NEEDED_BY_FORKED = ['uid', 'pidns', 'mntns', 'fds', 'env'] as const;
+
+function zygoteOf(
+  spec: SandboxSpec,
+): Pick<NativeLaunch, 'role' | 'templateChannel' | 'templateUid' | 'templateGid'> {
+  const { zygote = null } = spec;
+  if (zygote === null) return { role: 0, templateChannel: 0, templateUid: 0, templateGid: 0 };
+  if (zygote.role === 'template') return { role: 1, templateChannel: 0, templateUid: 0, templateGid: 0 };
+  const missing = NEEDED_BY_FORKED.find((layer) => spec.disable.includes(layer));
+  if (missing !== undefined) refuse(`an agent of a template cannot be without the layer ${missing}`);
+  return {
+    role: 2,
+    templateChannel: wholeNumber('zygote.channelFd', zygote.channelFd, 0, 2 ** 31 - 1),
+    templateUid: wholeNumber('zygote.uid', zygote.uid, 1, 2 ** 32 - 2),
+    templateGid: wholeNumber('zygote.gid', zygote.gid, 1, 2 ** 32 - 2),
+  };
+}
+
 /** @throws BAD_REQUEST naming the field that makes no sense. */
 export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
   requireText('instance', spec.instance, /^[a-z0-9-]{1,64}$/);
@@ -219,6 +238,7 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     faultErrno: wholeNumber('faultErrno', spec.faultErrno, 0, 4095),
     setupTimeoutMs: wholeNumber('setupTimeoutMs', spec.setupTimeoutMs, 1, 600_000),
     stdio: [stdioOf('stdin', spec.stdin), stdioOf('stdout', spec.stdout), stdioOf('stderr', spec.stderr)],
+    ...zygoteOf(spec),
   };
 }
 

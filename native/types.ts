@@ -147,7 +147,24 @@ export interface SandboxSpec {
   readonly stderr: number | 'pipe';
   /** Whole setup must be over by then. */
   readonly setupTimeoutMs: number;
+  /** A template process, or an agent that is forked from one; absent = a program is started. */
+  readonly zygote?: SandboxZygote | null;
 }
+
+/**
+ * `template`: the program calls libclove_zygote; its stdin is one end of openChannel(). It outlives its main process as long as
+ * agents of it live. `forked`: argv, env and cwd are told to the interpreter in that process, nothing is executed.
+ */
+export type SandboxZygote =
+  | { readonly role: 'template' }
+  | {
+      readonly role: 'forked';
+      /** The other end of the template's channel; duplicated. */
+      readonly channelFd: number;
+      /** Host user and group of the template. */
+      readonly uid: number;
+      readonly gid: number;
+    };
 
 export type ExitReason = 'exited' | 'signal' | 'oom' | 'timeout' | 'killed' | 'setup';
 

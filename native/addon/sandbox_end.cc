@@ -31,7 +31,12 @@ void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
   uint64_t ignored;
   while (read(sandbox.oomEvent.get(), &ignored, sizeof ignored) > 0) continue;
   if (sandbox.phase == Sandbox::Ended) return;
-  if (sandbox.cgroup.OomKills() > 0) return KillTree(sandbox);
+  if (sandbox.cgroup.OomKills() > 0) {
+    // The agents of a template stand below its PID 1: that one stays for them.
+    if (sandbox.request.role != ROLE_TEMPLATE) KillTree(sandbox);
+    else if (sandbox.agentPidfd.valid()) PidfdSendSignal(sandbox.agentPidfd.get(), SIGKILL);
+    return;
+  }
   if (sandbox.oomWatched && delayUs == 0) return;  // an earlier notice is being followed already
   sandbox.oomWatched = true;
   // The notice comes before the kill, and on a busy machine long before; or never, when reclaim still finds something.
@@ -60,8 +65,11 @@ void Service::HandleInitExit(Sandbox& sandbox) {
   siginfo_t info{};
   rusage usage{};
   // P_PIDFD and __WALL: only this child, whatever its exit signal; Node's own children are not touched.
-  const long waited = syscall(SYS_waitid, 3, sandbox.initPidfd.get(), &info, WEXITED | WNOHANG | __WALL, &usage);
-  if (waited != 0 || info.si_pid == 0) return;
+  // What came from a template is not our child: its descriptor has said that it is over, and the template reaps it.
+  if (sandbox.request.role != ROLE_FORKED) {
+    const long waited = syscall(SYS_waitid, 3, sandbox.initPidfd.get(), &info, WEXITED | WNOHANG | __WALL, &usage);
+    if (waited != 0 || info.si_pid == 0) return;
+  }
   sandbox.initReaped = true;
   epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
   sandbox.treeUserUs = static_cast<uint64_t>(usage.ru_utime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_utime.tv_usec);

@@ -1,5 +1,6 @@
 // The face towards JavaScript: parses plain objects, hands events over. No decisions here.
 #include <napi.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <signal.h>
 
@@ -93,6 +94,10 @@ std::unique_ptr<LaunchRequest> ParseLaunch(Napi::Object object) {
     request->stdio[i].pipe = fd == -2;
     if (fd >= 0) request->stdio[i].fd = Fd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
   }
+  request->role = static_cast<PlanRole>(Number(object, "role"));
+  if (request->role == ROLE_FORKED) request->templateChannel = Fd(fcntl(static_cast<int>(Number(object, "templateChannel")), F_DUPFD_CLOEXEC, 3));
+  request->templateUid = static_cast<uint32_t>(Number(object, "templateUid"));
+  request->templateGid = static_cast<uint32_t>(Number(object, "templateGid"));
   return request;
 }
 
@@ -280,6 +285,15 @@ Napi::Value Host(const Napi::CallbackInfo& info) {
   return value;
 }
 
+/** channel(): the two ends through which a template is asked; the caller closes both. */
+Napi::Value Channel(const Napi::CallbackInfo& info) {
+  int ends[2];
+  const auto pair = Napi::Array::New(info.Env(), 2);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return info.Env().Null();
+  for (uint32_t i = 0; i < 2; i++) pair.Set(i, Napi::Number::New(info.Env(), ends[i]));
+  return pair;
+}
+
 Napi::Value Policy(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), SeccompListing(info[0].ToBoolean().Value())); }
 
 Napi::Value Names(const Napi::CallbackInfo& info) {
@@ -316,6 +330,7 @@ void RegisterSandbox(Napi::Env env, Napi::Object exports) {
   add("stats", Stats);
   add("host", Host);
   add("policy", Policy);
+  add("channel", Channel);
   add("names", Names);
   exports.Set("sandbox", face);
 }

@@ -103,6 +103,7 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.uid = request.uid;
   plan.gid = request.gid;
   plan.profile = request.profile;
+  plan.role = request.role;
   plan.userns = facts.userNamespaces != 0 ? 1 : 0;
   plan.namespaces = facts.userNamespaces;
   plan.hostUid = geteuid();
@@ -133,7 +134,11 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.mountCount = static_cast<uint32_t>(mounts.size());
   plan.attachCount = static_cast<uint32_t>(facts.attachCount);
   plan.netnsGiven = facts.netnsGiven ? 1 : 0;
-  const auto& filter = SeccompProgram(request.profile == PROFILE_DEBUG);
+  // The number of processes of a template's user counts those of its agents too.
+  if (request.role == ROLE_TEMPLATE) plan.maxProcesses = ~0ull;
+  const auto& filter = SeccompProgram(request.role == ROLE_TEMPLATE       ? SeccompProfile::Template
+                                      : request.profile == PROFILE_DEBUG ? SeccompProfile::Debug
+                                                                         : SeccompProfile::Normal);
   plan.bpf = blob.Raw(filter.data(), filter.size() * sizeof(sock_filter));
   plan.bpfCount = static_cast<uint32_t>(filter.size());
   plan.command = blob.Program(request.program);

@@ -44,6 +44,9 @@ struct LaunchRequest {
   Step faultStep = S_NONE;
   int faultErrno = 0;
   StdioRequest stdio[3];
+  PlanRole role = ROLE_PLAIN;
+  Fd templateChannel;  // of ROLE_FORKED: where the template takes requests
+  uint32_t templateUid = 0, templateGid = 0;
   uint32_t setupTimeoutMs = 5000;
   uint64_t calledAtUs = 0;
 };

@@ -14,7 +14,7 @@
 namespace clove {
 namespace {
 
-enum class Action { Missing, Deny, Allow, Clone, Ioctl, Socket, Personality, Seccomp, Debug };
+enum class Action { Missing, Deny, Allow, Clone, Ioctl, Socket, Personality, Seccomp, Debug, Template, TemplateClone3 };
 
 struct Call {
   const char* name;
@@ -23,7 +23,8 @@ struct Call {
 };
 
 constexpr Action kRule_clone = Action::Clone, kRule_ioctl = Action::Ioctl, kRule_socket = Action::Socket,
-                 kRule_personality = Action::Personality, kRule_seccomp = Action::Seccomp, kRule_debug = Action::Debug;
+                 kRule_personality = Action::Personality, kRule_seccomp = Action::Seccomp, kRule_debug = Action::Debug,
+                 kRule_template = Action::Template, kRule_clone3 = Action::TemplateClone3;
 
 const Call kCalls[] = {
 #define ALLOW(name) {#name, __NR_##name, Action::Allow},
@@ -62,7 +63,8 @@ sock_filter LoadLow(int argument) {
 const uint16_t kEqual = BPF_JMP | BPF_JEQ | BPF_K, kAtLeast = BPF_JMP | BPF_JGE | BPF_K, kAnyBit = BPF_JMP | BPF_JSET | BPF_K;
 const uint32_t kAllow = SECCOMP_RET_ALLOW;
 
-Program Leaf(Action action, bool debugProfile) {
+Program Leaf(Action action, SeccompProfile profile) {
+  const bool isTemplate = profile == SeccompProfile::Template;
   switch (action) {
     case Action::Allow:
       return {Return(kAllow)};
@@ -71,7 +73,11 @@ Program Leaf(Action action, bool debugProfile) {
     case Action::Missing:
       return {Errno(ENOSYS)};
     case Action::Debug:
-      return {debugProfile ? Return(kAllow) : Errno(EPERM)};
+      return {profile == SeccompProfile::Debug ? Return(kAllow) : Errno(EPERM)};
+    case Action::Template:
+      return {isTemplate ? Return(kAllow) : Errno(EPERM)};
+    case Action::TemplateClone3:
+      return {isTemplate ? Return(kAllow) : Errno(ENOSYS)};
     case Action::Clone:
       return {LoadLow(0), Jump(kAnyBit, kNamespaceFlags, 0, 1), Errno(EPERM), Return(kAllow)};
     case Action::Ioctl:  // TIOCSTI, TIOCLINUX: typing into somebody's terminal
@@ -124,10 +130,10 @@ std::vector<Range> Ranges() {
   return ranges;
 }
 
-Program Tree(const std::vector<Range>& ranges, size_t from, size_t to, bool debugProfile) {
-  if (to - from == 1) return Leaf(ranges[from].action, debugProfile);
+Program Tree(const std::vector<Range>& ranges, size_t from, size_t to, SeccompProfile profile) {
+  if (to - from == 1) return Leaf(ranges[from].action, profile);
   const size_t middle = (from + to) / 2;
-  Program low = Tree(ranges, from, middle, debugProfile), high = Tree(ranges, middle, to, debugProfile), program;
+  Program low = Tree(ranges, from, middle, profile), high = Tree(ranges, middle, to, profile), program;
   if (low.size() <= 255) {
     program.push_back(Jump(kAtLeast, ranges[middle].first, low.size(), 0));
   } else {
@@ -139,7 +145,7 @@ Program Tree(const std::vector<Range>& ranges, size_t from, size_t to, bool debu
   return program;
 }
 
-Program Build(bool debugProfile) {
+Program Build(SeccompProfile profile) {
   Program program{Statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
                   // 32-bit entry points would reach calls under other numbers (socketcall): no such process may live.
                   Jump(kEqual, kArch, 1, 0), Return(SECCOMP_RET_KILL_PROCESS),
@@ -149,7 +155,7 @@ Program Build(bool debugProfile) {
   program.push_back(Return(SECCOMP_RET_KILL_PROCESS));
 #endif
   const std::vector<Range> ranges = Ranges();
-  Program tree = Tree(ranges, 0, ranges.size(), debugProfile);
+  Program tree = Tree(ranges, 0, ranges.size(), profile);
   program.insert(program.end(), tree.begin(), tree.end());
   return program;
 }
@@ -165,20 +171,22 @@ const char* ActionName(Action action, bool debugProfile) {
     case Action::Personality: return "allow 0 and 0xffffffff, else EPERM";
     case Action::Seccomp: return "allow without NEW_LISTENER, else EPERM";
     case Action::Debug: return debugProfile ? "allow" : "EPERM";
+    case Action::Template: return "EPERM";
+    case Action::TemplateClone3: return "ENOSYS";
   }
   return "EPERM";
 }
 
 }  // namespace
 
-const Program& SeccompProgram(bool debugProfile) {
-  static const Program normal = Build(false), debug = Build(true);
-  return debugProfile ? debug : normal;
+const Program& SeccompProgram(SeccompProfile profile) {
+  static const Program programs[] = {Build(SeccompProfile::Normal), Build(SeccompProfile::Debug), Build(SeccompProfile::Template)};
+  return programs[static_cast<int>(profile)];
 }
 
 uint64_t SeccompHash(bool debugProfile) {
   uint64_t hash = 0xcbf29ce484222325ull;
-  for (const sock_filter& instruction : SeccompProgram(debugProfile)) {
+  for (const sock_filter& instruction : SeccompProgram(debugProfile ? SeccompProfile::Debug : SeccompProfile::Normal)) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(&instruction);
     for (size_t i = 0; i < sizeof instruction; i++) hash = (hash ^ bytes[i]) * 0x100000001b3ull;
   }

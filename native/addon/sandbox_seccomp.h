@@ -6,8 +6,11 @@
 
 namespace clove {
 
+/** Debug adds ptrace. Template adds what a sandbox is made with (mounts, namespaces); agents put their own filter on top. */
+enum class SeccompProfile { Normal, Debug, Template };
+
 /** The filter program of a profile. Built once per profile; valid for the life of the process. */
-const std::vector<sock_filter>& SeccompProgram(bool debugProfile);
+const std::vector<sock_filter>& SeccompProgram(SeccompProfile profile);
 
 /** The policy as JSON: {"arch", "calls": [{"name","nr","action"}]}, in order of numbers. */
 std::string SeccompListing(bool debugProfile);

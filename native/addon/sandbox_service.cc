@@ -179,6 +179,24 @@ void Service::HandleStage2(Sandbox& sandbox, pid_t pid) {
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
 }
 
+/** PID 1 of an agent of a template: nobody's clone of ours, so it brings a descriptor of itself. */
+void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
+  if (sandbox.phase != Sandbox::Setup || sandbox.initPid != 0 || !pidfd.valid()) return;
+  std::string info;
+  ReadFileAt(AT_FDCWD, ("/proc/self/fdinfo/" + std::to_string(pidfd.get())).c_str(), info);
+  if (info.find("\nPid:\t" + std::to_string(pid) + "\n") == std::string::npos) return Refuse(sandbox, {S_clone, EBADF, "not its own pidfd"});
+  sandbox.initPid = pid;
+  sandbox.initPidfd = std::move(pidfd);
+  Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
+  if (sandbox.failure) return Refuse(sandbox, {});
+  if (Failure failure = MapUsers(sandbox)) return Refuse(sandbox, std::move(failure));
+  sandbox.setupUs.push_back({"fork", NowUs() - sandbox.runningSinceUs});
+  sandbox.runningSinceUs = NowUs();
+  Message gate{};
+  gate.kind = M_GATE1;
+  if (!SendTo(sandbox, gate, nullptr, 0)) Refuse(sandbox, {S_gate1, errno, ""});
+}
+
 void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (sandbox.phase != Sandbox::Setup || sandbox.agentPid != 0) return;
   sandbox.setupUs.push_back({"init", NowUs() - sandbox.runningSinceUs});
@@ -240,6 +258,7 @@ void Service::ReadControl(Sandbox& sandbox) {
     if (size < 0) return;
     if (size == 0) {  // PID 1 is gone or going; its pidfd tells
       epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.control.get(), nullptr);
+      if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0) Refuse(sandbox, {S_clone, ECHILD, "the template has ended"});
       return;
     }
     buffer.bytes[size] = 0;
@@ -258,6 +277,7 @@ void Service::ReadControl(Sandbox& sandbox) {
 void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor) {
   switch (message.kind) {
     case M_STAGE2:
+      if (sandbox.request.role == ROLE_FORKED) return HandleBirth(sandbox, sender, std::move(descriptor));
       return HandleStage2(sandbox, sender);
     case M_FAILED:
       return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});

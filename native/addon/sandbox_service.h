@@ -60,6 +60,11 @@ struct Sandbox {
 Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int initImage);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
+// sandbox_zygote.cc
+/** Asks the template for a process in place of the clone. On success one is on its way, or a message why not. */
+Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces);
+/** Writes the numbers of its user namespace: the agent's own user, and the template's for what is made before that. */
+Failure MapUsers(Sandbox& sandbox);
 // sandbox_verify.cc
 /** Looks at the waiting agent from outside; a layer reported on that is not so refuses the spawn. */
 Failure Verify(Sandbox& sandbox);
@@ -96,6 +101,7 @@ class Service {
   void Refuse(Sandbox& sandbox, Failure failure);
   void ReadControl(Sandbox& sandbox);
   void HandleStage2(Sandbox& sandbox, pid_t pid);
+  void HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd);
   void HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent);
   void HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor);
   void HandleOpened(Sandbox& sandbox, const Message& message, Fd descriptor);

@@ -253,12 +253,13 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   stage("cgroups");
   if (Failure f = OpenChannels(sandbox)) return f;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
+  const bool isForked = request.role == ROLE_FORKED;
   if (request.netnsWanted) {
-    if (sandbox.unprivileged || (NamespaceFlags(request) & CLONE_NEWNET) == 0)
-      return {S_namespaces, EPERM, "the network of a world needs a kernel that is root, and the layer netns"};
+    if (isForked || sandbox.unprivileged || (NamespaceFlags(request) & CLONE_NEWNET) == 0)
+      return {S_namespaces, EPERM, "the network of a world needs a kernel that is root, the layer netns, and no template"};
     if (!request.netns.valid()) return {S_namespaces, EBADF, "the network of the world"};
     sandbox.netns = std::move(sandbox.request.netns);
-  } else if (!sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) {
+  } else if (!isForked && !sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) {
     sandbox.netns = spare_netns::Take();
   }
   const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
@@ -269,8 +270,8 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
   Message gate{};  // waits in the socket: nothing is left to do between the clone and gate 1
   gate.kind = M_GATE1;
-  if (send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
-  const Failure cloned = CloneInit(sandbox, initImage);
+  if (!isForked && send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
+  const Failure cloned = isForked ? AskTemplate(sandbox, NamespaceFlags(request)) : CloneInit(sandbox, initImage);
   for (Fd& fd : sandbox.stdioChild) fd.reset();
   sandbox.childControl.reset();
   sandbox.plan.reset();

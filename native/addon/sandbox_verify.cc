@@ -10,7 +10,7 @@ namespace {
 const struct {
   Layer layer;
   const char* file;
-} kNamespaces[] = {{L_mntns, "ns/mnt"}, {L_pidns, "ns/pid"}, {L_netns, "ns/net"}, {L_ipcns, "ns/ipc"}, {L_utsns, "ns/uts"}, {L_cgroupns, "ns/cgroup"}};
+} kNamespaces[] = {{L_mntns, "ns/mnt"}, {L_pidns, "ns/pid"}, {L_netns, "ns/net"}, {L_ipcns, "ns/ipc"}, {L_utsns, "ns/uts"}, {L_cgroupns, "ns/cgroup"}, {L_userns, "ns/user"}};
 
 std::string LinkAt(int directory, const char* name) {
   char target[64];
@@ -64,7 +64,7 @@ Failure Verify(Sandbox& sandbox) {
     if (theirs.empty() || theirs == own) return wrong(std::string(row.file) + " is the host's");
   }
   if (!sandbox.cgroup.Contains(groups, problem)) return wrong("not in cgroup " + problem);
-  for (Layer layer : {L_uid, L_caps, L_nnp, L_seccomp, L_mntns, L_pidns, L_netns, L_ipcns, L_utsns, L_cgroupns}) {
+  for (Layer layer : {L_uid, L_caps, L_nnp, L_seccomp, L_mntns, L_pidns, L_netns, L_ipcns, L_utsns, L_cgroupns, L_userns}) {
     if (!on(layer)) continue;
     char* how = sandbox.layers[layer].how;
     const size_t length = strlen(how);

@@ -140,6 +140,8 @@ void DropPrivileges() {
   // The change of uid made the process dumpable for its new owner and forgot the death signal.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (!Wanted(L_pdeath)) LayerSet(L_pdeath, STATE_OFF, 0, "left out by request");
+  else if (plan->role == ROLE_FORKED)  // its parent is the template, whose end must not be everybody's
+    LayerOn(L_pdeath, "lifeline socket, and PDEATHSIG=SIGKILL of the template's PID 1");
   else if (STEP_CALL(S_pdeath, prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))) LayerOn(L_pdeath, "PDEATHSIG=SIGKILL and lifeline socket");
   if (identity) CheckIdentity();
   if (emptied) CheckCapabilities();

@@ -32,6 +32,13 @@ bool Send(const void* data, size_t size, int descriptor = -1);
 void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor = -1);
 const char* StepName(Step step);
 
+// --- main.cc
+/** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
+bool AwaitGate(MessageKind kind);
+/** Maps the plan; ends the process when it is damaged. */
+void ReadPlan();
+/** Everything between the plan and the agent: groups, namespaces, root, rights, filters. */
+void BuildSandbox();
 // --- userns.cc
 /** Continues as PID 1 of new namespaces, owned by a new user namespace. Only the child returns. */
 void EnterUserNamespace();

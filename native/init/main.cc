@@ -19,9 +19,6 @@ Plan* plan;
 Ready ready;
 int landlockAbi;
 
-namespace {
-
-/** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
 bool AwaitGate(MessageKind kind) {
   Message message;
   const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
@@ -40,6 +37,8 @@ void ReadPlan() {
   if (Faulted(S_plan_read)) Fail(S_plan_read, errno, "");
   if (!Relocate(static_cast<char*>(mapping), size, plan->command)) Fail(S_plan_read, EBADMSG, "argv or env");
 }
+
+namespace {
 
 /**
  * Moves itself into the v1 groups (v2 placement came with the clone). A thread that moves only itself needs no lock
@@ -76,7 +75,9 @@ void CloseInherited() {
     return LayerSet(L_fds, STATE_OFF, 0, "left out by request");
   }
   const unsigned first = FD_MOUNTS + plan->mountCount;
-  if (STEP_CALL(S_close_fds, CloseRange(first, ~0u, 0))) LayerOn(L_fds, "close_range(3, ~0): only 0, 1, 2 reach the agent");
+  if (STEP_CALL(S_close_fds, CloseRange(first, ~0u, 0)))
+    LayerOn(L_fds, plan->role == ROLE_FORKED ? "those of the template became /dev/null: 0, 1, 2 are the agent's"
+                                             : "close_range(3, ~0): only 0, 1, 2 reach the agent");
 }
 
 long LoopbackUp() {
@@ -104,7 +105,8 @@ void Namespaces() {
   else if (STEP_CALL(S_cgroupns, unshare(CLONE_NEWCGROUP))) LayerOn(L_cgroupns, "own cgroup namespace, made after the attach");
   LayerSet(L_timens, STATE_NA, 0, "not asked for");
   LayerSet(L_overlay, STATE_NA, 0, "not asked for");
-  if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, plan->hostUid == 0 ? "the kernel is root: the agent has a host uid of its own" : "no namespace asked for");
+  if (plan->role == ROLE_FORKED) LayerOn(L_userns, "own user namespace; inside, 0 is the template's user and %u the agent's", plan->uid);
+  else if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, plan->hostUid == 0 ? "the kernel is root: the agent has a host uid of its own" : "no namespace asked for");
   else LayerOn(L_userns, "uid %u inside is uid %u of the host", plan->uid, plan->hostUid);
 }
 
@@ -116,6 +118,29 @@ void NetworkAndName() {
   if (!Wanted(L_utsns)) LayerSet(L_utsns, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_hostname, sethostname(name, strlen(name)))) LayerOn(L_utsns, "hostname %s", name);
 }
+
+}  // namespace
+
+void BuildSandbox() {
+  AttachToGroups();
+  EnterNetwork();
+  VolunteerForOom();
+  CloseInherited();
+  if (plan->userns != 0) EnterUserNamespace();
+  if (!Wanted(L_session)) LayerSet(L_session, STATE_OFF, 0, "left out by request");
+  else if (STEP_CALL(S_session, setsid())) LayerOn(L_session, "own session, no controlling terminal");
+  Namespaces();
+  BuildRoot();
+  NetworkAndName();
+  umask(022);
+  DropPrivileges();
+  ApplyLandlock();
+  ApplySeccomp();
+  Attest();
+}
+
+#ifndef CLOVE_ZYGOTE
+namespace {
 
 /** Starts the agent and answers for it until it runs; afterwards serves. */
 [[noreturn]] void RunAgent() {
@@ -142,25 +167,14 @@ void NetworkAndName() {
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (!AwaitGate(M_GATE1)) _exit(125);
   ReadPlan();
-  AttachToGroups();
-  EnterNetwork();
-  VolunteerForOom();
-  CloseInherited();
-  if (plan->userns != 0) EnterUserNamespace();
-  if (!Wanted(L_session)) LayerSet(L_session, STATE_OFF, 0, "left out by request");
-  else if (STEP_CALL(S_session, setsid())) LayerOn(L_session, "own session, no controlling terminal");
-  Namespaces();
-  BuildRoot();
-  NetworkAndName();
-  umask(022);
-  DropPrivileges();
-  ApplyLandlock();
-  ApplySeccomp();
-  Attest();
+  BuildSandbox();
   RunAgent();
 }
 
 }  // namespace
+#endif
 }  // namespace clove
 
+#ifndef CLOVE_ZYGOTE
 int main() { clove::Run(); }
+#endif

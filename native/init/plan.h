@@ -31,9 +31,13 @@ struct LayerResult {
 };
 
 // Numbers of the descriptors that clove-init starts with; 0, 1, 2 are the agent's.
-constexpr int FD_CONTROL = 3;
-constexpr int FD_PLAN = 4;
-constexpr int FD_MOUNTS = 5;
+// A program forked from a template (native/zygote) has its runtime's own there: it is compiled with numbers above those.
+#ifndef CLOVE_FIRST_FD
+#define CLOVE_FIRST_FD 3
+#endif
+constexpr int FD_CONTROL = CLOVE_FIRST_FD;
+constexpr int FD_PLAN = CLOVE_FIRST_FD + 1;
+constexpr int FD_MOUNTS = CLOVE_FIRST_FD + 2;
 
 constexpr uint32_t MAX_MOUNTS = 64;
 constexpr uint32_t MAX_PATH = 4096;
@@ -58,6 +62,9 @@ struct PlanMount {
 
 enum PlanProfile : uint8_t { PROFILE_STRICT = 0, PROFILE_DEFAULT = 1, PROFILE_DEBUG = 2 };
 
+/** Template: a process that agents are forked from. Forked: one of these. */
+enum PlanRole : uint8_t { ROLE_PLAIN = 0, ROLE_TEMPLATE = 1, ROLE_FORKED = 2 };
+
 struct Plan {
   uint32_t magic;
   uint32_t size;
@@ -67,6 +74,7 @@ struct Plan {
   uint32_t uid, gid;
   uint8_t profile;
   uint8_t hostNetwork;
+  uint8_t role;
   uint8_t userns;  // no privilege on the host: everything happens in a user namespace of its own
   uint32_t hostUid, hostGid;
   uint8_t faultStep;

@@ -290,7 +290,9 @@ void BuildRoot() {
     LayerSet(L_proc_masked, STATE_OFF, 0, "left out by request");
   } else {
     char how[96] = "";
-    if (STEP_CALL(S_proc_masks, MaskProc(how, sizeof how))) LayerOn(L_proc_masked, "%s", how);
+    // Agents mount a /proc of their own, and the kernel lets them only where the one they come from shows everything.
+    if (plan->role == ROLE_TEMPLATE) LayerSet(L_proc_masked, STATE_DEGRADED, 0, "read-only, hidepid=2, no entries hidden: a template");
+    else if (STEP_CALL(S_proc_masks, MaskProc(how, sizeof how))) LayerOn(L_proc_masked, "%s", how);
   }
   if (STEP_CALL(S_scratch_tmpfs, MakeScratch())) {
     if (Wanted(L_disk)) LayerOn(L_disk, "tmpfs size=%llu each for /work /tmp /run /dev/shm", static_cast<unsigned long long>(plan->tmpfsBytes));

@@ -138,10 +138,13 @@ void EndDescendants() {
   }
 }
 
+bool lingers;  // the template is gone; agents that came from it live on
+
 void Reap(int agentPid, uint64_t startedUs) {
   int status = 0;
   for (;;) {
     const pid_t pid = waitpid(-1, &status, WNOHANG);
+    if (pid < 0 && lingers) _exit(0);
     if (pid <= 0) return;
     if (pid == agentPid) {
       // The tree lives as long as its main process; the end of PID 1 ends every other process of the namespace.
@@ -150,7 +153,9 @@ void Reap(int agentPid, uint64_t startedUs) {
       rusage usage{};
       getrusage(RUSAGE_CHILDREN, &usage);
       SendSimple(M_MAIN_EXITED, static_cast<uint32_t>(usage.ru_maxrss), 0, status, wallUs);
-      _exit(0);
+      if (plan->role != ROLE_TEMPLATE) _exit(0);
+      lingers = true;
+      continue;
     }
     for (Running& entry : running) {
       if (entry.pid != pid) continue;

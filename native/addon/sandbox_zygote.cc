@@ -1,0 +1,74 @@
+// The kernel's half of a birth from a template (native/zygote): the request, and the numbers of the new user namespace.
+#include <linux/sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "zygote_request.h"
+#include "sandbox_service.h"
+
+namespace clove {
+namespace {
+
+/** Lets the template's group put a process there: clone3 asks this of the group and of what both groups have in common. */
+bool OpenToTemplate(int directory, uint32_t gid) {
+  return fchownat(directory, "cgroup.procs", static_cast<uid_t>(-1), gid, 0) == 0 && fchmodat(directory, "cgroup.procs", 0664, 0) == 0;
+}
+
+bool WriteMap(int process, const char* name, uint32_t outer, uint32_t own) {
+  const Fd fd(openat(process, name, O_WRONLY | O_CLOEXEC));
+  const std::string map = "0 " + std::to_string(outer) + " 1\n" + std::to_string(own) + " " + std::to_string(own) + " 1\n";
+  return fd.valid() && write(fd.get(), map.data(), map.size()) == static_cast<ssize_t>(map.size());
+}
+
+}  // namespace
+
+Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces) {
+  const LaunchRequest& request = sandbox.request;
+  if (request.faultStep == S_clone) return {S_clone, request.faultErrno, "fault injection"};
+  std::vector<int> fds{sandbox.childControl.get(), sandbox.plan.get()};
+  for (const Fd& fd : sandbox.stdioChild) fds.push_back(fd.get());
+  for (const Fd& tree : sandbox.mountTrees) fds.push_back(tree.get());
+  for (const Fd& tasks : sandbox.tasks) fds.push_back(tasks.get());
+  ZygoteRequest ask{};
+  ask.magic = ZYGOTE_MAGIC;
+  ask.namespaces = namespaces | CLONE_NEWUSER;
+  if (const int unified = sandbox.cgroup.unified(); unified >= 0) {
+    if (!OpenToTemplate(unified, request.templateGid)) return {S_clone, errno, "cgroup.procs"};
+    const Fd above(openat(unified, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!above.valid() || !OpenToTemplate(above.get(), request.templateGid)) return {S_clone, errno, "cgroup.procs"};
+    fds.push_back(unified);
+    ask.hasUnified = 1;
+  }
+  ask.count = static_cast<uint32_t>(fds.size());
+  if (fds.size() > MAX_ZYGOTE_FDS) return {S_clone, E2BIG, "too many mounts for a template"};
+
+  iovec part{&ask, sizeof ask};
+  alignas(cmsghdr) char control[CMSG_SPACE(MAX_ZYGOTE_FDS * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+  cmsghdr* entry = CMSG_FIRSTHDR(&message);
+  entry->cmsg_level = SOL_SOCKET;
+  entry->cmsg_type = SCM_RIGHTS;
+  entry->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+  memcpy(CMSG_DATA(entry), fds.data(), fds.size() * sizeof(int));
+  // A template that does not keep up is a template that is not there: the caller has another way.
+  if (sendmsg(request.templateChannel.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return {S_clone, errno, "the template takes no request"};
+  return {};
+}
+
+Failure MapUsers(Sandbox& sandbox) {
+  const LaunchRequest& request = sandbox.request;
+  if (request.faultStep == S_id_maps) return {S_id_maps, request.faultErrno, "fault injection"};
+  // It waits at gate 1 and its descriptor was checked: the number is its own.
+  const Fd process(open(("/proc/" + std::to_string(sandbox.initPid)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!process.valid()) return {S_id_maps, errno, "/proc/<pid>"};
+  if (!WriteMap(process.get(), "uid_map", request.templateUid, request.uid)) return {S_id_maps, errno, "uid_map"};
+  if (!WriteMap(process.get(), "gid_map", request.templateGid, request.gid)) return {S_id_maps, errno, "gid_map"};
+  if (sandbox.cgroup.unified() >= 0) fchmodat(sandbox.cgroup.unified(), "cgroup.procs", 0644, 0);
+  return {};
+}
+
+}  // namespace clove
