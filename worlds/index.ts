@@ -1,2 +1,10 @@
+export { CATALOG_NAMES, catalogWorld, describeCatalog } from './catalog/index.ts';
+export { EVENT_KIND_NAMES, EVENT_KINDS } from './chaos/kinds.ts';
 export * from './clock/index.ts';
+export { defineWorld, type WorldDefinition, type WorldInput } from './definition.ts';
+export { type DefinitionIssue, describeIssue } from './definition-file.ts';
+export { WorldEngine, type WorldLimits, worldHost } from './engine.ts';
 export { Luck, type RandomStream } from './luck/streams.ts';
+export { defineService } from './network/service.ts';
+export { readWorldFile } from './resolve.ts';
+export { World } from './world.ts';

@@ -81,19 +81,23 @@ Examples:
       const cli = context(command);
       if (flags.foreground) {
         const { runDaemon } = await import('../../kernel/daemon.ts');
+        const { lazyWorldHost } = await import('../../worlds/lazy.ts');
         const readyFd = Number(process.env.CLOVE_READY_FD ?? 1);
         cli.setExitCode(
-          await runDaemon({
-            ...(flags.socket === undefined ? {} : { socketPath: path.resolve(flags.socket) }),
-            ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
-            logLevel: flags.logLevel,
-            sandbox: flags.sandbox ? 'required' : 'off',
-            auditOnFailure: flags.auditOnFailure,
-            onRestart: flags.onRestart,
-            ...serviceOptions(flags, process.env),
-            auditAnchorPath: flags.auditAnchor === undefined ? null : path.resolve(flags.auditAnchor),
-            readyFd,
-          }),
+          await runDaemon(
+            {
+              ...(flags.socket === undefined ? {} : { socketPath: path.resolve(flags.socket) }),
+              ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
+              logLevel: flags.logLevel,
+              sandbox: flags.sandbox ? 'required' : 'off',
+              auditOnFailure: flags.auditOnFailure,
+              onRestart: flags.onRestart,
+              ...serviceOptions(flags, process.env),
+              auditAnchorPath: flags.auditAnchor === undefined ? null : path.resolve(flags.auditAnchor),
+              readyFd,
+            },
+            { worlds: lazyWorldHost() },
+          ),
         );
         return;
       }

@@ -190,6 +190,20 @@ export class Mailboxes implements KeepsByCaller {
     return { mailboxes: this.#boxes.size, bytes: this.#room.totalBytes };
   }
 
+  /** What lies in a mailbox, oldest first; it stays there. */
+  peek(id: number): readonly Pick<Message, 'fromName' | 'text'>[] {
+    return (this.#boxes.get(id)?.queue.peek() ?? []).map(({ fromName, text }) => ({ fromName, text }));
+  }
+
+  /** A message of nobody who is here: of a world, or kept in a snapshot under its sender's name. @throws NOT_FOUND, OVERLOAD */
+  put(toId: number, fromName: string, text: string): void {
+    const box = this.#boxes.get(toId);
+    if (box === undefined) throw new CloveError('NOT_FOUND', `target agent not found: ${toId}`);
+    if (!this.#deliver(box, { ...this.#admit(0, text), fromName })) {
+      throw new CloveError('OVERLOAD', `mailbox of ${this.nameOf(toId) || toId} is full`);
+    }
+  }
+
   pending(id: number): number {
     return this.#boxes.get(id)?.queue.length ?? 0;
   }

@@ -57,6 +57,11 @@ export class WaitingQueue<Item extends Sized> {
     return this.#waiters.size;
   }
 
+  /** What waits, oldest first; it stays. */
+  peek(): readonly Item[] {
+    return this.#items.slice(this.#head);
+  }
+
   fits(item: Item): boolean {
     return this.length < this.#limits.items && this.#bytes + item.bytes <= this.#limits.bytes;
   }

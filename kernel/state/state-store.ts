@@ -197,6 +197,21 @@ export class StateStore implements KeepsByCaller {
     }
   }
 
+  /** Everything in the global scope, with the time each value has left; null = for ever. ms */
+  globalEntries(): readonly { readonly key: string; readonly text: string; readonly ttlMs: number | null }[] {
+    const now = this.#monotonicMs();
+    const live = [...this.#global.keys.entries()].filter(
+      ([key]) => this.#global.keys.get(key, now) !== undefined,
+    );
+    return live
+      .map(([key, { text, expiresAtMs }]) => ({
+        key,
+        text,
+        ttlMs: expiresAtMs === null ? null : expiresAtMs - now,
+      }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
   /** The caller's process or connection is gone, the caller itself may come back. */
   endSession(callerId: number): void {
     this.#clear('session', callerId);

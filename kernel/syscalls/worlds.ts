@@ -28,10 +28,10 @@ function requireWorldId(id: string | null | undefined): string {
 function hostFile({ caller }: SyscallContext, file: string | null | undefined): string | null {
   if (!file) return null;
   if (caller.kind !== 'operator') {
-    throw new CloveError('FORBIDDEN', 'only operators keep snapshots in files of the host');
+    throw new CloveError('FORBIDDEN', 'only operators name files of the host');
   }
   if (!path.isAbsolute(file)) {
-    throw new CloveError('BAD_REQUEST', 'invalid request: the path of a snapshot must be absolute');
+    throw new CloveError('BAD_REQUEST', 'invalid request: a path of the host must be absolute');
   }
   return file;
 }
@@ -66,6 +66,11 @@ export const create = defineSyscall({
       .max(128)
       .nullish()
       .describe('A world of the catalogue to begin with; `config` is laid over it.'),
+    path: z
+      .string()
+      .max(4096)
+      .nullish()
+      .describe('A world file on the host, absolute, in place of `template`. Operators only.'),
     seed: z
       .int()
       .min(0)
@@ -91,6 +96,7 @@ export const create = defineSyscall({
           config: request.config ?? {},
           template: request.template ?? null,
           seed: request.seed ?? null,
+          path: hostFile(context, request.path),
         },
         context.caller,
       );

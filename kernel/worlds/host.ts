@@ -112,6 +112,8 @@ export interface CreateWorld {
   /** Name of a world of the catalogue; `config` is laid over it. */
   readonly template: string | null;
   readonly seed: number | null;
+  /** A world file on the host, in place of a template; operators only. */
+  readonly path: string | null;
 }
 
 export interface CreatedWorld extends WorldInfo {
@@ -180,6 +182,7 @@ export interface WorldHost extends KeepsByCaller {
   branch(worldId: string, count: number, caller: Caller): Promise<readonly WorldInfo[]>;
   /** Moves the clock of a world. Returns its time then, ms since its start. @throws NOT_FOUND, CONFLICT */
   advance(worldId: string, ms: number, caller: Caller): Promise<number>;
+  memberIdsOf(worldId: string): readonly number[];
   /**
    * Makes a new agent a member before it runs: of `worldId`, or (null) of where its caller is. The answer is what its launch
    * gets of that world; null = nothing: there is none, or it is virtual. @throws NOT_FOUND, FORBIDDEN, SANDBOX_UNAVAILABLE

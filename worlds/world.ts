@@ -1,0 +1,382 @@
+import { CloveError, isCloveError } from '../errors/index.ts';
+import { StateStore } from '../kernel/state/state-store.ts';
+import type {
+  JoinedWorld,
+  Member,
+  WorldCommand,
+  WorldCommandResult,
+  WorldHttpRequest,
+  WorldHttpResponse,
+  WorldInfo,
+} from '../kernel/worlds/host.ts';
+import { Chaos, type EventHistory } from './chaos/chaos.ts';
+import { parseEvent } from './chaos/kinds.ts';
+import type { ChaosTarget, MemberControl, PressureControl } from './chaos/target.ts';
+import type { WorldClock } from './clock/types.ts';
+import { conditionHolds } from './conditions.ts';
+import type { WorldDefinition } from './definition.ts';
+import { THE_WORLD, type WorldFiles } from './filesystem/types.ts';
+import type { VirtualFiles } from './filesystem/virtual.ts';
+import { fetchAs } from './http.ts';
+import type { StreamBook } from './luck/stream-book.ts';
+import { compileGlob } from './network/patterns.ts';
+import type { WorldNetwork } from './network/types.ts';
+import type { Origin } from './origin.ts';
+import { Schedule } from './schedule/schedule.ts';
+import type { ScheduleEntry } from './schedule/schema.ts';
+import { WorldShell } from './shell/shell.ts';
+
+/** Of the shared state of one world. */
+const STATE_LIMITS = { totalBytes: 64 * 2 ** 20, globalBytes: 64 * 2 ** 20, callerBytes: 64 * 2 ** 20 };
+const WORLD_CALLER = { agentId: 0, agentName: 'world' };
+const KEPT_HAPPENINGS = 500;
+
+/** What the kernel does for a world: its members are there. */
+export interface WorldOutside {
+  readonly members: MemberControl;
+  /** A message from the world to members. */
+  send(toIds: readonly number[], message: unknown): void;
+  /** A CUSTOM event to members. */
+  emit(toIds: readonly number[], type: string, data: unknown): void;
+  /** Something happened that whoever watches the world wants to know. */
+  changed(what: Readonly<Record<string, unknown>>): void;
+}
+
+export interface WorldParts {
+  readonly id: string;
+  readonly name: string;
+  readonly ownerId: number;
+  readonly seed: number;
+  readonly definition: WorldDefinition;
+  readonly origin: Origin;
+  readonly form: 'virtual' | 'mounted';
+  readonly clock: WorldClock;
+  readonly luck: StreamBook;
+  /** null = members keep their own. */
+  readonly files: WorldFiles | null;
+  readonly network: WorldNetwork | null;
+  readonly pressure: PressureControl | null;
+  readonly outside: WorldOutside;
+}
+
+/** One thing of the schedule that came about. */
+export interface Happening {
+  readonly name: string;
+  readonly atMs: number;
+  readonly error: string | null;
+}
+
+/** A world: its parts, whichever form they have, and what happens to them. */
+export class World implements JoinedWorld {
+  readonly id: string;
+  readonly name: string;
+  readonly parts: WorldParts;
+  readonly chaos: Chaos;
+  readonly schedule: Schedule;
+  /** ms since the epoch, real time. */
+  readonly createdAtMs = Date.now();
+  readonly happenings: Happening[] = [];
+  /** Messages for members who are not here yet, by name: from a snapshot. */
+  readonly pendingMail = new Map<string, { readonly fromName: string; readonly text: string }[]>();
+  ownerId: number;
+  calls = 0;
+  readonly #members = new Map<number, Member>();
+  #state: StateStore | null = null;
+  #shell: WorldShell | null = null;
+  #closed = false;
+
+  constructor(parts: WorldParts) {
+    this.id = parts.id;
+    this.name = parts.name;
+    this.ownerId = parts.ownerId;
+    this.parts = parts;
+    const { definition, clock, luck, files, network, outside } = parts;
+    const target: ChaosTarget = {
+      form: parts.form,
+      clock,
+      files,
+      network,
+      members: {
+        ...outside.members,
+        list: () => outside.members.list().filter(({ id }) => this.#members.has(id)),
+      },
+      pressure: parts.pressure,
+      state: () => this.state,
+      random: (purpose) => luck.next(purpose),
+      request: async (order) => {
+        const body = order.body === undefined || order.method === 'GET' ? {} : { body: order.body };
+        await network?.fetch(new Request(order.url, { method: order.method, ...body }), {
+          agentId: 0,
+          agentName: 'load',
+        });
+      },
+    };
+    this.chaos = new Chaos(definition.chaos, target, (event) => this.#eventHappened(event));
+    this.schedule = new Schedule({
+      entries: definition.schedule,
+      clock,
+      random: (purpose) => luck.next(purpose),
+      perform: (entry, name) => this.#perform(entry, name),
+      holds: (condition, happened) => conditionHolds(condition, this, happened),
+      onHappened: (name, error) => this.#happened(name, error),
+    });
+    files?.onChange(() => this.schedule.poke());
+    network?.log.onEntry(() => this.schedule.poke());
+  }
+
+  /** From the beginning: rules hold, the schedule runs. A restored world is told where it stood instead. */
+  async start(): Promise<void> {
+    for (const [key, value] of Object.entries(this.parts.definition.state)) {
+      await this.state.store(0, { key, scope: 'global', ttlMs: null, text: JSON.stringify(value) });
+    }
+    this.chaos.start();
+    this.schedule.start();
+  }
+
+  get interceptsCommands(): boolean {
+    return this.parts.form === 'virtual' && this.parts.files?.interceptsAll === true;
+  }
+
+  /** Made when first asked for: many worlds never are. */
+  get state(): StateStore {
+    const { clock } = this.parts;
+    this.#state ??= StateStore.open({
+      databasePath: null,
+      limits: STATE_LIMITS,
+      monotonicMs: () => clock.monotonicMs(),
+      wallMs: () => clock.nowMs(),
+    });
+    return this.#state;
+  }
+
+  get hasState(): boolean {
+    return this.#state !== null;
+  }
+
+  /** The time that members are told. */
+  tellMs(): number {
+    return this.parts.clock.nowMs() + this.chaos.skewMs;
+  }
+
+  interceptsPath(path: string): boolean {
+    return this.parts.files?.intercepts(path) === true;
+  }
+
+  interceptsUrl(url: string): boolean {
+    return this.parts.network !== null && /^https?:/i.test(url);
+  }
+
+  async read(member: Member, path: string): Promise<Buffer> {
+    return this.#files().read(path, member);
+  }
+
+  async write(member: Member, path: string, content: Uint8Array, append: boolean): Promise<void> {
+    await this.#files().write(path, content, { append, by: member });
+  }
+
+  async exec(member: Member, command: WorldCommand): Promise<WorldCommandResult> {
+    const { clock, network } = this.parts;
+    this.#shell ??= new WorldShell({
+      files: this.#files() as VirtualFiles,
+      clock,
+      tellMs: () => this.tellMs(),
+      hostname:
+        this.name
+          .toLowerCase()
+          .replace(/[^a-z0-9-]/g, '-')
+          .slice(0, 63) || 'world',
+      fetch: network === null ? null : (by) => this.#fetchOf(by),
+    });
+    return this.#shell.run(member, command);
+  }
+
+  async http(member: Member, request: WorldHttpRequest): Promise<WorldHttpResponse> {
+    const { network, clock } = this.parts;
+    if (network === null) throw new CloveError('NOT_FOUND', 'this world has no network of its own');
+    if (this.chaos.failsUrl(request.url)) {
+      throw new CloveError('NETWORK_FAULT', 'Simulated network failure (chaos)', {
+        details: { fault: 'http_failure' },
+      });
+    }
+    return fetchAs(network, clock, { agentId: member.id, agentName: member.name }, request);
+  }
+
+  memberIds(): readonly number[] {
+    return [...this.#members.keys()];
+  }
+
+  members(): readonly Member[] {
+    return [...this.#members.values()];
+  }
+
+  memberOf(id: number): Member | undefined {
+    return this.#members.get(id);
+  }
+
+  add(member: Member): void {
+    this.#members.set(member.id, member);
+    this.schedule.poke();
+  }
+
+  remove(id: number): boolean {
+    return this.#members.delete(id);
+  }
+
+  countCall(): void {
+    this.calls += 1;
+    this.schedule.poke();
+  }
+
+  severs(fromId: number, toId: number): string | null {
+    const from = this.#members.get(fromId);
+    const to = this.#members.get(toId);
+    if (from === undefined || to === undefined) return null;
+    return this.chaos.severs(from.name, to.name)
+      ? `a partition is between ${from.name} and ${to.name}`
+      : null;
+  }
+
+  info(): WorldInfo {
+    const { definition, clock, files, network, seed } = this.parts;
+    return {
+      id: this.id,
+      name: this.name,
+      description: definition.description,
+      agent_count: this.#members.size,
+      syscall_count: this.calls,
+      vfs_enabled: files !== null,
+      network_mock_enabled: network !== null,
+      chaos_enabled: this.chaos.ruleCount > 0 || this.chaos.active().length > 0,
+      created_at: this.createdAtMs / 1000,
+      owner_id: this.ownerId,
+      seed,
+      clock_mode: clock.mode,
+      world_time: new Date(clock.nowMs()).toISOString(),
+    };
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.schedule.close();
+    this.chaos.close();
+    this.parts.network?.close();
+    this.parts.clock.close();
+    this.parts.files?.close();
+    void this.#state?.close();
+    this.#members.clear();
+  }
+
+  #files(): WorldFiles {
+    const { files } = this.parts;
+    if (files === null) throw new CloveError('NOT_FOUND', 'this world has no files of its own');
+    return files;
+  }
+
+  /** curl in the world's shell. */
+  #fetchOf(by: Member) {
+    return async (
+      url: string,
+      options?: {
+        method?: string;
+        headers?: Headers | Record<string, string>;
+        body?: string;
+        signal?: AbortSignal;
+        timeoutMs?: number;
+        followRedirects?: boolean;
+      },
+    ) => {
+      const body = options?.body;
+      const answer = await this.http(by, {
+        url,
+        method: options?.method ?? 'GET',
+        headers: Object.fromEntries(new Headers(options?.headers)),
+        body: body === undefined ? null : Buffer.from(body),
+        timeoutMs: options?.timeoutMs ?? 30_000,
+        redirect: options?.followRedirects === false ? 'manual' : 'follow',
+        maxBytes: 8 * 2 ** 20,
+        signal: options?.signal ?? new AbortController().signal,
+      });
+      return {
+        status: answer.status,
+        statusText: '',
+        headers: { ...answer.headers },
+        body: new Uint8Array(answer.body),
+        url: answer.url,
+      };
+    };
+  }
+
+  #perform(entry: ScheduleEntry, name: string): void | Promise<void> {
+    if (entry.event !== undefined) {
+      const event = parseEvent(entry.event, entry.params);
+      this.chaos.inject(event, { forMs: entry.for ?? null, source: `schedule:${name}` });
+    }
+    const { write, append, remove, store, send, emit, request } = entry;
+    if (send !== undefined) this.parts.outside.send(this.#idsOf(send.to), send.message);
+    if (emit !== undefined) this.parts.outside.emit(this.memberIds(), emit.type, emit.data);
+    const work = [
+      write &&
+        (() => this.#files().write(write.path, Buffer.from(write.content), { append: false, by: THE_WORLD })),
+      append &&
+        (() =>
+          this.#files().write(append.path, Buffer.from(append.content), { append: true, by: THE_WORLD })),
+      remove !== undefined && (() => this.#files().remove(remove, THE_WORLD)),
+      store &&
+        (() =>
+          this.state.store(0, {
+            key: store.key,
+            scope: 'global',
+            ttlMs: null,
+            text: JSON.stringify(store.value),
+          })),
+      request && (() => this.#request(request)),
+    ].filter((one) => typeof one === 'function');
+    if (work.length === 0) return undefined;
+    return (async () => {
+      for (const step of work) await step();
+    })();
+  }
+
+  async #request(request: NonNullable<ScheduleEntry['request']>): Promise<void> {
+    const { network } = this.parts;
+    if (network === null) throw new CloveError('CONFIG', 'this world has no network of its own');
+    const json = request.json === undefined ? null : JSON.stringify(request.json);
+    const body = json ?? request.body;
+    const headers = { ...(json === null ? {} : { 'content-type': 'application/json' }), ...request.headers };
+    const response = await network.fetch(
+      new Request(request.url, { method: request.method, headers, ...(body === undefined ? {} : { body }) }),
+      WORLD_CALLER,
+    );
+    if (response.status >= 400) {
+      throw new CloveError('IO', `${request.method} ${request.url} was answered with ${response.status}`);
+    }
+  }
+
+  #idsOf(pattern: string): number[] {
+    const isMeant = compileGlob(pattern);
+    return this.members().flatMap(({ id, name }) => (isMeant(name) ? [id] : []));
+  }
+
+  #happened(name: string, error: Error | null): void {
+    if (this.#closed) return;
+    const atMs = this.parts.clock.monotonicMs();
+    const reason = error === null ? null : isCloveError(error) ? error.message : `fault: ${error.message}`;
+    this.happenings.push({ name, atMs, error: reason });
+    if (this.happenings.length > KEPT_HAPPENINGS) this.happenings.shift();
+    this.parts.outside.changed({ change: 'schedule', entry: name, world_ms: atMs, error: reason });
+  }
+
+  #eventHappened(event: EventHistory): void {
+    const { id, kind, source, sinceMs, endedMs, touched } = event;
+    this.parts.outside.changed({
+      change: 'event',
+      event_id: id,
+      event_type: kind,
+      source,
+      since_ms: sinceMs,
+      ended_ms: endedMs,
+      touched: touched.slice(0, 16),
+    });
+  }
+}
