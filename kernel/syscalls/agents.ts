@@ -108,7 +108,10 @@ export const spawn = defineSyscall({
         setup_us: { ...sandbox.setupUs },
       };
     } catch (error) {
-      if (admitted !== null) authority.failed(admitted);
+      if (admitted !== null) {
+        authority.failed(admitted);
+        kernel.worlds?.release(admitted);
+      }
       throw asSpawnFailure(error);
     }
   },
