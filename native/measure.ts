@@ -2,7 +2,7 @@
 // for /bin/true, by stage; the ballast shows that the size of the kernel process does not matter.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { launch, reconcile, type SandboxSpec } from './index.ts';
+import { launch, poolState, reconcile, resizePool, type SandboxSpec } from './index.ts';
 import { ROOT_LAYERS } from './types.ts';
 
 function quantile(sorted: readonly number[], q: number): number {
@@ -12,6 +12,7 @@ function quantile(sorted: readonly number[], q: number): number {
 const launches = Number(process.argv[2] ?? 300);
 const ballast = Buffer.alloc(Number(process.argv[3] ?? 0) * 2 ** 20, 1);
 const pauseMs = Number(process.argv[4] ?? 0);
+const poolSize = Number(process.argv[5] ?? 0);
 const warmUp = 20;
 const boot = `clove/measure-${randomBytes(4).toString('hex')}`;
 const stages = new Map<string, number[]>();
@@ -21,6 +22,7 @@ const record = (stage: string, us: number) => {
   else values.push(us);
 };
 
+if (poolSize > 0) await resizePool(boot, poolSize);
 for (let i = 0; i < launches + warmUp; i++) {
   const spec: SandboxSpec = {
     instance: `m-${i}`,
@@ -68,6 +70,10 @@ for (let i = 0; i < launches + warmUp; i++) {
   record('launch → running', (running - started) * 1000);
   record('running → exited', (ended - running) * 1000);
   record('launch → exited', (ended - started) * 1000);
+}
+if (poolSize > 0) {
+  console.log(await poolState(boot));
+  await resizePool(boot, 0);
 }
 await reconcile(boot);
 

@@ -139,6 +139,8 @@ interface SandboxFace {
   execKill(id: number, op: number, signal: number): void;
   open(id: number, op: number, path: string, flags: number, mode: number, truncate: boolean): void;
   reconcile(op: number, path: string): void;
+  pool(op: number, cgroupParent: string, size: number): void;
+  poolOf(op: number, cgroupParent: string): void;
   stats(id: number): SandboxStats | null;
   host(): NativeHost;
   policy(debug: boolean): string;

@@ -21,6 +21,7 @@ import type {
 interface Launched {
   readonly pid: number;
   readonly initPid: number;
+  readonly instance: string;
   readonly stdinFd: number | null;
   readonly stdoutFd: number | null;
   readonly stderrFd: number | null;
@@ -98,7 +99,7 @@ class NativeSandbox implements Sandbox {
     this.#cwd = spec.cwd;
     this.#leftOut = spec.network === 'host' ? [...spec.disable, 'netns'] : spec.disable;
     this.#worldLayers = spec.world?.layers ?? {};
-    this.instance = spec.instance;
+    this.instance = launched.instance;
     this.pid = launched.pid;
     this.initPid = launched.initPid;
     this.stdinFd = launched.stdinFd;

@@ -238,6 +238,7 @@ export interface OpenInsideOptions {
 
 /** A running sandbox. All methods may be called after its end; then they answer as for nothing there. */
 export interface Sandbox {
+  /** Name of its groups below cgroupParent: that of the spec, or, of one from a pool, its own. */
   readonly instance: string;
   /** Host pid of the agent's main process. */
   readonly pid: number;
@@ -276,6 +277,20 @@ export interface HostCapabilities {
   readonly landlockAbi: number;
   readonly seccomp: boolean;
   readonly userNamespaces: boolean;
+}
+
+/** The sandboxes of a pool; the counts are since its first resize. */
+export interface SandboxPoolState {
+  /** The most that may wait. */
+  readonly size: number;
+  /** Host pids of PID 1 of those that wait for an agent, the next one first. */
+  readonly waiting: readonly number[];
+  readonly made: number;
+  readonly used: number;
+  /** Complete, and never used: died, made of what the host no longer has, or one too many. */
+  readonly discarded: number;
+  /** Never complete. After three in a row no more are made until the next resize. */
+  readonly failed: number;
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -118,15 +118,15 @@ Failure Cgroup::Limit(Layer layer, Step step, Controller controller, bool asked,
   return {};
 }
 
-Failure Cgroup::Create(std::shared_ptr<CgroupParent> parent, const std::string& name, const CgroupLimits& limits, uint64_t disable,
-                       uint64_t require, Step faultStep, int faultErrno, LayerResult* layers) {
+Failure Cgroup::Create(std::shared_ptr<CgroupParent> parent, const std::string& name, const CgroupLimits& limits, bool ahead,
+                       Step faultStep, int faultErrno) {
   parent_ = std::move(parent);
   name_ = name;
   const CgroupHost& host = HostCgroups();
   directories_.resize(host.hierarchies.size());
   uint32_t needed = 1u << C_MEMORY;
-  if (limits.cpuQuotaUs >= 0 || limits.cpuShares >= 0) needed |= 1u << C_CPU;
-  if (limits.maxPids >= 0) needed |= 1u << C_PIDS;
+  if (ahead || limits.cpuQuotaUs >= 0 || limits.cpuShares >= 0) needed |= 1u << C_CPU;
+  if (ahead || limits.maxPids >= 0) needed |= 1u << C_PIDS;
   if (!limits.cpus.empty()) needed |= 1u << C_CPUSET;
   if (host.unified < 0) needed |= 1u << C_FREEZER;
   if (faultStep == S_cgroup_create) return {S_cgroup_create, faultErrno, "fault injection"};
@@ -149,6 +149,10 @@ Failure Cgroup::Create(std::shared_ptr<CgroupParent> parent, const std::string& 
     if (!hierarchy.unified && (hierarchy.controllers & needed & (1u << C_CPUSET)) != 0) InheritCpuset(above, directory.get());
     directories_[i] = std::move(directory);
   }
+  return {};
+}
+
+Failure Cgroup::Apply(const CgroupLimits& limits, uint64_t disable, uint64_t require, Step faultStep, int faultErrno, LayerResult* layers) {
   const auto limit = [&](Layer layer, Step step, Controller controller, bool asked) {
     return Limit(layer, step, controller, asked, disable, require, faultStep, faultErrno, layers, limits);
   };

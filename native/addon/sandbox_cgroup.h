@@ -78,10 +78,12 @@ struct CgroupUsage {
 /** The groups of one sandbox. */
 class Cgroup {
  public:
-  ~Cgroup() = default;
-  /** Makes the groups and writes limits; fills the layers mem swap cpu pids cpuset freeze kill. */
-  Failure Create(std::shared_ptr<CgroupParent> parent, const std::string& name, const CgroupLimits& limits, uint64_t disable,
-                 uint64_t require, Step faultStep, int faultErrno, LayerResult* layers);
+  /** Makes the groups: those that the limits need, or, of a sandbox made ahead, those that the usual limits may need. */
+  Failure Create(std::shared_ptr<CgroupParent> parent, const std::string& name, const CgroupLimits& limits, bool ahead, Step faultStep,
+                 int faultErrno);
+  /** Writes limits and reads them back; fills the layers mem swap cpu pids cpuset freeze kill. */
+  Failure Apply(const CgroupLimits& limits, uint64_t disable, uint64_t require, Step faultStep, int faultErrno, LayerResult* layers);
+  const std::string& name() const { return name_; }
   /** The files through which a thread puts itself into the v1 groups (v2 placement happens in clone3). */
   Failure OpenTasks(std::vector<Fd>& tasks) const;
   /** Whether /proc/<pid>/cgroup names our groups in every hierarchy. */

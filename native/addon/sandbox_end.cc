@@ -1,4 +1,5 @@
 // Ends: out of memory, kill, the exit of PID 1, and that nothing is left when it is told.
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <thread>
 
 #include "../init/sys.h"
 #include "sandbox_service.h"
@@ -15,7 +17,9 @@
 namespace clove {
 
 bool Service::WatchOom(Sandbox& sandbox) {
-  if (!sandbox.cgroup.memoryIsV1() || sandbox.layers[L_mem].state != STATE_ON) return true;
+  if (!sandbox.cgroup.memoryIsV1() || sandbox.oomEvent.valid()) return true;
+  // Of one that is made ahead it is not known yet whether its memory will be limited.
+  if (sandbox.request.ahead ? sandbox.cgroup.memory() < 0 : sandbox.layers[L_mem].state != STATE_ON) return true;
   // v1 kills one task and lets the others live on; v2 ends the whole group itself (memory.oom.group).
   const Fd oomControl(openat(sandbox.cgroup.memory(), "memory.oom_control", O_RDONLY | O_CLOEXEC));
   Fd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -74,6 +78,7 @@ void Service::HandleInitExit(Sandbox& sandbox) {
   epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
   sandbox.treeUserUs = static_cast<uint64_t>(usage.ru_utime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_utime.tv_usec);
   sandbox.treeSystemUs = static_cast<uint64_t>(usage.ru_stime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_stime.tv_usec);
+  if (sandbox.phase == Sandbox::Setup && !sandbox.failure && sandbox.taken && sandbox.agentPid == 0) StartWithoutPool(sandbox);
   if (sandbox.phase == Sandbox::Setup && !sandbox.failure) {
     sandbox.failure = {S_attest, sandbox.cgroup.OomKills() > 0 ? ENOMEM : ECHILD,
                        "clove-init ended during the setup" + std::string(sandbox.cgroup.OomKills() > 0 ? ": memory limit too small" : "")};
@@ -144,8 +149,42 @@ void Service::Finish(uint32_t id) {
     const std::lock_guard lock(tableMutex_);
     table_.erase(id);
   }
-  const std::shared_ptr<Client> client = sandbox->client;
-  Deliver(client, std::move(event));
+  if (sandbox->launchOp != 0) Deliver(sandbox->client, std::move(event));
+  // The processes are gone; taking the mounts down takes as long as the agent's end itself, and nobody waits for it.
+  EndLater(std::move(sandbox->mountNamespace));
+  if (!sandbox->poolOf.empty()) MemberGone(*sandbox);
+  else if (sandbox->failure) PlanRefill(sandbox->request.cgroupParent, 0);
+}
+
+void Service::EndLater(Fd descriptor) {
+  if (!descriptor.valid()) return;
+  struct Closer {
+    std::mutex mutex;
+    std::condition_variable wanted;
+    std::vector<Fd> descriptors;
+  };
+  static Closer* const closer = [] {
+    auto* const made = new Closer();  // its thread has no end of its own
+    std::thread([made] {
+      pthread_setname_np(pthread_self(), "clove-close");
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, nullptr);
+      for (;;) {
+        std::vector<Fd> taken;
+        std::unique_lock lock(made->mutex);
+        made->wanted.wait(lock, [&] { return !made->descriptors.empty(); });
+        taken.swap(made->descriptors);
+        lock.unlock();
+      }
+    }).detach();
+    return made;
+  }();
+  {
+    const std::lock_guard lock(closer->mutex);
+    closer->descriptors.push_back(std::move(descriptor));
+  }
+  closer->wanted.notify_one();
 }
 
 void Service::EndOps(Sandbox& sandbox) {
@@ -191,6 +230,7 @@ void Service::CloseClient(const std::shared_ptr<Client>& client) {
   };
   Post([&] {
     client->deliver = nullptr;
+    std::erase_if(pools_, [&](const auto& entry) { return entry.second.client == client; });
     wait(1000);
   });
   std::unique_lock lock(mutex);

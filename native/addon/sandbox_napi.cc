@@ -137,6 +137,7 @@ Napi::Value ToValue(Napi::Env env, const Event& event) {
     case Event::Launched: {
       number("pid", static_cast<uint64_t>(event.pid));
       number("initPid", static_cast<uint64_t>(event.initPid));
+      text("instance", event.instance);
       fds();
       text("layers", LayerLines(event));
       const auto stages = Napi::Object::New(env);
@@ -271,6 +272,16 @@ Napi::Value Stats(const Napi::CallbackInfo& info) {
   return value;
 }
 
+/** pool(op, cgroupParent, size): answers when no more than that are left waiting. */
+void ResizePool(const Napi::CallbackInfo& info) {
+  Service::Get().ResizePool(info[1].ToString().Utf8Value(), Id(info, 2), Id(info, 0), BridgeOf(info).client);
+}
+
+/** poolOf(op, cgroupParent): answers with JSON. */
+void PoolOf(const Napi::CallbackInfo& info) {
+  Service::Get().PoolOf(info[1].ToString().Utf8Value(), Id(info, 0), BridgeOf(info).client);
+}
+
 Napi::Value Host(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const HostFacts facts = MeasureHost();
@@ -328,6 +339,8 @@ void RegisterSandbox(Napi::Env env, Napi::Object exports) {
   add("open", Open);
   add("reconcile", Reconcile);
   add("stats", Stats);
+  add("pool", ResizePool);
+  add("poolOf", PoolOf);
   add("host", Host);
   add("policy", Policy);
   add("channel", Channel);

@@ -105,6 +105,7 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.profile = request.profile;
   plan.role = request.role;
   plan.userns = facts.userNamespaces != 0 ? 1 : 0;
+  plan.prepared = request.ahead ? 1 : 0;
   plan.namespaces = facts.userNamespaces;
   plan.hostUid = geteuid();
   plan.hostGid = getegid();

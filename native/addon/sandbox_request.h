@@ -49,6 +49,7 @@ struct LaunchRequest {
   uint32_t templateUid = 0, templateGid = 0;
   uint32_t setupTimeoutMs = 5000;
   uint64_t calledAtUs = 0;
+  bool ahead = false;  // for an agent that is not known yet: up to where the plan of one is needed
 };
 
 struct ExecRequest {
@@ -66,6 +67,7 @@ struct Event {
   int error = 0;
   // Launched, ExecStarted, Opened
   int pid = 0, initPid = 0, fds[3] = {-1, -1, -1};
+  std::string instance;  // the name of its groups
   std::vector<LayerResult> layers;
   std::vector<std::pair<const char*, uint64_t>> setupUs;
   // Exited, ExecExited

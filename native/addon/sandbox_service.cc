@@ -131,6 +131,7 @@ uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchR
 }
 
 void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
+  if (TakeFromPool(*sandbox)) return;
   Failure failure;
   {
     const std::lock_guard lock(sandbox->mutex);
@@ -142,15 +143,20 @@ void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
   }
   if (sandbox->initPid > 0) Watch(sandbox->initPidfd.get(), EPOLLIN, Init, sandbox->id);
   if (failure) return Refuse(*sandbox, std::move(failure));
-  sandbox->runningSinceUs = NowUs();
   Watch(sandbox->control.get(), EPOLLIN, Control, sandbox->id);
+  AwaitReady(*sandbox);
+}
+
+/** The sandbox is at work on itself. */
+void Service::AwaitReady(Sandbox& sandbox) {
+  sandbox.runningSinceUs = NowUs();
   // Now, while clove-init is busy and nobody waits for us.
-  if (!WatchOom(*sandbox)) return Refuse(*sandbox, {S_cgroup_memory, errno, "notice of the end of memory"});
-  const uint32_t id = sandbox->id;
-  const uint64_t spent = NowUs() - sandbox->request.calledAtUs, allowed = sandbox->request.setupTimeoutMs * kMs;
-  After(allowed - std::min(allowed, spent), [this, id] {
+  if (!WatchOom(sandbox)) return Refuse(sandbox, {S_cgroup_memory, errno, "notice of the end of memory"});
+  const uint64_t spent = NowUs() - sandbox.request.calledAtUs, allowed = sandbox.request.setupTimeoutMs * kMs;
+  After(allowed - std::min(allowed, spent), [this, id = sandbox.id] {
     const auto waiting = Find(id);
-    if (waiting != nullptr && waiting->phase == Sandbox::Setup) Refuse(*waiting, {S_timeout, ETIMEDOUT, "setup took too long"});
+    if (waiting != nullptr && waiting->phase == Sandbox::Setup && !waiting->waitsForAgent)
+      Refuse(*waiting, {S_timeout, ETIMEDOUT, "setup took too long"});
   });
 }
 
@@ -199,7 +205,16 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
 
 void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (sandbox.phase != Sandbox::Setup || sandbox.agentPid != 0) return;
-  sandbox.setupUs.push_back({"init", NowUs() - sandbox.runningSinceUs});
+  const uint64_t readyUs = NowUs();
+  static const char* const stages[STAMP_COUNT] = {"init.groups", "init.root", "init.files", "init.rights", "init.filters"};
+  uint64_t last = sandbox.runningSinceUs;
+  for (int stamp = 0; stamp < STAMP_COUNT; stamp++) {
+    const uint64_t at = std::clamp(ready.stampUs[stamp], last, readyUs);
+    if (ready.stampUs[stamp] >= sandbox.runningSinceUs) sandbox.setupUs.push_back({stages[stamp], at - last});
+    last = at;
+  }
+  sandbox.setupUs.push_back({"init.fork", readyUs - last});
+  for (Fd& fd : sandbox.stdioChild) fd.reset();
   for (int layer = 0; layer < LAYER_COUNT; layer++)
     if (ready.layers[layer].how[0] != 0) sandbox.layers[layer] = ready.layers[layer];
   sandbox.agentPid = agent;
@@ -207,6 +222,7 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   sandbox.agentPidfd = Fd(PidfdOpen(agent));
   if (!sandbox.agentPidfd.valid()) return Refuse(sandbox, {S_verify, errno, "pidfd of the agent"});
   const uint64_t before = NowUs();
+  sandbox.mountNamespace = Fd(open(("/proc/" + std::to_string(agent) + "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
   if (Failure failure = Verify(sandbox)) return Refuse(sandbox, std::move(failure));
   sandbox.cgroup.CpuTimes(sandbox.baseUserUs, sandbox.baseSystemUs);
   sandbox.runningSinceUs = NowUs();
@@ -221,7 +237,7 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
 
 bool Service::SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount) {
   iovec part{&message, MESSAGE_HEAD + (message.text[0] != 0 ? strlen(message.text) + 1 : 0)};
-  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE((4 + MAX_MOUNTS) * sizeof(int))];
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
@@ -279,6 +295,8 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
     case M_STAGE2:
       if (sandbox.request.role == ROLE_FORKED) return HandleBirth(sandbox, sender, std::move(descriptor));
       return HandleStage2(sandbox, sender);
+    case M_PREPARED:
+      return HandlePrepared(sandbox);
     case M_FAILED:
       return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
     case M_EXEC_FAILED:
@@ -294,11 +312,13 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       auto event = MakeEvent(Event::Launched, sandbox.launchOp);
       event->pid = sandbox.agentPid;
       event->initPid = sandbox.initPid;
+      event->instance = sandbox.cgroup.name();
       for (int i = 0; i < 3; i++) event->fds[i] = sandbox.stdioOurs[i].release();
       event->layers.assign(sandbox.layers, sandbox.layers + LAYER_COUNT);
       event->setupUs = sandbox.setupUs;
       Deliver(sandbox.client, std::move(event));
       if (!sandbox.unprivileged) spare_netns::Refill();
+      PlanRefill(sandbox.request.cgroupParent, 0);
       return;
     }
     case M_MAIN_EXITED:

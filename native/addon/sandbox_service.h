@@ -35,7 +35,13 @@ struct Sandbox {
   std::vector<bool> mountIsDirectory;
   Fd control, childControl, plan, netns, initPidfd, agentPidfd, oomEvent;
   Fd stdioChild[3], stdioOurs[3];
+  Fd mountNamespace;  // keeps it until nobody waits for its end any more
   pid_t initPid = 0, agentPid = 0;
+  std::string poolOf;          // made ahead and not taken yet: the parent of its groups
+  std::string hostFingerprint;  // of what it was made from
+  bool waitsForAgent = false;   // made ahead, and complete
+  bool taken = false;           // from a pool
+  bool noPool = false;          // the one from the pool was dead: made anew, in the ordinary way
   bool unprivileged = false;  // clove-init makes the namespaces, below a user namespace
 
   enum Phase { Setup, Running, Ended };
@@ -55,9 +61,30 @@ struct Sandbox {
   bool opsWatched = false;
 };
 
+/** Writes down how long each part of a launch takes. */
+class StageClock {
+ public:
+  explicit StageClock(Sandbox& sandbox) : sandbox_(sandbox), last_(sandbox.request.calledAtUs) {}
+  void operator()(const char* name) {
+    const uint64_t now = NowUs();
+    sandbox_.setupUs.push_back({name, now - last_});
+    last_ = now;
+  }
+
+ private:
+  Sandbox& sandbox_;
+  uint64_t last_;
+};
+
 // sandbox_spawn.cc
 /** Everything of the parent before gate 1, and the clone. On failure nothing of the agent ran; cgroups may remain. */
 Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int initImage);
+/** Takes hold of what the request wants mounted. */
+Failure OpenMounts(Sandbox& sandbox);
+/** The agent's 0, 1 and 2, and our ends of those that are pipes. */
+Failure OpenStreams(Sandbox& sandbox);
+Failure ApplyLimits(Sandbox& sandbox);
+Failure WritePlan(Sandbox& sandbox);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
 // sandbox_zygote.cc
@@ -85,11 +112,28 @@ class Service {
   void Open(uint32_t id, uint32_t op, std::string path, int flags, uint32_t mode, bool truncate, std::shared_ptr<Client> client);
   void Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> client);
   bool Stats(uint32_t id, CgroupUsage& usage, std::vector<int>& processes);
+  /** At most so many sandboxes wait for an agent below a parent group; 0 = none. Answers when there are no more than that. */
+  void ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, std::shared_ptr<Client> client);
+  void PoolOf(std::string cgroupParent, uint32_t op, std::shared_ptr<Client> client);
   /** Kills what the client has and waits until it is gone (at its environment's end). */
   void CloseClient(const std::shared_ptr<Client>& client);
 
  private:
   enum Source : uint32_t { Command, Control, Init, Oom };
+  /** Sandboxes made ahead, below one parent group. Only the service thread has them in hand. */
+  struct Pool {
+    std::shared_ptr<Client> client;
+    size_t size = 0;    // the most that may wait
+    size_t demand = 0;  // launches that could have used one: so many are made, up to the size
+    uint64_t tmpfsBytes = 1 << 26, tmpfsInodes = 1 << 14;  // of the last of them
+    uint64_t made = 0, used = 0, discarded = 0, failed = 0;
+    std::deque<std::shared_ptr<Sandbox>> waiting;
+    std::shared_ptr<Sandbox> making;  // one at a time
+    size_t alive = 0;                 // members that nobody took and that are not gone yet
+    uint32_t failuresInARow = 0;
+    bool refillPlanned = false;
+    std::vector<std::pair<uint32_t, std::shared_ptr<Client>>> resizeOps;
+  };
   Service();
   void Loop();
   void Watch(int fd, uint32_t events, Source source, uint32_t id);
@@ -98,6 +142,18 @@ class Service {
   std::shared_ptr<CgroupParent> Parent(const std::string& path, Failure& failure);
 
   void Start(const std::shared_ptr<Sandbox>& sandbox);
+  void AwaitReady(Sandbox& sandbox);
+  // sandbox_pool.cc
+  /** Puts a waiting sandbox in the place of the one to be made. False: there is none that fits. */
+  bool TakeFromPool(Sandbox& sandbox);
+  Failure Order(Sandbox& sandbox);
+  /** What was taken died before it had its agent: nothing ran, and the launch goes the ordinary way. */
+  void StartWithoutPool(Sandbox& dead);
+  void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);
+  void Refill(const std::string& cgroupParent);
+  void HandlePrepared(Sandbox& member);
+  void MemberGone(Sandbox& member);
+  void AnswerResize(Pool& pool);
   void Refuse(Sandbox& sandbox, Failure failure);
   void ReadControl(Sandbox& sandbox);
   void HandleStage2(Sandbox& sandbox, pid_t pid);
@@ -108,6 +164,8 @@ class Service {
   void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
   /** False, with errno, when the end of memory would go unnoticed. */
   bool WatchOom(Sandbox& sandbox);
+  /** Lets go of what takes its time to end, on a thread that has it. */
+  static void EndLater(Fd descriptor);
   void CheckOom(Sandbox& sandbox, uint64_t delayUs);
   void KillTree(Sandbox& sandbox);
   void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);
@@ -127,6 +185,7 @@ class Service {
   std::mutex tableMutex_;
   std::unordered_map<uint32_t, std::shared_ptr<Sandbox>> table_;
   std::map<std::string, std::shared_ptr<CgroupParent>> parents_;
+  std::map<std::string, Pool> pools_;
   std::atomic<uint32_t> nextId_{1};
 };
 

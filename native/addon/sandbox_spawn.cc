@@ -125,6 +125,8 @@ Failure TakeTree(Sandbox& sandbox, MountRequest& mount) {
   return {};
 }
 
+}  // namespace
+
 Failure OpenMounts(Sandbox& sandbox) {
   if ((sandbox.request.disable & bit(L_mntns)) != 0) sandbox.request.mounts.clear();  // the agent sees the host's paths
   for (MountRequest& mount : sandbox.request.mounts) {
@@ -152,18 +154,12 @@ Failure OpenMounts(Sandbox& sandbox) {
   return {};
 }
 
-Failure OpenChannels(Sandbox& sandbox) {
+Failure OpenStreams(Sandbox& sandbox) {
   const auto fail = [](const char* what) { return Failure{S_channels, errno, what}; };
   if (sandbox.request.faultStep == S_channels) {
     errno = sandbox.request.faultErrno;
     return fail("fault injection");
   }
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fail("control");
-  sandbox.control = Fd(pair[0]);
-  sandbox.childControl = Fd(pair[1]);
-  const int on = 1;
-  if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return fail("SO_PASSCRED");
   for (int i = 0; i < 3; i++) {
     StdioRequest& stdio = sandbox.request.stdio[i];
     if (stdio.pipe) {
@@ -178,6 +174,18 @@ Failure OpenChannels(Sandbox& sandbox) {
       if (!sandbox.stdioChild[i].valid()) return fail("/dev/null");
     }
   }
+  return {};
+}
+
+namespace {
+
+Failure OpenControl(Sandbox& sandbox) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return {S_channels, errno, "control"};
+  sandbox.control = Fd(pair[0]);
+  sandbox.childControl = Fd(pair[1]);
+  const int on = 1;
+  if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return {S_channels, errno, "SO_PASSCRED"};
   return {};
 }
 
@@ -233,26 +241,37 @@ Fd SealedImage(const std::string& path) {
   return image;
 }
 
+Failure ApplyLimits(Sandbox& sandbox) {
+  const LaunchRequest& request = sandbox.request;
+  return sandbox.cgroup.Apply(request.limits, request.disable, request.require, request.faultStep, request.faultErrno, sandbox.layers);
+}
+
+Failure WritePlan(Sandbox& sandbox) {
+  const LaunchRequest& request = sandbox.request;
+  if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
+  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
+                        sandbox.unprivileged ? NamespaceFlags(request) : 0};
+  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
+  if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
+  return {};
+}
+
 Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int initImage) {
   const LaunchRequest& request = sandbox.request;
-  uint64_t last = request.calledAtUs;
-  const auto stage = [&](const char* name) {
-    const uint64_t now = NowUs();
-    sandbox.setupUs.push_back({name, now - last});
-    last = now;
-  };
+  StageClock stage(sandbox);
   stage("queue");
   // Not root, but namespaces are wanted: a user namespace makes them possible where the host allows it.
   sandbox.unprivileged = geteuid() != 0 && NamespaceFlags(request) != 0;
   if (Failure f = OpenMounts(sandbox)) return f;
   stage("mounts");
-  if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.disable, request.require, request.faultStep,
-                                        request.faultErrno, sandbox.layers))
-    return f;
+  if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.ahead, request.faultStep, request.faultErrno)) return f;
+  if (!request.ahead) {
+    if (Failure f = ApplyLimits(sandbox)) return f;
+  }
   if (Failure f = sandbox.cgroup.OpenTasks(sandbox.tasks)) return f;
   stage("cgroups");
-  if (Failure f = OpenChannels(sandbox)) return f;
-  if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
+  if (Failure f = OpenControl(sandbox)) return f;
+  if (Failure f = OpenStreams(sandbox)) return f;
   const bool isForked = request.role == ROLE_FORKED;
   if (request.netnsWanted) {
     if (isForked || sandbox.unprivileged || (NamespaceFlags(request) & CLONE_NEWNET) == 0)
@@ -262,10 +281,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   } else if (!isForked && !sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) {
     sandbox.netns = spare_netns::Take();
   }
-  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
-                        sandbox.unprivileged ? NamespaceFlags(request) : 0};
-  sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
-  if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};
+  if (Failure f = WritePlan(sandbox)) return f;
   stage("plan");
   if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
   Message gate{};  // waits in the socket: nothing is left to do between the clone and gate 1

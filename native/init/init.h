@@ -35,15 +35,23 @@ const char* StepName(Step step);
 // --- main.cc
 /** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
 bool AwaitGate(MessageKind kind);
-/** Maps the plan; ends the process when it is damaged. */
-void ReadPlan();
 /** Everything between the plan and the agent: groups, namespaces, root, rights, filters. */
 void BuildSandbox();
 // --- userns.cc
 /** Continues as PID 1 of new namespaces, owned by a new user namespace. Only the child returns. */
 void EnterUserNamespace();
 // --- root.cc
+/** The file system as it is for every agent, in place of the host's. */
 void BuildRoot();
+/** What in it is of this agent: names, ownership, mounts. */
+void FurnishRoot();
+/** Where the trees of the plan's mounts are, when not at FD_MOUNTS. */
+void TakeMountTrees(const int* descriptors);
+// --- order.cc
+/** Maps a plan in place of the one before, and closes its descriptor; ends the process when it is damaged. */
+void ReadPlan(int descriptor = FD_PLAN);
+/** A sandbox made ahead waits for its agent. Ends with the kernel process. */
+void AwaitOrder();
 // --- drop.cc
 void DropPrivileges();
 void ApplySeccomp();

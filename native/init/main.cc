@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,19 +22,6 @@ bool AwaitGate(MessageKind kind) {
   Message message;
   const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
   return size >= static_cast<ssize_t>(MESSAGE_HEAD) && message.kind == kind;
-}
-
-void ReadPlan() {
-  struct stat info {};
-  if (fstat(FD_PLAN, &info) != 0 || static_cast<uint64_t>(info.st_size) < sizeof(Plan)) _exit(125);
-  const auto size = static_cast<uint64_t>(info.st_size);
-  void* mapping = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, FD_PLAN, 0);
-  if (mapping == MAP_FAILED) _exit(125);
-  close(FD_PLAN);
-  plan = static_cast<Plan*>(mapping);
-  if (plan->magic != PLAN_MAGIC || plan->size != size) _exit(125);
-  if (Faulted(S_plan_read)) Fail(S_plan_read, errno, "");
-  if (!Relocate(static_cast<char*>(mapping), size, plan->command)) Fail(S_plan_read, EBADMSG, "argv or env");
 }
 
 namespace {
@@ -110,10 +96,13 @@ void Namespaces() {
   else LayerOn(L_userns, "uid %u inside is uid %u of the host", plan->uid, plan->hostUid);
 }
 
-void NetworkAndName() {
+void Network() {
   if (!Wanted(L_netns)) LayerSet(L_netns, STATE_OFF, 0, "left out by request");
   else if (plan->hostNetwork != 0) LayerSet(L_netns, STATE_OFF, 0, "network: host");
   else if (STEP_CALL(S_loopback, plan->netnsGiven != 0 ? 0 : LoopbackUp())) LayerOn(L_netns, "own network namespace, only lo");
+}
+
+void Name() {
   const char* name = At<char>(plan->hostname);
   if (!Wanted(L_utsns)) LayerSet(L_utsns, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_hostname, sethostname(name, strlen(name)))) LayerOn(L_utsns, "hostname %s", name);
@@ -130,13 +119,21 @@ void BuildSandbox() {
   if (!Wanted(L_session)) LayerSet(L_session, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_session, setsid())) LayerOn(L_session, "own session, no controlling terminal");
   Namespaces();
+  ready.stampUs[T_GROUPS] = NowUs();
   BuildRoot();
-  NetworkAndName();
+  Network();
+  ready.stampUs[T_ROOT] = NowUs();
+  if (plan->prepared != 0) AwaitOrder();
+  FurnishRoot();
+  Name();
   umask(022);
+  ready.stampUs[T_FILES] = NowUs();
   DropPrivileges();
+  ready.stampUs[T_RIGHTS] = NowUs();
   ApplyLandlock();
   ApplySeccomp();
   Attest();
+  ready.stampUs[T_FILTERS] = NowUs();
 }
 
 #ifndef CLOVE_ZYGOTE

@@ -75,7 +75,8 @@ struct Plan {
   uint8_t profile;
   uint8_t hostNetwork;
   uint8_t role;
-  uint8_t userns;  // no privilege on the host: everything happens in a user namespace of its own
+  uint8_t userns;    // no privilege on the host: everything happens in a user namespace of its own
+  uint8_t prepared;  // made ahead: what belongs to one agent comes later, with a plan of its own (M_ORDER)
   uint32_t hostUid, hostGid;
   uint8_t faultStep;
   int32_t faultErrno;
@@ -101,8 +102,10 @@ enum MessageKind : uint32_t {
   M_EXEC,
   M_EXEC_KILL,
   M_OPEN,
+  M_ORDER,  // descriptors: a plan, the agent's 0, 1, 2, one per mount
   // clove-init → parent
   M_STAGE2,
+  M_PREPARED,
   M_FAILED,
   M_READY,
   M_STARTED,
@@ -124,11 +127,15 @@ struct Message {
 };
 constexpr uint32_t MESSAGE_HEAD = __builtin_offsetof(Message, text);
 
+// When each part of the making was over; of a prepared sandbox, those after the order.
+enum Stamp : uint8_t { T_GROUPS, T_ROOT, T_FILES, T_RIGHTS, T_FILTERS, STAMP_COUNT };
+
 // M_READY: what clove-init read back about itself, after everything was dropped.
 struct Ready {
   uint32_t kind;
   int32_t landlockAbi;
   uint64_t onMask;
+  uint64_t stampUs[STAMP_COUNT];
   LayerResult layers[LAYER_COUNT];
 };
 

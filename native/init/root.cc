@@ -75,16 +75,9 @@ long WriteFile(const char* path, const char* content) {
   return -1;
 }
 
-long MakeEtc() {
+/** What of the host's settings programs need to start and to speak TLS. */
+long BindEtc() {
   if (MakeDirectory("etc") != 0) return -1;
-  const struct {
-    const char* path;
-    uint32_t content;
-  } files[] = {{"etc/passwd", plan->passwd}, {"etc/group", plan->group},       {"etc/hosts", plan->hosts},
-               {"etc/hostname", plan->hostname}, {"etc/resolv.conf", plan->resolv}, {"etc/nsswitch.conf", plan->nsswitch}};
-  for (const auto& file : files)
-    if (WriteFile(file.path, At<char>(file.content)) != 0) return -1;
-  if (plan->localtime != 0 && symlink(At<char>(plan->localtime), "etc/localtime") != 0) return -1;
   if (symlink("../usr/lib/os-release", "etc/os-release") != 0 || symlink("../proc/self/mounts", "etc/mtab") != 0) return -1;
   for (const char* name : {"etc/ssl", "etc/ca-certificates", "etc/pki", "etc/alternatives", "etc/ld.so.cache"}) {
     char source[64];
@@ -95,6 +88,18 @@ long MakeEtc() {
     if (BindReadOnly(source, name) != 0) return -1;
   }
   return 0;
+}
+
+/** Accounts and names: of this agent. */
+long WriteEtc() {
+  const struct {
+    const char* path;
+    uint32_t content;
+  } files[] = {{"etc/passwd", plan->passwd}, {"etc/group", plan->group},       {"etc/hosts", plan->hosts},
+               {"etc/hostname", plan->hostname}, {"etc/resolv.conf", plan->resolv}, {"etc/nsswitch.conf", plan->nsswitch}};
+  for (const auto& file : files)
+    if (WriteFile(file.path, At<char>(file.content)) != 0) return -1;
+  return plan->localtime != 0 ? symlink(At<char>(plan->localtime), "etc/localtime") : 0;
 }
 
 /** Number of a memory device: major 1. */
@@ -153,11 +158,18 @@ long MaskProc(char* how, size_t size) {
   return 0;
 }
 
-long Scratch(const char* path, mode_t mode, bool owned, uint64_t bytes, uint64_t inodes) {
-  char options[160];
-  const int length = snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=%o", static_cast<unsigned long long>(bytes),
-                              static_cast<unsigned long long>(inodes), mode);
-  if (owned) snprintf(options + length, sizeof options - static_cast<size_t>(length), ",uid=%u,gid=%u", plan->uid, plan->gid);
+/** Size and inodes of every scratch file system; 0 = unlimited. */
+struct ScratchSize {
+  uint64_t bytes, inodes;
+};
+ScratchSize scratch;
+
+ScratchSize WantedScratch() { return {Wanted(L_disk) ? plan->tmpfsBytes : 0, Wanted(L_inodes) ? plan->tmpfsInodes : 0}; }
+
+long Scratch(const char* path, mode_t mode) {
+  char options[96];
+  snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=%o", static_cast<unsigned long long>(scratch.bytes),
+           static_cast<unsigned long long>(scratch.inodes), mode);
   if (MakeDirectory(path, mode) != 0) return -1;
   return mount("tmpfs", path, "tmpfs", kSafe, options);
 }
@@ -169,12 +181,28 @@ bool IsMountTarget(const char* target) {
 }
 
 long MakeScratch() {
-  const bool own = Wanted(L_uid);
-  const uint64_t bytes = Wanted(L_disk) ? plan->tmpfsBytes : 0, inodes = Wanted(L_inodes) ? plan->tmpfsInodes : 0;  // 0 = unlimited
-  if (!IsMountTarget("work") && Scratch("work", 0755, own, bytes, inodes) != 0) return -1;
-  if (!IsMountTarget("tmp") && Scratch("tmp", 01777, false, bytes, inodes) != 0) return -1;
-  if (Scratch("run", 0755, own, bytes, inodes) != 0) return -1;
-  if (Wanted(L_dev_min) && Scratch("dev/shm", 01777, false, bytes, inodes) != 0) return -1;
+  scratch = WantedScratch();
+  if (!IsMountTarget("work") && Scratch("work", 0755) != 0) return -1;
+  if (!IsMountTarget("tmp") && Scratch("tmp", 01777) != 0) return -1;
+  if (Scratch("run", 0755) != 0) return -1;
+  if (Wanted(L_dev_min) && Scratch("dev/shm", 01777) != 0) return -1;
+  return 0;
+}
+
+/** Gives the scratch space to the agent; where it was made ahead in another size, it gets the right one while it is empty. */
+long OwnScratch() {
+  const ScratchSize wanted = WantedScratch();
+  if (wanted.bytes != scratch.bytes || wanted.inodes != scratch.inodes) {
+    char options[64];
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu", static_cast<unsigned long long>(wanted.bytes),
+             static_cast<unsigned long long>(wanted.inodes));
+    for (const char* path : {"work", "tmp", "run", "dev/shm"})
+      if (mount(nullptr, path, nullptr, MS_REMOUNT | kSafe, options) != 0) return -1;
+    scratch = wanted;
+  }
+  if (!Wanted(L_uid)) return 0;
+  for (const char* path : {"work", "run"})
+    if (!IsMountTarget(path) && syscall(SYS_fchownat, AT_FDCWD, path, plan->uid, plan->gid, AT_SYMLINK_NOFOLLOW) != 0) return -1;
   return 0;
 }
 
@@ -215,6 +243,7 @@ int OpenTarget(int root, const char* target, bool directory) {
 }
 
 int trees[MAX_MOUNTS];
+bool isBuilt, hasScratch;
 
 /** Takes hold of the sources while the host's paths can still be seen. */
 void OpenMounts() {
@@ -270,8 +299,8 @@ void BuildRoot() {
     Check(S_system_binds, -1, "");
   } else {
     Check(S_system_binds, MakeSystem(), "binds of the system directories");
+    Check(S_system_binds, BindEtc(), "binds below /etc");
   }
-  STEP_CALL(S_etc, MakeEtc());
   if (!Wanted(L_dev_min)) {
     LayerSet(L_dev_min, STATE_OFF, 0, "left out by request; the host's /dev is bound");
     Check(S_dev, mount("/dev", "dev", nullptr, MS_BIND | MS_REC, nullptr), "bind of /dev");
@@ -294,27 +323,36 @@ void BuildRoot() {
     if (plan->role == ROLE_TEMPLATE) LayerSet(L_proc_masked, STATE_DEGRADED, 0, "read-only, hidepid=2, no entries hidden: a template");
     else if (STEP_CALL(S_proc_masks, MaskProc(how, sizeof how))) LayerOn(L_proc_masked, "%s", how);
   }
-  if (STEP_CALL(S_scratch_tmpfs, MakeScratch())) {
-    if (Wanted(L_disk)) LayerOn(L_disk, "tmpfs size=%llu each for /work /tmp /run /dev/shm", static_cast<unsigned long long>(plan->tmpfsBytes));
-    else LayerSet(L_disk, STATE_OFF, 0, "left out by request");
-    if (Wanted(L_inodes)) LayerOn(L_inodes, "tmpfs nr_inodes=%llu each", static_cast<unsigned long long>(plan->tmpfsInodes));
-    else LayerSet(L_inodes, STATE_OFF, 0, "left out by request");
-  }
+  hasScratch = STEP_CALL(S_scratch_tmpfs, MakeScratch());
   if (!Wanted(L_sys_hidden)) {
     LayerSet(L_sys_hidden, STATE_OFF, 0, "left out by request; the host's /sys is bound");
     Check(S_mounts, MakeDirectory("sys") != 0 || mount("/sys", "sys", nullptr, MS_BIND | MS_REC, nullptr) != 0 ? -1 : 0, "bind of /sys");
   } else {
     LayerOn(L_sys_hidden, "/sys is not mounted");
   }
-  AttachMounts();
   if (!STEP_CALL(S_pivot_root, PivotRoot(".", "."))) return;
   // The old root is now stacked on the new one at "."; taking it off leaves nothing of the host.
   if (!STEP_CALL(S_detach_host, umount2(".", MNT_DETACH) != 0 || chdir("/") != 0 ? -1 : 0)) return;
   ready.onMask |= bit(L_mntns);
   LayerOn(L_mntns, "own tmpfs root, host detached");
+  isBuilt = true;
+}
+
+void TakeMountTrees(const int* descriptors) { memcpy(trees, descriptors, plan->mountCount * sizeof *trees); }
+
+void FurnishRoot() {
+  if (!isBuilt) return;
+  umask(0);
+  STEP_CALL(S_etc, WriteEtc());
+  if (hasScratch && Check(S_scratch_tmpfs, OwnScratch(), "size or owner")) {
+    if (Wanted(L_disk)) LayerOn(L_disk, "tmpfs size=%llu each for /work /tmp /run /dev/shm", static_cast<unsigned long long>(plan->tmpfsBytes));
+    else LayerSet(L_disk, STATE_OFF, 0, "left out by request");
+    if (Wanted(L_inodes)) LayerOn(L_inodes, "tmpfs nr_inodes=%llu each", static_cast<unsigned long long>(plan->tmpfsInodes));
+    else LayerSet(L_inodes, STATE_OFF, 0, "left out by request");
+  }
+  AttachMounts();
   if (!Wanted(L_root_ro)) LayerSet(L_root_ro, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_root_readonly, MountSetattr(AT_FDCWD, "/", 0, kReadOnlySafe))) LayerOn(L_root_ro, "/ and /usr mounted ro,nosuid,nodev");
-  umask(022);
 }
 
 }  // namespace clove
