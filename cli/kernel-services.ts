@@ -80,7 +80,7 @@ export function serviceArguments(flags: ServiceFlags): string[] {
   return all.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
 }
 
-function wholeNumber(least: number, most: number): (text: string) => number {
+export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;

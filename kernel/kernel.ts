@@ -10,6 +10,7 @@ import { Launcher } from './agents/launcher.ts';
 import { OutputReader } from './agents/output.ts';
 import { CodeCopies } from './agents/reload.ts';
 import { restoreFleet } from './agents/restore.ts';
+import { SandboxPool } from './agents/sandbox-pool.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { ownUser, UidPool } from './agents/uid-pool.ts';
@@ -69,6 +70,7 @@ export interface Kernel {
   readonly fleet: Fleet;
   readonly codeCopies: CodeCopies;
   readonly launcher: Launcher;
+  readonly sandboxPool: SandboxPool;
   readonly permissions: Permissions;
   readonly quotas: Quotas;
   readonly llm: LlmService;
@@ -154,6 +156,8 @@ async function start(
   const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'));
   const bootId = boot.id;
   undo.push(() => boot.remove());
+  const sandboxPool = new SandboxPool(boot.cgroupParent);
+  undo.push(() => sandboxPool.close());
 
   const agents = new AgentTable();
   const auditing = AuditService.open({ kernel: options, bootId, log });
@@ -295,6 +299,7 @@ async function start(
     fleet,
     codeCopies,
     launcher,
+    sandboxPool,
     permissions,
     quotas,
     llm,
@@ -328,6 +333,7 @@ async function start(
     maxConnections: options.maxConnections,
   });
   auditing.started();
+  if (options.sandbox === 'required') sandboxPool.open(options.sandboxPool, log);
   if (rows.forgotten.length > 0) {
     const details = { agents: rows.forgotten };
     void auditing.audit.event(
@@ -369,6 +375,7 @@ async function start(
     () => state.close(),
     () => auditing.stopped(),
     () => auditing.close(),
+    () => sandboxPool.close(),
     () => boot.remove(),
     () => uidBlock.release(),
     () => dataLock.release(),

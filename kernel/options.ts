@@ -2,6 +2,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { CloveError } from '../errors/index.ts';
+import { MAX_POOL_SIZE } from '../native/index.ts';
 import { type LlmOptions, llmSchema, type UserLlmOptions } from './llm/options.ts';
 import { DEFAULT_SOCKET_PATH } from './protocol/constants.ts';
 import { type TelemetryOptions, telemetrySchema, type UserTelemetryOptions } from './telemetry/options.ts';
@@ -24,6 +25,7 @@ const schema = z.strictObject({
   dataDirectory: z.string().min(1).default(DEFAULT_DATA_DIRECTORY),
   runDirectory: z.string().min(1).default(DEFAULT_RUN_DIRECTORY),
   sandbox: z.enum(['required', 'off']).default('required'),
+  sandboxPool: z.int().min(0).max(MAX_POOL_SIZE).default(4),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
   operatorUids: z
     .array(
@@ -56,6 +58,8 @@ export interface KernelOptions {
   readonly runDirectory: string;
   /** 'off' lets every agent run without isolation: said in each of their reports. */
   readonly sandbox: 'required' | 'off';
+  /** Sandboxes that may wait, made, for agents to come; 0 = none. */
+  readonly sandboxPool: number;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
   /** Users besides the kernel's own and root who may use the operator's socket; they hold every permission. */
   readonly operatorUids: readonly number[];

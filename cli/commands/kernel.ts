@@ -13,6 +13,7 @@ import {
   type ServiceFlags,
   serviceArguments,
   serviceOptions,
+  wholeNumber,
 } from '../kernel-services.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
@@ -22,6 +23,7 @@ interface StartFlags extends ServiceFlags {
   readonly dataDir?: string;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
   readonly sandbox: boolean;
+  readonly sandboxPool?: number;
   readonly foreground?: boolean;
   readonly auditOnFailure: 'stop' | 'continue';
   readonly auditAnchor?: string;
@@ -50,6 +52,11 @@ const startCommand: CommandBuilder = (context) =>
         .default('info'),
     )
     .option('--no-sandbox', 'run agents without isolation; every report says so')
+    .option(
+      '--sandbox-pool <n>',
+      'sandboxes to keep ready for agents to come (default: 4; 0 = none)',
+      wholeNumber(0, 64),
+    )
     .addOption(
       new Option('--on-restart <what>', 'start agents again that outlive the kernel, or forget them')
         .choices(['restart', 'forget'])
@@ -90,6 +97,7 @@ Examples:
               ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
               logLevel: flags.logLevel,
               sandbox: flags.sandbox ? 'required' : 'off',
+              ...(flags.sandboxPool === undefined ? {} : { sandboxPool: flags.sandboxPool }),
               auditOnFailure: flags.auditOnFailure,
               onRestart: flags.onRestart,
               ...serviceOptions(flags, process.env),
@@ -137,6 +145,7 @@ async function startDaemon(flags: StartFlags): Promise<Started> {
   if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
   if (!flags.sandbox) args.push('--no-sandbox');
+  if (flags.sandboxPool !== undefined) args.push('--sandbox-pool', String(flags.sandboxPool));
   const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', entry, ...args], {
     cwd: packageRoot(),
