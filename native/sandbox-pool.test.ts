@@ -114,6 +114,7 @@ describe('a sandbox from the pool', () => {
     expect(pooled.sandbox.setupUs).toHaveProperty('prepared');
     await resizePool(testParent, 0);
     const alone = await shell(script, changes);
+    await refill();
     expect(alone.sandbox.setupUs).not.toHaveProperty('prepared');
     expect(pooled.stdout).toContain('one-of-its-own');
     expect(pooled.stdout).toContain('mine\n');
@@ -121,7 +122,6 @@ describe('a sandbox from the pool', () => {
     expect(pooled.stderr).toBe(alone.stderr);
     expect(pooled.sandbox.layers).toEqual(alone.sandbox.layers);
     expect(pooled.sandbox.layers.find(({ layer }) => layer === 'pids')?.how).toContain('pids.max=17');
-    await refill();
   });
 
   it('is held to the limits of its agent', async () => {
