@@ -95,7 +95,7 @@ describe('a sandbox from the pool', () => {
       cut -d' ' -f4-6,9- /proc/self/mountinfo | sort
       df -k /work /tmp /run /dev/shm | awk '{ print $2, $6 }'; df -i /work | awk '{ print $2 }'
       ls -l /proc/self/fd | wc -l; cat /given/given; echo mine > /work/mine && cat /work/mine
-      touch /etc/x /usr/x /given/x 2>&1; ls /proc | grep -c '^[0-9]'; cat /proc/self/cgroup | wc -l`;
+      touch /etc/x /usr/x /given/x 2>&1; cat /proc/self/cgroup | wc -l`;
     const changes: SpecChanges = {
       hostname: 'one-of-its-own',
       env: { PATH: '/usr/bin:/bin', COLOUR: 'blue', LANG: 'C.UTF-8' },
