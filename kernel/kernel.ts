@@ -14,6 +14,7 @@ import { SandboxPool } from './agents/sandbox-pool.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { ownUser, UidPool } from './agents/uid-pool.ts';
+import { Zygotes } from './agents/zygotes.ts';
 import { AsyncTasks } from './async/tasks.ts';
 import type { AuditLog } from './audit/audit-log.ts';
 import { AuditService } from './audit/service.ts';
@@ -204,14 +205,19 @@ async function start(
   });
   const tasks = new AsyncTasks();
   const output = new OutputReader();
+  const users = userId === 0 ? new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL) : ownUser(userId);
+  const { directory: bootDirectory, cgroupParent } = boot;
+  const zygotes = new Zygotes({ bootId, bootDirectory, cgroupParent, users, log, launch });
+  undo.push(() => zygotes.close());
   const launcher = new Launcher({
     bootId,
     bootDirectory: boot.directory,
     cgroupParent: boot.cgroupParent,
-    users: userId === 0 ? new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL) : ownUser(userId),
+    users,
     output,
     wire: () => wire,
     launch,
+    zygotes,
   });
   const remotes = new TunnelHost(() => kernel, boot.directory);
   const tunnel = new Tunnel({ options: options.tunnel, host: remotes, events: remotes });
@@ -363,6 +369,7 @@ async function start(
     () => tunnel.close(),
     () => endAgents(supervisor, options.drainMs, log),
     () => remotes.close(),
+    () => zygotes.close(),
     () => launcher.shutDown(),
     () => fleet.close(),
     () => dispatcher.closeAll(),

@@ -3,6 +3,7 @@ import type { SupervisionPlan } from '../supervision/plan.ts';
 import type { LogBuffer } from './logs.ts';
 import type { RestartState } from './restart-policy.ts';
 import type { SpawnRequest } from './spawn-request.ts';
+import type { TemplateUse } from './template-plan.ts';
 
 /**
  * starting: being set up, or waiting for its restart (`restartAt` is set then); stopping: told to end, not gone yet;
@@ -34,6 +35,8 @@ export interface LaunchPlan {
     SandboxSpec,
     'instance' | 'hostname' | 'uid' | 'gid' | 'socketPath' | 'stdin' | 'stdout' | 'stderr' | 'cgroupParent'
   >;
+  /** How it is forked from a template; null or absent = none was asked for. */
+  readonly template?: TemplateUse | null;
   /** Text for fd 0, then end of file; null = nothing to read. */
   readonly stdin: string | null;
   /** Wall time after which an incarnation is killed with reason 'timeout'. */
@@ -73,6 +76,8 @@ export interface Agent {
   status: string;
   /** Its incarnation is there for those that depend on it. */
   ready: boolean;
+  /** Whether the latest incarnation came from a template, and why not; null = none was asked for. */
+  startedFrom?: { readonly used: boolean; readonly reason: string | null } | null;
   /** The live sandbox; null between incarnations and after the end. */
   sandbox: Sandbox | null;
   /** Host pid of the main process of the latest incarnation; 0 = never started. */

@@ -6,6 +6,7 @@ import { type Attachment, launchAttached } from './attachment.ts';
 import { feedStdin, type OutputReader } from './output.ts';
 import { stageSdk } from './sdk-stage.ts';
 import type { Users } from './uid-pool.ts';
+import type { Zygotes } from './zygotes.ts';
 
 /** Connections one agent may hold; each can hold back some 20 MB of answers in the kernel by not reading them. */
 const AGENT_CONNECTIONS = 16;
@@ -19,6 +20,7 @@ export interface LauncherOptions {
   readonly output: OutputReader;
   readonly wire: () => Pick<WireServer, 'listen' | 'closeListener'>;
   readonly launch: (spec: SandboxSpec) => Promise<Sandbox>;
+  readonly zygotes: Zygotes;
 }
 
 /** What an agent holds from spawn to its end, through all incarnations. */
@@ -137,8 +139,15 @@ export class Launcher {
     const place = this.#places.get(agent.id);
     if (place === undefined) throw new Error(`agent ${agent.id} has no place`);
     place.incarnations += 1;
+    const { template = null } = agent.plan;
     const { sandbox, env } = await launchAttached(
-      this.#options.launch,
+      template === null
+        ? this.#options.launch
+        : async (spec) => {
+            const { sandbox: started, ...from } = await this.#options.zygotes.launch(spec, template);
+            agent.startedFrom = from;
+            return started;
+          },
       {
         ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
         socketPath: this.socketPathOf(agent.id),

@@ -53,5 +53,11 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
 
 /** Thousands of ended agents are remembered, and a request may carry megabytes of stdin and environment. */
 export function withoutBulk(plan: LaunchPlan): LaunchPlan {
-  return { ...plan, request: null, stdin: null, sandbox: { ...plan.sandbox, argv: [], env: {}, mounts: [] } };
+  return {
+    ...plan,
+    request: null,
+    template: null,
+    stdin: null,
+    sandbox: { ...plan.sandbox, argv: [], env: {}, mounts: [] },
+  };
 }

@@ -17,6 +17,7 @@ import { DEFAULT_RESTART, type RestartOptions } from './restart-policy.ts';
 import { copyScript, resolveScript, type ScriptPlace } from './script.ts';
 import { PRELOAD, PYTHON_FOLDER, SDK_TARGET } from './sdk-stage.ts';
 import type { SpawnRequest } from './spawn-request.ts';
+import { type ForkableProgram, templateUse } from './template-plan.ts';
 
 export const INSIDE_SOCKET = '/run/clove.sock';
 export const INSIDE_HOME = '/work';
@@ -40,6 +41,8 @@ export interface PlanContext {
   readonly readScript?: ((script: string) => Promise<Uint8Array>) | null;
   /** CLOVE_SEED of an agent that had one before; absent = a new one. */
   readonly seed?: string;
+  /** Whose templates it may be forked from; absent = nobody's. */
+  readonly templateOwner?: string;
 }
 
 export interface Plan {
@@ -97,6 +100,10 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
         setupTimeoutMs: SETUP_TIMEOUT_MS,
       },
       stdin: request.stdin ?? null,
+      template: templateUse(request, program.forkable, isolation, {
+        ...context,
+        searchPath: program.searchPath,
+      }),
       timeoutMs: request.timeout_ms ?? null,
       logBytes: request.log_bytes ?? DEFAULT_LOG_BYTES,
     },
@@ -141,6 +148,8 @@ interface Program {
   readonly searchPath: string;
   readonly env: Readonly<Record<string, string>>;
   readonly script: ScriptPlace | null;
+  /** What a template of its interpreter is made from; null = it cannot come from one. */
+  readonly forkable: ForkableProgram | null;
 }
 
 async function resolveProgram(
@@ -171,6 +180,17 @@ async function resolveProgram(
     searchPath: interpreter.searchPath,
     env: sdk.env,
     script: script.place,
+    forkable:
+      ownFiles && (interpreter.isNode || interpreter.isPython)
+        ? {
+            runtime: interpreter.isNode ? 'node' : 'python',
+            executable: interpreter.executable,
+            flags: sdk.flags,
+            mounts: [...interpreter.mounts, ...sdk.mounts],
+            env: sdk.env,
+            argv: [interpreter.executable, script.place.path, socketPath, ...args],
+          }
+        : null,
   };
 }
 
@@ -185,7 +205,14 @@ async function commandProgram(
   if (name === '') throw new CloveError('BAD_REQUEST', 'invalid request: command: argv[0] is empty');
   if (name !== 'node') {
     const { mounts, env } = isPython(name) ? await pythonParts(ownFiles, context) : NO_PARTS;
-    return { argv: [name, ...rest, ...args], mounts, searchPath: INSIDE_PATH, env, script: null };
+    return {
+      argv: [name, ...rest, ...args],
+      mounts,
+      searchPath: INSIDE_PATH,
+      env,
+      script: null,
+      forkable: null,
+    };
   }
   const interpreter: Interpreter = await resolveInterpreter('node', ownFiles);
   const node = await nodeParts(ownFiles, context);
@@ -195,6 +222,7 @@ async function commandProgram(
     searchPath: interpreter.searchPath,
     env: node.env,
     script: null,
+    forkable: null,
   };
 }
 

@@ -4,6 +4,7 @@ import { LEVELS } from '../permissions/grants.ts';
 import { policyRequest } from '../permissions/policy.ts';
 import { supervisionFields } from '../supervision/plan.ts';
 import { RESTART_POLICIES, type RestartPolicy } from './restart-policy.ts';
+import { templateRequest } from './template-plan.ts';
 
 const MIB = 2 ** 20;
 /** Longest time a timer of Node can be set to. */
@@ -140,6 +141,9 @@ export const spawnRequest = z.strictObject({
     .nullish()
     .describe('an end before that is a failure, with whatever status; default 1000 for `always`, else 0'),
   ...supervisionFields,
+  template: templateRequest
+    .nullish()
+    .describe('fork it from a process that has loaded these; operators only'),
   world: z
     .string()
     .min(1)

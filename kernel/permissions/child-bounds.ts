@@ -39,6 +39,7 @@ export function withParentsLimits(request: SpawnRequest, parent: Sandboxed): Spa
 /** What of a request of an agent is not for agents to ask at all; null = nothing. */
 export function requestRefusal(request: SpawnRequest): string | null {
   if (request.python != null && !INTERPRETER.test(request.python)) return 'spawn.interpreter';
+  if (request.template != null) return 'spawn.template';
   return null;
 }
 

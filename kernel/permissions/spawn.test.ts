@@ -79,6 +79,7 @@ describe('an agent that may spawn', () => {
       [{ mounts: [{ source: kernel.folder, target: '/data' }] }, /^spawn\.mount:/],
       [{ command: null, script: '/work/x.py', python: '/usr/bin/python3' }, 'spawn.interpreter'],
       [{ command: null, script: '/work/x.py', python: '../../bin/sh' }, 'spawn.interpreter'],
+      [{ template: { runtime: 'python' } }, 'spawn.template'],
       [{ log_bytes: 16 * MIB }, 'spawn.limit:log_bytes'],
     ] as const) {
       expect(await parent.call('SPAWN', { ...SLEEP, ...request }), JSON.stringify(request)).toMatchObject(

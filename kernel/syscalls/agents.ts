@@ -42,6 +42,10 @@ export const spawn = defineSyscall({
       .object({ path: z.string(), mounted: z.string(), reason: z.string().nullable() })
       .nullable()
       .describe('What of the script’s surroundings can be read inside.'),
+    template: z
+      .object({ used: z.boolean(), reason: z.string().nullable() })
+      .nullable()
+      .describe('Whether it was forked from the template, or why not; null = none was asked for.'),
     setup_us: z.record(z.string(), z.number()).describe('Time of the set-up by stage.'),
   }),
   permission: 'agents.spawn',
@@ -73,6 +77,7 @@ export const spawn = defineSyscall({
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),
+            templateOwner: `uid ${caller.peer.uid}`,
             readScript:
               readScript === null || !isDesired
                 ? readScript
@@ -105,6 +110,7 @@ export const spawn = defineSyscall({
         restart_policy: agent.restart.options.policy,
         isolation: { ...summariseIsolation(sandbox.layers), layers: [...sandbox.layers] },
         script: plan.script,
+        template: agent.startedFrom == null ? null : { ...agent.startedFrom },
         setup_us: { ...sandbox.setupUs },
       };
     } catch (error) {
