@@ -1,6 +1,6 @@
 /** What the files of scenarios with fleets stand on. */
 
-export { isWalled, lookAt, lookText, type ProcessLook } from './look.ts';
+export { isWalled, lookAt, lookText, namespaceOf, type ProcessLook, treeOf } from './look.ts';
 export { type Percentiles, percentiles } from './percentiles.ts';
 export type * from './record.ts';
 export { historyOf } from './timeline.ts';

@@ -1,5 +1,5 @@
 /** What can be seen of a process from the host, whatever it says of itself. */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'uts'] as const;
 
@@ -52,4 +52,32 @@ export function lookText({
   namespaces,
 }: ProcessLook): string {
   return `uid ${uid}, effective capabilities ${capabilities}, no_new_privs ${noNewPrivileges ? 'on' : 'off'}, seccomp mode ${seccompMode}, own namespaces: ${namespaces.join(' ') || 'none'}`;
+}
+
+/** Host pids of a process and of everything it has started, as far as they still hang on it. */
+export function treeOf(pid: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+      // "pid (name) state ppid": the name may hold anything.
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+    } catch {
+      // gone meanwhile
+    }
+  }
+  const tree = [pid];
+  for (const each of tree) tree.push(...(children.get(each) ?? []));
+  return tree;
+}
+
+/** Which namespace of a kind a process is in, as text; null when it is gone. */
+export function namespaceOf(pid: number | 'self', kind: string): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`);
+  } catch {
+    return null;
+  }
 }

@@ -16,6 +16,8 @@ import { monotonicMs, tailLog } from '../worker/execute.ts';
 import { FleetRun } from './fleet.ts';
 import type { FleetScenario, Outside } from './types.ts';
 
+const CLOSE_MS = 5000;
+
 /** @throws CONFIG when the scenario may not run this way */
 export function createFleetRuntime<Facts>(
   name: 'clove' | 'process',
@@ -96,7 +98,8 @@ export function createFleetRuntime<Facts>(
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       await kernel?.close();
-      await outside?.close?.();
+      if (!(await isClosed(outside)))
+        context.onNotice(`What ${scenario.name} set up beside its fleet did not end within ${CLOSE_MS} ms.`);
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     }
     const result = fleet?.result() ?? null;
@@ -134,6 +137,17 @@ export function createFleetRuntime<Facts>(
     },
     close: async () => {},
   };
+}
+
+/** False: it takes longer than anybody should wait. */
+async function isClosed(outside: Outside<unknown> | null): Promise<boolean> {
+  const timer = Promise.withResolvers<false>();
+  const timeout = setTimeout(() => timer.resolve(false), CLOSE_MS);
+  try {
+    return await Promise.race([Promise.resolve(outside?.close?.()).then(() => true), timer.promise]);
+  } finally {
+    clearTimeout(timeout);
+  }
 }
 
 /** An oracle that does not listen to its signal is left behind. */
