@@ -50,15 +50,6 @@ export interface FleetRows {
 }
 
 const id = z.int().min(0);
-const specSchema = z.strictObject({
-  parentId: id,
-  above: z.array(id),
-  spawnedAt: z.number(),
-  // Looked at when its turn to start comes: a kernel with ten thousand of them is to be ready before.
-  request: z.custom<SpawnRequest>((value) => typeof value === 'object' && value !== null),
-  seed: z.string(),
-  isScriptKept: z.boolean(),
-});
 const restartSchema = z.strictObject({
   count: id,
   consecutive: id,
@@ -66,6 +57,7 @@ const restartSchema = z.strictObject({
   pending: z.strictObject({ dueWallMs: z.number(), delayMs: z.number() }).nullable(),
 });
 const authoritySchema = z.strictObject({ permissions: z.unknown(), quotas: z.unknown() });
+const namesSchema = z.array(z.string());
 
 /** By id: a parent comes before its children. With 'forget' they are deleted. @throws DATA_CORRUPT, IO */
 export function loadFleet(databasePath: string, onRestart: 'restart' | 'forget'): FleetRows {
@@ -75,7 +67,8 @@ export function loadFleet(databasePath: string, onRestart: 'restart' | 'forget')
     const used = database.prepare("SELECT value FROM counters WHERE name = 'agent_id'").get()?.value;
     const usedId = Math.max(Number(used ?? 0), Number(rows.at(-1)?.id ?? 0));
     if (onRestart === 'restart') {
-      return { agents: rows.map((row) => parseRow(row)), usedId, forgotten: [] };
+      const parse = rowParser();
+      return { agents: rows.map((row) => parse(row)), usedId, forgotten: [] };
     }
     database.prepare('INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)').run('agent_id', usedId);
     database.exec('DELETE FROM agents');
@@ -85,20 +78,56 @@ export function loadFleet(databasePath: string, onRestart: 'restart' | 'forget')
   }
 }
 
-function parseRow(row: Record<string, unknown>): DesiredAgent {
-  try {
-    return {
-      id: Number(row.id),
-      name: String(row.name),
-      spec: specSchema.parse(JSON.parse(String(row.spec))),
-      restart: restartSchema.parse(JSON.parse(String(row.restart))),
-      authority: authoritySchema.parse(JSON.parse(String(row.authority))),
-      names: z.array(z.string()).parse(JSON.parse(String(row.names))),
-    };
-  } catch (error) {
-    throw new CloveError('DATA_CORRUPT', `the stored agent ${String(row.id)} is not of its form`, {
-      cause: error,
-      hint: 'Start the kernel with --on-restart forget to go on without the agents it had.',
-    });
-  }
+/** Ten thousand agents are to be read within a blink, and most of them are alike: the same text is the same object. */
+function rowParser(): (row: Record<string, unknown>) => DesiredAgent {
+  const restartOf = remembered((text) => restartSchema.parse(JSON.parse(text)));
+  const authorityOf = remembered((text) => authoritySchema.parse(JSON.parse(text)));
+  return (row) => {
+    try {
+      const name = String(row.name);
+      const names = String(row.names);
+      return {
+        id: Number(row.id),
+        name,
+        spec: specOf(JSON.parse(String(row.spec))),
+        restart: restartOf(String(row.restart)),
+        authority: authorityOf(String(row.authority)),
+        names: names === JSON.stringify([name]) ? [name] : namesSchema.parse(JSON.parse(names)),
+      };
+    } catch (error) {
+      throw new CloveError('DATA_CORRUPT', `the stored agent ${String(row.id)} is not of its form`, {
+        cause: error,
+        hint: 'Start the kernel with --on-restart forget to go on without the agents it had.',
+      });
+    }
+  };
+}
+
+function remembered<Value>(parse: (text: string) => Value): (text: string) => Value {
+  const known = new Map<string, Value>();
+  return (text) => known.getOrInsertComputed(text, parse);
+}
+
+const SPEC_MEMBERS: Readonly<Record<keyof DesiredSpec, (value: unknown) => boolean>> = {
+  parentId: isId,
+  above: (value) => Array.isArray(value) && value.every(isId),
+  spawnedAt: Number.isFinite,
+  // Looked at when its turn to start comes: a kernel with ten thousand of them is to be ready before.
+  request: (value) => typeof value === 'object' && value !== null,
+  seed: (value) => typeof value === 'string',
+  isScriptKept: (value) => typeof value === 'boolean',
+};
+const SPEC_NAMES = Object.keys(SPEC_MEMBERS) as (keyof DesiredSpec)[];
+
+function isId(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function specOf(value: unknown): DesiredSpec {
+  if (typeof value !== 'object' || value === null) throw new TypeError('spec is no object');
+  const spec = value as Readonly<Record<string, unknown>>;
+  for (const name of SPEC_NAMES) if (!SPEC_MEMBERS[name](spec[name])) throw new TypeError(`spec.${name}`);
+  const strange = Object.keys(spec).find((name) => !Object.hasOwn(SPEC_MEMBERS, name));
+  if (strange !== undefined) throw new TypeError(`spec.${strange} is not known`);
+  return value as DesiredSpec;
 }

@@ -51,9 +51,12 @@ export class Fleet {
     this.#options = options;
     this.#reservedId = options.rows.usedId;
     this.#lastId = options.rows.usedId;
+    // Many of them have the same.
+    const texts = new Map<DesiredAuthority, string>();
     for (const { id, authority, spec } of options.rows.agents) {
       const { isScriptKept } = spec;
-      this.#members.set(id, { agent: null, authority: JSON.stringify(authority), isScriptKept, spec });
+      const text = texts.getOrInsertComputed(authority, (each) => JSON.stringify(each));
+      this.#members.set(id, { agent: null, authority: text, isScriptKept, spec });
     }
     this.#clearFolders();
   }

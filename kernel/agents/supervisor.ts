@@ -303,13 +303,13 @@ export class Supervisor {
     );
   }
 
-  /** An agent of the last kernel; its name is taken already. It is planned and started when the delay is over. */
+  /** An agent of the last kernel; its name is taken already. It is planned and started when all are there and the delay is over. */
   restore(agent: Agent, delayMs: number, prepare: () => Promise<Plan>): void {
     const life = this.#admit(agent);
     life.prepare = prepare;
     this.#waits(life, delayMs);
     this.#announcer.restarting(agent, null, 'kernel_restart', delayMs);
-    this.#apply(this.#tree.admit(memberOf(agent), performance.now(), { delayMs, isPaced: true }));
+    this.#tree.admit(memberOf(agent), performance.now(), { delayMs, isPaced: true });
   }
 
   /** All of them were. */

@@ -1,8 +1,9 @@
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import type { RequestOptions } from 'node:https';
 import { isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { CloveError, isCloveError } from '../../errors/index.ts';
+import { nodeHttp, nodeHttps } from './builtin.ts';
 import type { Hop } from './redirects.ts';
 import { hostOf, portOf } from './target.ts';
 
@@ -58,7 +59,8 @@ function attempt(
   }
   const secure = hop.url.protocol === 'https:';
   const name = hostOf(hop.url);
-  const options: https.RequestOptions = {
+  const { Agent, request: send } = secure ? nodeHttps() : nodeHttp();
+  const options: RequestOptions = {
     // An address, so nothing is left to look up; the name is said to the server only.
     host: address,
     port: portOf(hop.url),
@@ -69,10 +71,10 @@ function attempt(
     maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
     insecureHTTPParser: false,
     // Of its own: no connection is shared between callers or outlives its vetting, and no proxy of the environment is asked.
-    agent: secure ? new https.Agent({ keepAlive: false }) : new http.Agent({ keepAlive: false }),
+    agent: new Agent({ keepAlive: false }),
     ...(secure ? { servername: isIP(name) === 0 ? name.replace(/\.$/, '') : '', ...tls } : {}),
   };
-  const request = (secure ? https : http).request(options);
+  const request = send(options);
   // What comes after maxHeadersCount would be dropped without a word; maxHeaderSize bounds them.
   request.maxHeadersCount = 0;
   let connected = false;

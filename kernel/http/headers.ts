@@ -1,6 +1,6 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { CloveError } from '../../errors/index.ts';
 import { KERNEL_VERSION } from '../protocol/version.ts';
+import { nodeHttp } from './builtin.ts';
 
 export type Headers = Readonly<Record<string, string>>;
 
@@ -59,8 +59,8 @@ export function prepareHeaders(given: Headers, url: URL, bodyBytes: number): Rec
 
 function assertValid(name: string, value: string): void {
   try {
-    validateHeaderName(name);
-    validateHeaderValue(name, value);
+    nodeHttp().validateHeaderName(name);
+    nodeHttp().validateHeaderValue(name, value);
   } catch {
     throw bad(`header ${JSON.stringify(name.slice(0, 64))} is not valid`);
   }

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CloveError } from '../../errors/index.ts';
+import { nodeHttp } from '../http/builtin.ts';
 import { PROMETHEUS_CONTENT_TYPE } from './prometheus.ts';
 
 const MAX_CONNECTIONS = 64;
@@ -26,7 +27,7 @@ export class MetricsListener {
   private constructor(options: MetricsListenerOptions) {
     this.#options = options;
     this.#tokenDigest = options.token === null ? null : digest(options.token);
-    this.#server = createServer(
+    this.#server = nodeHttp().createServer(
       {
         headersTimeout: 5000,
         requestTimeout: 30_000,

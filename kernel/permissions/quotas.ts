@@ -41,6 +41,21 @@ const storedQuotas = z.strictObject({
 });
 export type StoredQuotas = z.input<typeof storedQuotas>;
 
+/** What was read from one object: agents that have the same share it. */
+const restored = new WeakMap<object, z.output<typeof storedQuotas>>();
+
+/** @throws DATA_CORRUPT */
+function fromStored(stored: unknown): z.output<typeof storedQuotas> {
+  const known = typeof stored === 'object' && stored !== null ? restored.get(stored) : undefined;
+  if (known !== undefined) return known;
+  const parsed = storedQuotas.safeParse(stored);
+  if (!parsed.success) {
+    throw new CloveError('DATA_CORRUPT', 'stored quotas make no sense', { cause: parsed.error });
+  }
+  restored.set(stored as object, parsed.data);
+  return parsed.data;
+}
+
 /** What only ever adds up. */
 type Counted = 'messages' | 'llmCalls' | 'llmTokens';
 
@@ -104,13 +119,10 @@ export class Quotas implements KeepsByCaller {
 
   /** Of an agent that was there before the kernel was started again: parents first. @throws DATA_CORRUPT, OVERLOAD */
   restore(id: number, parentId: number, stored: unknown): void {
-    const parsed = storedQuotas.safeParse(stored);
-    if (!parsed.success) {
-      throw new CloveError('DATA_CORRUPT', 'stored quotas make no sense', { cause: parsed.error });
-    }
+    const { limits, used } = fromStored(stored);
     this.open(id, parentId);
-    this.set(id, parsed.data.limits);
-    Object.assign((this.#accounts.get(id) as Account).used, parsed.data.used);
+    this.set(id, limits);
+    Object.assign((this.#accounts.get(id) as Account).used, used);
   }
 
   /** What it used stays used; its children are its parent's from now on. */

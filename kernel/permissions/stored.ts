@@ -22,8 +22,21 @@ export function toStored(grants: Grants): StoredGrants {
   return { policy: policyJson(grants) };
 }
 
+interface Restored {
+  readonly grants: Grants;
+  readonly ceiling: Grants | null;
+}
+
+/** What was read from one object: agents that have the same share it. */
+const restored = new WeakMap<object, Restored>();
+
 /** @throws DATA_CORRUPT */
-export function fromStored(value: unknown): { readonly grants: Grants; readonly ceiling: Grants | null } {
+export function fromStored(value: unknown): Restored {
+  if (typeof value !== 'object' || value === null) return parseStored(value);
+  return restored.getOrInsertComputed(value, parseStored);
+}
+
+function parseStored(value: unknown): Restored {
   const parsed = storedPrincipal.safeParse(value);
   if (!parsed.success) {
     throw new CloveError('DATA_CORRUPT', 'stored permissions make no sense', { cause: parsed.error });

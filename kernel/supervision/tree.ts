@@ -104,7 +104,8 @@ export class SupervisionTree {
     if (group !== null)
       for (let each: Group | null = group; each !== null; each = each.parent) each.hasFailed = false;
     this.#toStart.add(member);
-    return this.#settle(nowMs);
+    // One that is put back waits for restored(): to look at all of them for each of them would take long.
+    return member.isPaced ? [] : this.#settle(nowMs);
   }
 
   /** Someone ends it for good: nothing of it is started any more, and nobody waits for it. */
