@@ -5,6 +5,7 @@ import { auditCommand } from './commands/audit.ts';
 import { benchCommand } from './commands/bench.ts';
 import { dataCommand } from './commands/data.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { downCommand, fleetStatusCommand, upCommand } from './commands/fleet.ts';
 import { kernelCommand } from './commands/kernel.ts';
 import { recordCommand } from './commands/record.ts';
 import { replayCommand } from './commands/replay.ts';
@@ -98,6 +99,9 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
     recordCommand,
     replayCommand,
     dataCommand,
+    upCommand,
+    downCommand,
+    fleetStatusCommand,
     doctorCommand,
     versionCommand,
   ]) {

@@ -15,7 +15,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   reports: ['bench/types.ts', 'bench/metric.ts', 'bench/compare/types.ts', 'native/types.ts', 'errors'],
   sdk: ['kernel/protocol', 'kernel/wire/codec.ts', 'errors'],
   scenarios: ['sdk', 'bench', 'worlds', 'errors'],
-  cli: ['bench', 'worlds', 'kernel', 'native', 'reports', 'scenarios', 'sdk', 'errors'],
+  fleets: ['sdk', 'kernel', 'errors'],
+  cli: ['bench', 'worlds', 'kernel', 'native', 'reports', 'scenarios', 'fleets', 'sdk', 'errors'],
 };
 
 /** Types alone may be taken from further away: they are gone at run time. */

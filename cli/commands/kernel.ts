@@ -18,7 +18,7 @@ import {
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
 
-interface StartFlags extends ServiceFlags {
+export interface StartFlags extends ServiceFlags {
   readonly socket?: string;
   readonly dataDir?: string;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
@@ -117,14 +117,14 @@ Examples:
         );
     });
 
-interface Started {
+export interface Started {
   readonly socket: string;
   readonly pid: number;
   readonly log: string;
 }
 
 /** Starts the same command in the foreground as a session of its own and waits for its readiness line. */
-async function startDaemon(flags: StartFlags): Promise<Started> {
+export async function startDaemon(flags: StartFlags): Promise<Started> {
   const { DEFAULT_DATA_DIRECTORY } = await import('../../kernel/index.ts');
   const dataDirectory = path.resolve(flags.dataDir ?? DEFAULT_DATA_DIRECTORY);
   mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });

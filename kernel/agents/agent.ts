@@ -72,6 +72,8 @@ export interface Agent {
   /** ms since the epoch. */
   readonly spawnedAt: number;
   state: AgentState;
+  /** Of whoever started it. */
+  labels: Readonly<Record<string, string>>;
   /** What it last said of itself. Untrusted text. */
   status: string;
   /** Its incarnation is there for those that depend on it. */

@@ -41,6 +41,7 @@ export function newAgent(id: number, parentId: number, plan: Plan, random?: () =
     stderr: new LogBuffer(logBytes),
     spawnedAt: Date.now(),
     state: 'starting',
+    labels: plan.launch.request?.labels ?? {},
     status: '',
     ready: false,
     sandbox: null,

@@ -505,6 +505,7 @@ export class Supervisor {
     agent.state = asWanted ? 'stopped' : 'failed';
     agent.restartAt = null;
     agent.ready = false;
+    agent.labels = agent.plan.request?.labels ?? agent.labels;
     agent.plan = withoutBulk(agent.plan);
     this.#lives.delete(agent.id);
     this.#options.agents.retire(agent);

@@ -33,6 +33,7 @@ function agentOf(table: AgentTable, name: string, logBytes = 0): Agent {
     },
     restart: new RestartState(DEFAULT_RESTART),
     supervision: supervisionPlan(null),
+    labels: {},
     status: '',
     ready: false,
     stdout: new LogBuffer(2 ** 21),

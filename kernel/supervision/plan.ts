@@ -68,8 +68,8 @@ export const supervisionFields = {
     .nullish()
     .describe('between SIGTERM and SIGKILL where nobody says otherwise; default 5000'),
   labels: z
-    .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'not a label'), text(256))
-    .refine((labels) => Object.keys(labels).length <= 32, 'more than 32')
+    .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'not a label'), text(128))
+    .refine((labels) => Object.keys(labels).length <= 16, 'more than 16')
     .nullish()
     .describe('what whoever started it wants to find again in LIST'),
 };

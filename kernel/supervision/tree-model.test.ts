@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Simulation } from './simulation.ts';
+import { Simulation } from './testing.ts';
 import { STRATEGIES } from './types.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Simulation } from './simulation.ts';
+import { Simulation } from './testing.ts';
 
 /** Without what waits for its time. */
 const moves = (story: readonly string[]) => story.filter((line) => !line.startsWith('waiting'));

@@ -237,6 +237,10 @@ const listed = z.object({
   group: z.string().nullable().describe('Of the supervision tree.'),
   waits_for: z.array(z.string()).describe('Agents that must be ready before it starts.'),
   labels: z.record(z.string(), z.string()),
+  ended: z
+    .object({ reason: z.string(), exit_code: z.int().nullable(), signal: z.string().nullable() })
+    .nullable()
+    .describe('How its latest incarnation has ended; null while none has.'),
   isolation: isolationSummary.nullable(),
 });
 
@@ -264,7 +268,7 @@ export const list = defineSyscall({
 });
 
 function describeAgent(agent: Agent, { supervisor }: Kernel): z.input<typeof listed> {
-  const { sandbox } = agent;
+  const { sandbox, lastExit: ended } = agent;
   const uptimeMs = sandbox === null ? 0 : Math.max(0, Date.now() - agent.startedAt);
   const { memoryBytes, cpuPercent } = usageOf(agent);
   return {
@@ -286,7 +290,8 @@ function describeAgent(agent: Agent, { supervisor }: Kernel): z.input<typeof lis
     status: agent.status,
     group: agent.supervision.group,
     waits_for: supervisor.waitsFor(agent.id),
-    labels: { ...agent.plan.request?.labels },
+    labels: { ...(agent.plan.request?.labels ?? agent.labels) },
+    ended: ended === null ? null : { reason: ended.reason, exit_code: ended.exitCode, signal: ended.signal },
     isolation: sandbox === null ? null : summariseIsolation(sandbox.layers),
   };
 }
