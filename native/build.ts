@@ -1,4 +1,4 @@
-// Compiles the native part: one compiler call for the addon, one for clove-init. Runs as a program too:
+// Compiles the native part: the addon, clove-init and what template processes need. Runs as a program too:
 //   node native/build.ts [--sanitize]
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,6 +20,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CloveError } from '../errors/index.ts';
+import type { CompileJob } from './compile.ts';
 import { packageRoot } from './package.ts';
 
 export interface NativeFiles {
@@ -213,10 +214,16 @@ function once(file: string, build: () => void): void {
 function compile(target: Target, onProgress: (line: string) => void): void {
   const command = compiler();
   const unfinished = `${target.file}.${process.pid}.tmp`;
+  const objects = `${unfinished}.objects`;
   onProgress(`compiling ${path.basename(target.file)} with ${command}`);
   try {
-    execFileSync(command, [...target.flags, ...target.sources, '-o', unfinished], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    mkdirSync(objects, { recursive: true, mode: 0o700 });
+    const { flags, sources } = target;
+    const job: CompileJob = { compiler: command, flags, sources, objects, output: unfinished };
+    const extension = path.extname(import.meta.filename);
+    execFileSync(process.execPath, [path.join(import.meta.dirname, `compile${extension}`)], {
+      input: JSON.stringify(job),
+      stdio: ['pipe', 'pipe', 'pipe'],
       timeout: BUILD_TIMEOUT_MS,
     });
     renameSync(unfinished, target.file);
@@ -228,6 +235,8 @@ function compile(target: Target, onProgress: (line: string) => void): void {
       hint: 'clove needs a C++20 compiler and the headers of the C library (Debian: g++, libc6-dev; Fedora: gcc-c++).',
       details: { compiler: command, stderr: stderr.slice(0, 4000) },
     });
+  } finally {
+    rmSync(objects, { recursive: true, force: true });
   }
 }
 

@@ -109,7 +109,8 @@ export class AuditLog {
    * cannot be written and the policy is to stop.
    */
   end(record: CallRecord, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
-    const isWaitedFor = outcome === 'OK' && !TRANSIENT.has(definition.permission);
+    const isWaitedFor =
+      outcome === 'OK' && definition.readOnly !== true && !TRANSIENT.has(definition.permission);
     if (record.isUnderWay) {
       if (record.outcome !== outcome) this.#correct(record, outcome);
     } else {

@@ -42,6 +42,7 @@ export const wait = defineSyscall({
   permission: 'agents.control',
   audit: 'AGENT_LIFECYCLE',
   replay: 'recorded',
+  readOnly: true,
   async handle(request, { kernel, signal }) {
     const agent = knownAgent(kernel, request);
     await kernel.supervisor.waitForEnd(agent, request.timeout_ms ?? null, signal);
@@ -86,6 +87,7 @@ export const logs = defineSyscall({
   permission: 'agents.control',
   audit: 'AGENT_LIFECYCLE',
   replay: 'recorded',
+  readOnly: true,
   errorShape: { stdout: '', stderr: '' },
   handle(request, { kernel }) {
     const { id, name, stdout, stderr } = knownAgent(kernel, request);

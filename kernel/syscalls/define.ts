@@ -82,6 +82,8 @@ export interface SyscallDefinition<
   readonly unstable?: readonly string[];
   /** Payloads that are not JSON (NOOP, EXIT): request and answer are raw bytes. */
   readonly raw?: boolean;
+  /** Changes nothing: its answer does not wait for its record to be on disk, whatever permission it needs. */
+  readonly readOnly?: boolean;
   /** Starts only when the earlier ordered requests of its connection have ended (effects on files). */
   readonly ordered?: boolean;
   /**
