@@ -6,7 +6,10 @@ import { type Chart, type DrawnChart, drawCharts } from './charts/render.ts';
 import { runtimesChart } from './charts/runtimes.ts';
 import { timeAxis } from './charts/time-axis.ts';
 import { timelineChart } from './charts/timeline.ts';
+import { fleetsOf } from './fleets.ts';
 import { renderDocument } from './page/document.ts';
+import { agentsSection, fleetCharts } from './sections/agents.ts';
+import { checksSection } from './sections/checks.ts';
 import { comparison } from './sections/comparison.ts';
 import { durationSection, loadSection, timelineSection } from './sections/course.ts';
 import {
@@ -27,6 +30,7 @@ import { html } from './text/html.ts';
 
 /** A record larger than this, compressed, stays beside the report instead of inside. */
 const EMBED_LIMIT_BYTES = 900_000;
+const FEW_FLEETS = 4;
 
 /** The whole of report.html: a pure function of the record, byte for byte the same every time. */
 export async function renderHtml(results: RunResults): Promise<string> {
@@ -34,12 +38,16 @@ export async function renderHtml(results: RunResults): Promise<string> {
   const heatmap = heatmapOf(results, summary);
   const durations = durationGroups(results, summary);
   const axis = timeAxis(results);
+  const fleets = fleetsOf(results);
+  // A handful of fleets has no grid to look at: each is a story of its own.
+  const hasGrid = fleets.length === 0 || (summary.primary?.trials ?? 0) > FEW_FLEETS;
   const wanted: (Chart | null)[] = [
-    runtimesChart(results),
-    heatmap === null ? null : heatmapChart(results, heatmap),
-    axis === null ? null : timelineChart(results, axis),
+    ...fleetCharts(results),
+    hasGrid || summary.others.length > 0 ? runtimesChart(results) : null,
+    heatmap === null || !hasGrid ? null : heatmapChart(results, heatmap),
+    axis === null || !hasGrid ? null : timelineChart(results, axis),
     ...(axis === null ? [] : loadCharts(results, axis)),
-    durationsChart(durations.label, durations.groups),
+    hasGrid ? durationsChart(durations.label, durations.groups) : null,
   ];
   const charts = await drawCharts(wanted.filter((chart) => chart !== null));
   const chart = (id: string): DrawnChart | undefined => charts.find((drawn) => drawn.chart.id === id);
@@ -47,9 +55,11 @@ export async function renderHtml(results: RunResults): Promise<string> {
   const record = pack('results', JSON.stringify(results));
   const embedded = record.bytes.length <= EMBED_LIMIT_BYTES;
   const sections: (Section | null)[] = [
+    checksSection(results),
+    agentsSection(results, charts),
     comparison(results, summary, chart('runtimes') ?? null),
-    heatmapSection(results, summary, heatmap, chart('heatmap') ?? null),
-    leaderboardSection(results, summary),
+    hasGrid ? heatmapSection(results, summary, heatmap, chart('heatmap') ?? null) : null,
+    hasGrid || fleets.length > 1 ? leaderboardSection(results, summary) : null,
     timelineSection(chart('timeline')),
     loadSection(
       results,

@@ -1,5 +1,7 @@
 import type { RunResults } from '../bench/types.ts';
 import { heatmapOf, primaryFormat } from './charts/heatmap.ts';
+import { fleetsOf } from './fleets.ts';
+import { checkRows } from './sections/checks.ts';
 import { MEASURES, runtimeNote } from './sections/comparison.ts';
 import { faultText, gitText } from './sections/environment.ts';
 import { reasonCounts, reasonText } from './sections/failures.ts';
@@ -12,6 +14,7 @@ import { codeBlock, table, escapeMarkdown as text } from './text/markdown.ts';
 /** Failed attempts listed one by one; the counts by reason cover all. */
 const LISTED_FAILURES = 30;
 const LOG_CHARACTERS = 800;
+const LISTED_CHECKS = 60;
 
 /** The whole of report.md (GitHub flavour): a pure function of the record. */
 export function renderMarkdown(results: RunResults): string {
@@ -20,6 +23,7 @@ export function renderMarkdown(results: RunResults): string {
     heading(results),
     headline(results, summary),
     notices(results),
+    checks(results),
     runtimes(results, summary),
     leaderboard(results, summary),
     bestAndAverages(results, summary),
@@ -64,6 +68,15 @@ function headline(results: RunResults, summary: Summary): string {
 function notices(results: RunResults): string {
   if (results.notices.length === 0) return '';
   return `## Notices\n\n${results.notices.map((notice) => `- ${text(notice)}`).join('\n')}`;
+}
+
+function checks(results: RunResults): string {
+  const rows = checkRows(fleetsOf(results));
+  if (rows.length === 0) return '';
+  return `## Checks\n\n${table(
+    [{ title: 'Asserted' }, { title: 'Where' }, { title: '' }, { title: 'By' }, { title: 'Observed' }],
+    rows.slice(0, LISTED_CHECKS),
+  )}${rows.length > LISTED_CHECKS ? `\n\nFirst ${LISTED_CHECKS} of ${formatCount(rows.length)}; all are in results.json.` : ''}`;
 }
 
 function runtimes(results: RunResults, summary: Summary): string {

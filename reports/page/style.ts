@@ -120,6 +120,9 @@ table.narrow{width:auto;min-width:min(100%,460px)}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}
 .badge{display:inline-block;padding:.05rem .5rem;border-radius:99px;font-size:.8rem;font-weight:600;white-space:nowrap}
+.check{margin:1.1rem 0 1.6rem}.check h3{margin-top:1.2rem}
+.seen{border-left:3px solid var(--line-strong);padding:.05rem 0 .05rem .9rem;margin:.6rem 0}.seen p{margin:.3rem 0}
+.evidence{font-size:.88rem;margin:.3rem 0}
 .badge.plain{background:var(--raised);color:var(--ink-2)}
 figure.chart{margin:1.2rem 0 .4rem;min-width:0;position:relative}
 figcaption{font-weight:600;font-size:.98rem;overflow-wrap:anywhere}

@@ -1,5 +1,6 @@
 import type { RunResults, RuntimeSummary } from '../../bench/types.ts';
 import { primaryFormat } from '../charts/heatmap.ts';
+import { fleetsOf } from '../fleets.ts';
 import { parameterText, type Summary } from '../summary.ts';
 import {
   formatCount,
@@ -23,8 +24,15 @@ export interface Figure {
 
 /** The figures a reader asks for first; used by the page and, in words, by report.md. */
 export function headlineFigures(results: RunResults, summary: Summary): Figure[] {
-  const { primary, best } = summary;
+  const { primary } = summary;
   if (primary === null) return [];
+  const checks = checkFigures(results, primary);
+  const wall = {
+    name: 'Wall time',
+    value: formatDuration(primary.wallMs),
+    note: `${plural(primary.parallel, 'place')} in parallel on ${plural(results.machine.cores, 'core')}`,
+  };
+  if (checks.length > 0) return [...checks, wall, ...bestFigure(results, summary)];
   const figures: Figure[] = [
     {
       name: 'Completed',
@@ -34,11 +42,7 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
         ...(primary.notMeasured > 0 ? [`${formatCount(primary.notMeasured)} not measured`] : []),
       ].join(', '),
     },
-    {
-      name: 'Wall time',
-      value: formatDuration(primary.wallMs),
-      note: `${plural(primary.parallel, 'place')} in parallel on ${plural(results.machine.cores, 'core')}`,
-    },
+    wall,
     {
       name: 'Per minute',
       value: formatNumber(primary.trialsPerMinute),
@@ -48,13 +52,7 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
           : `experiments, CPU ${formatPercent(primary.cpuUtilisation)} busy`,
     },
   ];
-  if (best !== null) {
-    figures.push({
-      name: `Best ${results.presentation.primaryMetric.label}`,
-      value: formatMetric(best.value, primaryFormat(results)),
-      note: summary.parameters.map((name) => parameterText(best.trial, name)).join(' · '),
-    });
-  }
+  figures.push(...bestFigure(results, summary));
   figures.push(faultFigure(summary, primary));
   const baseline = baselineOf(summary);
   if (baseline !== null && primary.wallMs > 0 && baseline.wallMs > 0) {
@@ -66,6 +64,47 @@ export function headlineFigures(results: RunResults, summary: Summary): Figure[]
     });
   }
   return figures;
+}
+
+function bestFigure(results: RunResults, { best, parameters, primary }: Summary): Figure[] {
+  if (best === null) return [];
+  const { label } = results.presentation.primaryMetric;
+  return [
+    {
+      name: primary?.trials === 1 ? label : `Best ${label}`,
+      value: formatMetric(best.value, primaryFormat(results)),
+      note: parameters.map((name) => parameterText(best.trial, name)).join(' · '),
+    },
+  ];
+}
+
+/** Of runs whose trials are fleets; nothing for others. */
+function checkFigures(results: RunResults, primary: RuntimeSummary): Figure[] {
+  const fleets = fleetsOf(results);
+  if (fleets.length === 0) return [];
+  const figures = results.runtimes.map(({ runtime }) => {
+    const checks = fleets
+      .filter(({ trial }) => trial.runtime === runtime)
+      .flatMap(({ fleet }) => fleet.checks);
+    const held = checks.filter(({ status }) => status === 'passed').length;
+    return {
+      name: runtime === primary.runtime ? 'Checks that hold' : `The same under ${runtime}`,
+      value: `${formatCount(held)} / ${formatCount(checks.length)}`,
+      note: runtime === 'process' ? 'without walls, and with limits far above' : `under ${runtime}`,
+    };
+  });
+  const agents = fleets
+    .filter(({ trial }) => trial.runtime === primary.runtime)
+    .flatMap(({ fleet }) => fleet.agents);
+  const restarts = agents.reduce((sum, agent) => sum + agent.restarts, 0);
+  return [
+    ...figures,
+    {
+      name: 'Agents',
+      value: formatCount(agents.length),
+      note: `${plural(restarts, 'restart')}, ${formatCount(agents.filter(({ escalated }) => escalated).length)} given up`,
+    },
+  ];
 }
 
 function faultFigure(summary: Summary, primary: RuntimeSummary): Figure {
