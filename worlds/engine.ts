@@ -360,7 +360,7 @@ export class WorldEngine implements WorldHost {
     const { agents, mailboxes } = this.#kernel();
     const name = agents.get(id)?.name ?? mailboxes.nameOf(id);
     this.#memberships.set(id, { world, caller: caller ?? agentCaller(id), placed });
-    world.add({ id, name });
+    world.add({ id, name }, !isOperator(id));
     const waiting = world.pendingMail.get(name);
     if (waiting === undefined) return;
     world.pendingMail.delete(name);

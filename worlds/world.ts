@@ -9,6 +9,7 @@ import type {
   WorldHttpResponse,
   WorldInfo,
 } from '../kernel/worlds/host.ts';
+import { Attentions } from './attention.ts';
 import { Chaos, type EventHistory } from './chaos/chaos.ts';
 import { parseEvent } from './chaos/kinds.ts';
 import type { ChaosTarget, MemberControl, PressureControl } from './chaos/target.ts';
@@ -81,6 +82,7 @@ export class World implements JoinedWorld {
   ownerId: number;
   calls = 0;
   readonly #members = new Map<number, Member>();
+  readonly #attentions: Attentions;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
   #closed = false;
@@ -91,6 +93,7 @@ export class World implements JoinedWorld {
     this.ownerId = parts.ownerId;
     this.parts = parts;
     const { definition, clock, luck, files, network, outside } = parts;
+    this.#attentions = new Attentions(clock);
     const target: ChaosTarget = {
       form: parts.form,
       clock,
@@ -187,7 +190,9 @@ export class World implements JoinedWorld {
           .slice(0, 63) || 'world',
       fetch: network === null ? null : (by) => this.#fetchOf(by),
     });
-    return this.#shell.run(member, command);
+    // What a command sleeps is the world's time; what it computes is over in this process before the clock is looked at.
+    using _waits = this.waits(member.id);
+    return await this.#shell.run(member, command);
   }
 
   async http(member: Member, request: WorldHttpRequest): Promise<WorldHttpResponse> {
@@ -198,7 +203,9 @@ export class World implements JoinedWorld {
         details: { fault: 'http_failure' },
       });
     }
-    return fetchAs(network, clock, { agentId: member.id, agentName: member.name }, request);
+    // What a mock takes its time for is the world's time.
+    using _waits = this.waits(member.id);
+    return await fetchAs(network, clock, { agentId: member.id, agentName: member.name }, request);
   }
 
   memberIds(): readonly number[] {
@@ -213,18 +220,40 @@ export class World implements JoinedWorld {
     return this.#members.get(id);
   }
 
-  add(member: Member): void {
+  /** `isAgent`: it is busy unless it waits; of an operator's client nobody knows. */
+  add(member: Member, isAgent: boolean): void {
     this.#members.set(member.id, member);
+    if (isAgent) this.#attentions.add(member.id);
     this.schedule.poke();
   }
 
   remove(id: number): boolean {
+    this.#attentions.remove(id);
     return this.#members.delete(id);
   }
 
   countCall(): void {
     this.calls += 1;
     this.schedule.poke();
+  }
+
+  waits(agentId: number): Disposable {
+    return this.#attentions.wait(agentId);
+  }
+
+  after(ms: number, fire: () => void): () => void {
+    const { clock } = this.parts;
+    const timer = clock.setTimer(clock.monotonicMs() + ms, fire);
+    return () => timer.cancel();
+  }
+
+  async sleep(
+    until: { readonly forMs: number } | { readonly untilMs: number },
+    signal: AbortSignal,
+  ): Promise<{ nowMs: number; monotonicMs: number }> {
+    const { clock } = this.parts;
+    await clock.sleep('forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs(), signal);
+    return { nowMs: this.tellMs(), monotonicMs: clock.monotonicMs() };
   }
 
   severs(fromId: number, toId: number): string | null {
@@ -260,6 +289,7 @@ export class World implements JoinedWorld {
     this.#closed = true;
     this.schedule.close();
     this.chaos.close();
+    this.#attentions.close();
     this.parts.network?.close();
     this.parts.clock.close();
     this.parts.files?.close();

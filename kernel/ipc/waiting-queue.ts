@@ -16,6 +16,8 @@ export interface TakeOptions {
   readonly max: number;
   /** How long to wait for the first item: 0 = not at all, null = until there is one. ms */
   readonly waitMs: number | null;
+  /** The timer of that limit; default: real time. */
+  readonly after?: ((ms: number, fire: () => void) => () => void) | undefined;
   /** Ends the waiting; what has been taken by then was delivered. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -87,13 +89,13 @@ export class WaitingQueue<Item extends Sized> {
 
   /** @throws CANCELLED when the signal aborts or the queue is closed while waiting. */
   take(options: TakeOptions): Promise<Item[]> {
-    const { max, waitMs, signal } = options;
+    const { max, waitMs, signal, after = realTimer } = options;
     if (this.#closed || signal?.aborted) return Promise.reject(cancelled());
     if (max < 1 || this.length > 0 || waitMs === 0) return Promise.resolve(this.#shiftMany(max));
     return new Promise((resolve, reject) => {
       const finish = (): void => {
         this.#waiters.delete(waiter);
-        clearTimeout(timer);
+        stopTimer?.();
         signal?.removeEventListener('abort', onAbort);
       };
       const waiter: Waiter = {
@@ -108,7 +110,7 @@ export class WaitingQueue<Item extends Sized> {
         },
       };
       const onAbort = (): void => waiter.fail(cancelled());
-      const timer = waitMs === null ? undefined : setTimeout(waiter.wake, waitMs);
+      const stopTimer = waitMs === null ? undefined : after(waitMs, waiter.wake);
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiters.add(waiter);
     });
@@ -152,6 +154,11 @@ export class WaitingQueue<Item extends Sized> {
     this.#onLeave(item);
     return item;
   }
+}
+
+function realTimer(ms: number, fire: () => void): () => void {
+  const timer = setTimeout(fire, ms);
+  return () => clearTimeout(timer);
 }
 
 function cancelled(): CloveError {

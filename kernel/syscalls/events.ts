@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { EVENT_TYPES } from '../events/event-bus.ts';
 import { JsonText } from '../json.ts';
+import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall } from './define.ts';
 import { callerId, json, waiting, waitMsOf } from './fields.ts';
 
@@ -100,12 +101,13 @@ export const pollEvents = defineSyscall({
   audit: 'IPC',
   replay: 'recorded',
   errorShape: { events: [], count: 0 },
-  async handle(request, { kernel, caller, signal }) {
-    const polled = await kernel.events.poll(caller.id, {
-      max: Math.min(request.max, MAX_POLLED),
-      waitMs: waitMsOf(request),
-      signal,
-    });
+  async handle(request, context) {
+    const { kernel, caller, signal } = context;
+    const take = { max: Math.min(request.max, MAX_POLLED), waitMs: waitMsOf(request), signal };
+    const polled =
+      take.waitMs === 0
+        ? await kernel.events.poll(caller.id, take)
+        : await waitingInWorld(context, (after) => kernel.events.poll(caller.id, { ...take, after }));
     const events = polled.events.map((each) => ({
       type: each.type,
       event_type: each.type,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import type { Mailboxes } from '../ipc/mailboxes.ts';
 import { JsonText } from '../json.ts';
+import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { callerId, json, waiting, waitMsOf } from './fields.ts';
 
@@ -79,12 +80,13 @@ export const receive = defineSyscall({
   audit: 'IPC',
   replay: 'recorded',
   errorShape: { messages: [], count: 0 },
-  async handle(request, { kernel, caller, signal }) {
-    const received = await kernel.mailboxes.receive(caller.id, {
-      max: Math.min(request.max, MAX_RECEIVED),
-      waitMs: waitMsOf(request),
-      signal,
-    });
+  async handle(request, context) {
+    const { kernel, caller, signal } = context;
+    const take = { max: Math.min(request.max, MAX_RECEIVED), waitMs: waitMsOf(request), signal };
+    const received =
+      take.waitMs === 0
+        ? await kernel.mailboxes.receive(caller.id, take)
+        : await waitingInWorld(context, (after) => kernel.mailboxes.receive(caller.id, { ...take, after }));
     const counters = kernel.agents.get(caller.id)?.counters;
     if (counters !== undefined) counters.messagesReceived += received.length;
     const messages = received.map((each) => ({

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { MAX_ANSWER_BYTES } from '../protocol/constants.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
-import { worldsOf } from '../worlds/calls.ts';
+import { worldOf, worldsOf } from '../worlds/calls.ts';
+import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { json } from './fields.ts';
 
@@ -405,6 +406,38 @@ export const advance = defineSyscall({
   },
 });
 
+export const wait = defineSyscall({
+  opcode: OPCODES.WORLD_WAIT,
+  name: 'WORLD_WAIT',
+  summary:
+    'Waits on the clock of the world the caller is in; a clock that skips goes on when every agent there waits.',
+  request: z
+    .object({
+      ms: z.number().min(0).max(MAX_ADVANCE_MS).nullish().describe('So long, in the world’s time.'),
+      until_ms: z.number().min(0).nullish().describe('Until so many ms after the world’s start.'),
+    })
+    .refine(
+      ({ ms, until_ms }) => (ms ?? null) === null || (until_ms ?? null) === null,
+      'give ms or until_ms',
+    ),
+  response: z.object({
+    success: z.literal(true),
+    world_id: z.string(),
+    monotonic_ms: z.number().describe('Since the world’s start, on its clock.'),
+    world_time_ms: z.number().describe('The time there, ms since the epoch.'),
+  }),
+  permission: 'worlds.use',
+  audit: 'WORLD',
+  replay: 'recorded',
+  async handle({ ms, until_ms }, context) {
+    const world = worldOf(context);
+    if (world === null) throw new CloveError('NOT_FOUND', 'Not in any world');
+    const until = until_ms === null || until_ms === undefined ? { forMs: ms ?? 0 } : { untilMs: until_ms };
+    const { nowMs, monotonicMs } = await waitingInWorld(context, () => world.sleep(until, context.signal));
+    return { success: true as const, world_id: world.id, monotonic_ms: monotonicMs, world_time_ms: nowMs };
+  },
+});
+
 /** The words existing clients look for come first; what went wrong follows. */
 function asFailure(words: string, error: unknown): unknown {
   if (!(error instanceof CloveError) || error.code === 'BAD_REQUEST' || error.code === 'FORBIDDEN')
@@ -429,4 +462,5 @@ export const worldSyscalls = [
   diff,
   branch,
   advance,
+  wait,
 ] as const;

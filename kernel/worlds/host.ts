@@ -81,6 +81,15 @@ export interface JoinedWorld {
   memberIds(): readonly number[];
   /** One more call of a member. */
   countCall(): void;
+  /** The agent waits, for something that comes in the world's time, until this is disposed of: meanwhile the clock may skip. */
+  waits(agentId: number): Disposable;
+  /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. */
+  after(ms: number, fire: () => void): () => void;
+  /** Waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
+  sleep(
+    until: { readonly forMs: number } | { readonly untilMs: number },
+    signal: AbortSignal,
+  ): Promise<{ readonly nowMs: number; readonly monotonicMs: number }>;
   /** Why a message cannot reach its receiver at present; null = nothing stands in its way. */
   severs(fromId: number, toId: number): string | null;
 }

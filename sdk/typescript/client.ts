@@ -502,6 +502,16 @@ export class CloveClient extends TunnelClient {
   }
 
   /** Moves its clock; returns the time since its start, ms. @throws NOT_FOUND, CONFLICT */
+  /** Waits on the clock of the world the caller is in. `untilMs`: ms after the world's start. */
+  waitInWorld(
+    time: { readonly ms: number } | { readonly untilMs: number },
+    options: CallOptions = {},
+  ): Promise<SyscallResponse<'WORLD_WAIT'>> {
+    const request = 'ms' in time ? { ms: time.ms } : { until_ms: time.untilMs };
+    // How long that is in real time, nobody knows.
+    return this.call('WORLD_WAIT', request, { timeoutMs: null, ...options });
+  }
+
   async advanceWorld(worldId: string, ms: number, options?: CallOptions): Promise<number> {
     return (await this.call('WORLD_ADVANCE', { world_id: worldId, ms }, options)).monotonic_ms;
   }

@@ -81,6 +81,7 @@ const METHODS: Record<SyscallName, keyof CloveClient> = {
   WORLD_DIFF: 'diffWorld',
   WORLD_BRANCH: 'branchWorld',
   WORLD_ADVANCE: 'advanceWorld',
+  WORLD_WAIT: 'waitInWorld',
   METRICS_SYSTEM: 'systemMetrics',
   METRICS_AGENT: 'agentMetrics',
   METRICS_ALL_AGENTS: 'allAgentMetrics',

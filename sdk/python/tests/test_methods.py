@@ -282,6 +282,8 @@ CASES = [
          {"success": True, "data": {"world_ids": ["x", "y"]}}),
     case("world_advance", ("w", 60_000), S.SYS_WORLD_ADVANCE, {"world_id": "w", "ms": 60_000},
          {**OK, "monotonic_ms": 60_000}, {"success": True, "data": {"monotonic_ms": 60_000}}),
+    case("world_wait", (60_000,), S.SYS_WORLD_WAIT, {"ms": 60_000}, {**OK, "monotonic_ms": 60_000},
+         {"success": True, "data": {"monotonic_ms": 60_000}}),
     # tunnel
     case("tunnel_connect", ("ws://r",), S.SYS_TUNNEL_CONNECT, {"relay_url": "ws://r", "machine_id": "m", "token": "t"},
          {**OK, "relay_url": "ws://r", "machine_id": "m"}, {"connected": True, "relay_url": "ws://r"},

@@ -129,6 +129,12 @@ class WorldCalls(Caller):
         """Moves its clock; ``result.data["monotonic_ms"]`` is the time since its start."""
         return Call(SyscallOp.SYS_WORLD_ADVANCE, {"world_id": world_id, "ms": ms}, operation)
 
+    @syscall
+    def world_wait(self, ms: float | None = None, until_ms: float | None = None) -> Call[OperationResult]:
+        """Waits on the clock of the world the caller is in: so long, or until so many ms after the world's start."""
+        request = without_none(ms=ms, until_ms=until_ms)
+        return Call(SyscallOp.SYS_WORLD_WAIT, request, operation, extra_time=None, long=True)
+
 
 def operation(answer: Answer) -> OperationResult:
     kept = {
