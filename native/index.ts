@@ -19,6 +19,7 @@ export {
   type WorldNetworkSpace,
   type WorldTree,
   walkTree,
+  walkTreeNow,
 } from './world.ts';
 export {
   stageZygote,

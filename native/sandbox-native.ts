@@ -103,9 +103,16 @@ export interface WorldFace {
     layers: readonly string[],
     bytes: number,
     inodes: number,
-  ): Promise<{ readonly space: number; readonly root: number; readonly upper: number }>;
+  ): Promise<{
+    readonly space: number;
+    readonly root: number;
+    readonly upper: number;
+    readonly store: number;
+  }>;
   copyTrees(space: number, root: number, paths: readonly string[]): Promise<number[]>;
   walk(folder: number, most: number): Promise<WalkRow[]>;
+  walkNow(folder: number, most: number): WalkRow[] | number;
+  resize(store: number, bytes: number, inodes: number): number;
   openIn(folder: number, path: string, flags: number, mode: number, follow: boolean): number;
   change(what: string, folder: number, name: string, ...values: (string | number)[]): number;
   share(folder: number): number;

@@ -1,6 +1,6 @@
 // Networks and files of mounted worlds: namespaces and descriptors, no policy.
 import { closeSync } from 'node:fs';
-import { CloveError } from '../errors/index.ts';
+import { CloveError, type ErrorCode } from '../errors/index.ts';
 import { type WalkRow, worldFace } from './sandbox-native.ts';
 
 function unavailable(what: string, thrown: unknown): CloveError {
@@ -125,6 +125,8 @@ export interface WorldTree {
   readonly upperFd: number;
   /** Detached copies of places (relative paths, no links), each for one launch; close them afterwards. @throws IO */
   copy(paths: readonly string[]): Promise<number[]>;
+  /** How much the store takes from now on; 0 = as it is. @throws IO (EINVAL: more than that is in it) */
+  resize(bytes: number, inodes: number): void;
   close(): void;
 }
 
@@ -151,10 +153,13 @@ export async function makeWorldTree(options: {
         const { errno, step } = thrown as { readonly errno: string; readonly step: string };
         throw new CloveError('IO', `${step}: ${errno}`, { details: { errno } });
       }),
+    resize(bytes, inodes) {
+      checked('the store of the world', face.resize(made.store, bytes, inodes));
+    },
     close() {
       if (!open) return;
       open = false;
-      closeAll([made.space, made.root, made.upper]);
+      closeAll([made.space, made.root, made.upper, made.store]);
     },
   };
 }
@@ -169,6 +174,14 @@ export async function walkTree(folderFd: number, most: number): Promise<TreeEntr
       throw new CloveError('IO', `the tree cannot be read: ${errno}`, { details: { errno } });
     });
   return rows.map(entryOf);
+}
+
+/** As walkTree, at once: for trees that are small. @throws PAYLOAD_TOO_LARGE, IO */
+export function walkTreeNow(folderFd: number, most: number): TreeEntry[] {
+  const rows = worldFace().walkNow(folderFd, most);
+  if (typeof rows !== 'number') return rows.map(entryOf);
+  if (rows === -7) throw new CloveError('PAYLOAD_TOO_LARGE', `more than ${most} files`);
+  throw new CloveError('IO', `the tree cannot be read: errno ${-rows}`);
 }
 
 export interface OpenInOptions {
@@ -202,15 +215,17 @@ export function shareFolder(folderFd: number): boolean {
   return worldFace().share(folderFd) === 0;
 }
 
-const CODES: Readonly<
-  Record<number, readonly [name: string, code: 'NOT_FOUND' | 'PATH_REFUSED' | 'CONFLICT' | 'FORBIDDEN']>
-> = {
+const CODES: Readonly<Record<number, readonly [name: string, code: ErrorCode]>> = {
   2: ['ENOENT', 'NOT_FOUND'],
   13: ['EACCES', 'FORBIDDEN'],
   17: ['EEXIST', 'CONFLICT'],
   18: ['EXDEV', 'PATH_REFUSED'],
+  6: ['ENXIO', 'PATH_REFUSED'],
   20: ['ENOTDIR', 'PATH_REFUSED'],
   21: ['EISDIR', 'PATH_REFUSED'],
+  22: ['EINVAL', 'IO'],
+  28: ['ENOSPC', 'IO'],
+  30: ['EROFS', 'IO'],
   39: ['ENOTEMPTY', 'CONFLICT'],
   40: ['ELOOP', 'PATH_REFUSED'],
 };

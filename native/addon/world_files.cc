@@ -66,7 +66,8 @@ bool Make(const WorldFilesRequest& request, WorldFiles& files) {
   if (mount("overlay", "/root", "overlay", MS_NOSUID | MS_NODEV, layout.c_str()) != 0) return false;
   files.root = Fd(open("/root", O_PATH | O_DIRECTORY | O_CLOEXEC));
   files.upper = Fd(open("/upper", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!files.root.valid() || !files.upper.valid()) return false;
+  files.store = Fd(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!files.root.valid() || !files.upper.valid() || !files.store.valid()) return false;
   files.space = std::move(space);
   return true;
 }
@@ -89,6 +90,7 @@ WorldFiles MakeWorldFiles(const WorldFilesRequest& request) {
     files.error = errno == 0 ? EIO : errno;
     files.root.reset();
     files.upper.reset();
+    files.store.reset();
   });
   return files;
 }
@@ -161,6 +163,17 @@ bool WalkTree(int folder, size_t most, std::vector<WorldEntry>& entries) {
     }
   }
   return true;
+}
+
+int ResizeStore(int store, uint64_t bytes, uint64_t inodes) {
+  // fspick and fsconfig: glibc has no wrappers. The store may be in any mount namespace.
+  const Fd context(static_cast<int>(syscall(SYS_fspick, store, "", 1u /* CLOEXEC */ | 8u /* EMPTY_PATH */)));
+  if (!context.valid()) return errno;
+  const auto set = [&](const char* key, uint64_t value) {
+    return value == 0 || syscall(SYS_fsconfig, context.get(), 1 /* SET_STRING */, key, std::to_string(value).c_str(), 0) == 0;
+  };
+  if (!set("size", bytes) || !set("nr_inodes", inodes)) return errno;
+  return syscall(SYS_fsconfig, context.get(), 7 /* CMD_RECONFIGURE */, nullptr, nullptr, 0) == 0 ? 0 : errno;
 }
 
 bool ShareFolder(int folder) {

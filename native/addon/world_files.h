@@ -20,6 +20,7 @@ struct WorldFiles {
   Fd space;  // the mount namespace
   Fd root;   // the overlay
   Fd upper;  // what was written
+  Fd store;  // the tmpfs that holds it
   int error = 0;
   std::string step;
 };
@@ -40,6 +41,9 @@ struct WorldEntry {
 
 /** Everything below an open folder, parents before children. False with errno; at most `most` entries (E2BIG). */
 bool WalkTree(int folder, size_t most, std::vector<WorldEntry>& entries);
+
+/** How much may be written from now on, bytes and inodes of the whole store; 0 = as it is. 0 or errno: EINVAL when more is used. */
+int ResizeStore(int store, uint64_t bytes, uint64_t inodes);
 
 /** New entries of a folder become readable and writable for all, whatever the umask: the default ACL of POSIX 1003.1e. */
 bool ShareFolder(int folder);

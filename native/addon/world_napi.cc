@@ -100,7 +100,7 @@ Napi::Value Connect(const Napi::CallbackInfo& info) {
   });
 }
 
-/** makeFiles(layers, bytes, inodes): {space, root, upper}. */
+/** makeFiles(layers, bytes, inodes): {space, root, upper, store}. */
 Napi::Value MakeFiles(const Napi::CallbackInfo& info) {
   const WorldFilesRequest request{Texts(info[0]), static_cast<uint64_t>(info[1].ToNumber().Int64Value()),
                                   static_cast<uint64_t>(info[2].ToNumber().Int64Value())};
@@ -112,6 +112,7 @@ Napi::Value MakeFiles(const Napi::CallbackInfo& info) {
       value.Set("space", Napi::Number::New(env, files->space.release()));
       value.Set("root", Napi::Number::New(env, files->root.release()));
       value.Set("upper", Napi::Number::New(env, files->upper.release()));
+      value.Set("store", Napi::Number::New(env, files->store.release()));
       return value;
     };
   });
@@ -135,6 +136,28 @@ Napi::Value CopyTrees(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value Rows(Napi::Env env, const std::vector<WorldEntry>& entries) {
+  const auto value = Napi::Array::New(env, entries.size());
+  for (uint32_t i = 0; i < entries.size(); i++) {
+    const WorldEntry& entry = entries[i];
+    const auto row = Napi::Array::New(env, 10);
+    const auto number = [&](uint32_t at, double n) { row.Set(at, Napi::Number::New(env, n)); };
+    // Names are bytes: what is no UTF-8 is given as it is, in a buffer.
+    row.Set(0u, Napi::Buffer<char>::Copy(env, entry.path.data(), entry.path.size()));
+    number(1, entry.mode);
+    number(2, entry.uid);
+    number(3, entry.gid);
+    number(4, static_cast<double>(entry.size));
+    row.Set(5u, Napi::BigInt::New(env, entry.modifiedNs));
+    row.Set(6u, Napi::Buffer<char>::Copy(env, entry.target.data(), entry.target.size()));
+    number(7, (entry.whiteout ? 1 : 0) | (entry.opaque ? 2 : 0));
+    number(8, static_cast<double>(entry.inode));
+    number(9, static_cast<double>(entry.links));
+    value.Set(i, row);
+  }
+  return value;
+}
+
 /** walk(folder, most): [path, mode, uid, gid, size, modifiedNs, target, flags, inode, links][]; flags: 1 whiteout, 2 opaque. */
 Napi::Value Walk(const Napi::CallbackInfo& info) {
   const int folder = fcntl(Int(info, 0), F_DUPFD_CLOEXEC, 3);
@@ -143,36 +166,30 @@ Napi::Value Walk(const Napi::CallbackInfo& info) {
     const Fd held(folder);
     auto entries = std::make_shared<std::vector<WorldEntry>>();
     if (!WalkTree(folder, most, *entries)) return job.Fail(errno, "walk");
-    job.finish = [entries](Napi::Env env) {
-      const auto value = Napi::Array::New(env, entries->size());
-      for (uint32_t i = 0; i < entries->size(); i++) {
-        const WorldEntry& entry = (*entries)[i];
-        const auto row = Napi::Array::New(env, 10);
-        const auto number = [&](uint32_t at, double n) { row.Set(at, Napi::Number::New(env, n)); };
-        // Names are bytes: what is no UTF-8 is given as it is, in a buffer.
-        row.Set(0u, Napi::Buffer<char>::Copy(env, entry.path.data(), entry.path.size()));
-        number(1, entry.mode);
-        number(2, entry.uid);
-        number(3, entry.gid);
-        number(4, static_cast<double>(entry.size));
-        row.Set(5u, Napi::BigInt::New(env, entry.modifiedNs));
-        row.Set(6u, Napi::Buffer<char>::Copy(env, entry.target.data(), entry.target.size()));
-        number(7, (entry.whiteout ? 1 : 0) | (entry.opaque ? 2 : 0));
-        number(8, static_cast<double>(entry.inode));
-        number(9, static_cast<double>(entry.links));
-        value.Set(i, row);
-      }
-      return value;
-    };
+    job.finish = [entries](Napi::Env env) { return Rows(env, *entries); };
   });
+}
+
+/** walkNow(folder, most): as walk, at once; -errno on failure. */
+Napi::Value WalkNow(const Napi::CallbackInfo& info) {
+  std::vector<WorldEntry> entries;
+  if (!WalkTree(Int(info, 0), static_cast<size_t>(info[1].ToNumber().Int64Value()), entries)) return Napi::Number::New(info.Env(), -errno);
+  return Rows(info.Env(), entries);
+}
+
+/** resize(store, bytes, inodes): 0 or -errno. */
+Napi::Value Resize(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), -ResizeStore(Int(info, 0), static_cast<uint64_t>(info[1].ToNumber().Int64Value()),
+                                                    static_cast<uint64_t>(info[2].ToNumber().Int64Value())));
 }
 
 /** openIn(folder, path, flags, mode, follow): a descriptor, or -errno. Links never lead out; without `follow` none is followed. */
 Napi::Value OpenIn(const Napi::CallbackInfo& info) {
-  const auto flags = static_cast<uint64_t>(info[2].ToNumber().Int64Value());
+  auto flags = static_cast<uint64_t>(info[2].ToNumber().Int64Value()) | O_CLOEXEC;
+  if ((flags & O_PATH) == 0) flags |= O_NONBLOCK | O_NOCTTY;  // a pipe must not make us wait
   const auto mode = static_cast<uint64_t>(info[3].ToNumber().Int64Value());
   const uint64_t resolve = RESOLVE_NO_MAGICLINKS | (info[4].ToBoolean().Value() ? RESOLVE_IN_ROOT : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-  const int fd = OpenAt2(Int(info, 0), Text(info[1]).c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode, resolve);
+  const int fd = OpenAt2(Int(info, 0), Text(info[1]).c_str(), flags, mode, resolve);
   return Napi::Number::New(info.Env(), fd < 0 ? -errno : fd);
 }
 
@@ -212,6 +229,8 @@ void RegisterWorld(Napi::Env env, Napi::Object exports) {
   add("makeFiles", MakeFiles);
   add("copyTrees", CopyTrees);
   add("walk", Walk);
+  add("walkNow", WalkNow);
+  add("resize", Resize);
   add("openIn", OpenIn);
   add("change", Change);
   add("share", Share);

@@ -176,7 +176,7 @@ export class VirtualFiles implements WorldFiles {
     this.#assertMayWrite(at, by);
     this.#makeParents(at);
     this.#assertRoom(at, 1, 0);
-    this.#try(at, () => this.#volume.mkdirSync(at));
+    this.#try(at, () => this.#volume.mkdirSync(at, { mode: 0o755 }));
     this.#touch(at);
     this.#files += 1;
     this.#changed('mkdir', at, by);
@@ -306,7 +306,7 @@ export class VirtualFiles implements WorldFiles {
     if (entry.kind === 'folder') {
       if (!this.#volume.existsSync(at)) {
         this.#assertRoom(at, 1, 0);
-        this.#try(at, () => this.#volume.mkdirSync(at));
+        this.#try(at, () => this.#volume.mkdirSync(at, { mode: 0o755 }));
         this.#files += 1;
       }
     } else if (entry.kind === 'link') {
@@ -355,7 +355,7 @@ export class VirtualFiles implements WorldFiles {
     if (this.#volume.existsSync(parent)) return;
     this.#makeParents(parent);
     this.#assertRoom(parent, 1, 0);
-    this.#try(parent, () => this.#volume.mkdirSync(parent));
+    this.#try(parent, () => this.#volume.mkdirSync(parent, { mode: 0o755 }));
     this.#touch(parent);
     this.#files += 1;
   }
