@@ -1,4 +1,4 @@
-// Compiles the native part: the addon, clove-init and what template processes need. Runs as a program too:
+// Compiles the native part: the addon, clove-init, the clock of worlds and what template processes need. Runs as a program too:
 //   node native/build.ts [--sanitize]
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -169,7 +169,11 @@ function targets(root: string, output: string, sanitize: boolean): { addon: Targ
   const initFiles = filesBelow(path.join(native, 'init'), sources);
   const addonFiles = filesBelow(path.join(native, 'addon'), sources);
   const variant = sanitize ? '-asan' : '';
-  const addonHash = hashOf(addonFlags, [...addonFiles, ...initFiles.filter((file) => !file.endsWith('.cc'))]);
+  const addonHash = hashOf(addonFlags, [
+    ...addonFiles,
+    ...initFiles.filter((file) => !file.endsWith('.cc')),
+    path.join(native, 'clock', 'page.h'),
+  ]);
   return {
     addon: {
       file: path.join(output, `clove-${process.platform}-${process.arch}-${addonHash}${variant}.node`),
@@ -265,6 +269,46 @@ export function ensureNative({
   return { addon: addon.file, init: init.file };
 }
 
+/** It lives in other people's programs: no runtime of its own, and nothing that a detected fault could print with. */
+function clockTarget(root: string, output: string): Target {
+  const flags = [
+    ...[
+      ...WARNINGS,
+      '-O2',
+      '-fPIC',
+      '-shared',
+      '-fvisibility=hidden',
+      '-fno-rtti',
+      '-fno-threadsafe-statics',
+    ],
+    ...['-ftls-model=initial-exec', '-static-libgcc', '-pthread', '-Wl,--as-needed'],
+  ];
+  const files = filesBelow(path.join(root, 'native', 'clock'), SOURCES);
+  return {
+    file: path.join(output, `libclove_clock-${process.arch}-${hashOf(flags, files)}.so`),
+    sources: files.filter((file) => file.endsWith('.cc')),
+    flags,
+  };
+}
+
+/**
+ * Path of the library that agents of a world with its own time are given; compiles it when it is missing (a few seconds).
+ * @throws SETUP_FAILED
+ */
+export function ensureClockLibrary(onProgress: (line: string) => void = () => {}): string {
+  const root = packageRoot();
+  if (!existsSync(path.join(root, 'native', 'clock')))
+    throw new CloveError('SETUP_FAILED', 'this installation of Clove has no native/clock');
+  const folders = outputFolders(root);
+  for (const folder of folders) {
+    const { file } = clockTarget(root, folder);
+    if (existsSync(file)) return file;
+  }
+  const target = clockTarget(root, writableFolder(folders));
+  once(target.file, () => compile(target, onProgress));
+  return target.file;
+}
+
 const ZYGOTE_FLAG = '--zygote';
 
 /**
@@ -305,7 +349,8 @@ if (process.argv[1] === import.meta.filename) {
       sanitize: process.argv.includes('--sanitize'),
       onProgress: (line) => process.stderr.write(`${line}\n`),
     });
-    process.stdout.write(`${files.addon}\n${files.init}\n`);
+    const clock = ensureClockLibrary((line) => process.stderr.write(`${line}\n`));
+    process.stdout.write(`${files.addon}\n${files.init}\n${clock}\n`);
     process.stderr.write(`ready in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
   } catch (error) {
     const { message, hint, details } = error as CloveError;

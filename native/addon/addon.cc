@@ -1,11 +1,13 @@
 // The addon's table of contents: each part registers its own functions.
 #include <napi.h>
 
+void RegisterClock(Napi::Env env, Napi::Object exports);
 void RegisterSandbox(Napi::Env env, Napi::Object exports);
 void RegisterWire(Napi::Env env, Napi::Object exports);
 void RegisterWorld(Napi::Env env, Napi::Object exports);
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  RegisterClock(env, exports);
   RegisterSandbox(env, exports);
   RegisterWire(env, exports);
   RegisterWorld(env, exports);

@@ -17,9 +17,14 @@ export class JumpLog {
   }
 
   add(monotonicMs: number, skippedMs: number): void {
+    this.append(Date.now(), monotonicMs, skippedMs);
+  }
+
+  /** One that somebody else made. */
+  append(realEpochMs: number, monotonicMs: number, skippedMs: number): void {
     this.#count += 1;
     this.#skippedMs += skippedMs;
-    this.#jumps.push({ realEpochMs: Date.now(), monotonicMs, skippedMs });
+    this.#jumps.push({ realEpochMs, monotonicMs, skippedMs });
     // In halves: a shift of thousands at every jump would cost more than the jump.
     if (this.#jumps.length > 2 * KEPT_JUMPS) this.#jumps.splice(0, KEPT_JUMPS);
   }

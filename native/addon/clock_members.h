@@ -1,0 +1,133 @@
+// The threads of one agent of a world with its own time: who they are, whether they wait, and until when.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include <string>
+#include <vector>
+
+#include "../clock/page.h"
+#include "sandbox_fd.h"
+
+namespace clove::clock {
+
+class Agent;
+
+/** Why nothing can be skipped now. Without agent and detail: nothing speaks against it. */
+struct Blocker {
+  /** Somebody simply works, the usual case: this agent's bell will tell, where there is one. */
+  bool isWork = false;
+  Agent* agent = nullptr;
+  /** Names a degradation when it lasts; empty otherwise. */
+  std::string name;
+  std::string detail;
+  explicit operator bool() const { return isWork || !detail.empty(); }
+};
+
+/** What /proc says of one thread of any process. */
+class ThreadProbe {
+ public:
+  ThreadProbe() = default;
+  explicit ThreadProbe(int tid);
+  struct Call {
+    bool isAsleep = false;
+    /** -1: not in a system call. */
+    long number = -1;
+    unsigned long arguments[6] = {};
+  };
+  /** Whether it sleeps in the kernel, and in which call. False: it is gone. */
+  bool ReadCall(Call& call) const;
+  /** How often it has been given a processor; 0 when the kernel does not count. */
+  uint64_t Runs() const;
+  /** Its state letter. */
+  char State() const;
+
+ private:
+  int tid_ = 0;
+  Fd syscall_, schedstat_;
+};
+
+/** Makes the empty slots of an agent that is to be started. Empty, or why not. */
+std::string MakeSlots(const std::string& path, bool connectsOutside);
+
+class Agent {
+ public:
+  /** `group` is the folder of the agent's control group. Usable when `error()` is empty. */
+  Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  uint32_t id() const { return id_; }
+  const std::string& error() const { return error_; }
+  /** Takes notice of threads that came and went. True: there were some. */
+  bool Refresh();
+  /** Looks at the slots: the earliest deadline after `now`; whoever is due or at work is a blocker. */
+  Blocker Survey(int64_t now, int64_t& earliest);
+  /** Looks at the kernel: whether every thread really sleeps. To be called after Survey of all agents. */
+  Blocker Verify(int64_t realNow);
+  /** Whether nothing has moved since Survey. */
+  bool IsUnchanged();
+  /** Wakes whom the last survey found waiting for a moment up to `now`; how many, and the last of them. */
+  uint32_t WakeSurveyed(int64_t now, int64_t realNow, int wakeSignal, int& last);
+  /** The same after a look at all slots. The earliest deadline that is still to come. */
+  int64_t WakeDue(int64_t now, int64_t realNow, int wakeSignal);
+  /** From now on the agent's next wait rings. */
+  void ArmBell();
+  /** Where it rings; only for futex calls. */
+  uint32_t* bellWord() const { return reinterpret_cast<uint32_t*>(mapping_ + offsetof(AgentFile, bell) + offsetof(Bell, word)); }
+  /** False: it cannot be read. */
+  bool ReadBellWord(uint32_t& word) const;
+  /** The latest deadline of the last survey that is not after `limit`. */
+  int64_t LastDeadlineWithin(int64_t limit) const;
+  size_t threadCount() const { return threads_.size(); }
+
+ private:
+  struct Thread {
+    int tid = 0, process = 0;            // as the host numbers them
+    int innerTid = 0, innerProcess = 0;  // as the agent does
+    int slot = -1;
+    // At the last survey.
+    bool hasSlot = false, isWaiting = false;
+    uint32_t state = 0;
+    uint64_t runs = 0;
+    int64_t deadline = 0;
+    // The last wake.
+    int64_t wokenAt = 0;
+    uint32_t wakes = 0, wokenState = 0;
+    ThreadProbe probe;
+  };
+
+  bool ReadThreads(std::string& text) const;
+  void Rebuild(const std::string& text);
+  /** A copy of the slot of a thread; false when it has none. */
+  bool ReadSlot(Thread& thread, Slot& slot) const;
+  bool ReadAt(size_t offset, void* to, size_t size) const;
+  void WriteAt(size_t offset, uint32_t value) const;
+  void Wake(Thread& thread, const Slot& slot, int64_t realNow, int wakeSignal);
+  bool IsCovered(const Thread& thread) const;
+  Blocker VerifyBlocked(Thread& thread, const ThreadProbe::Call& call, int64_t realNow);
+
+  const uint32_t id_;
+  std::string error_;
+  const std::vector<int> ignored_;
+  Fd threadsFile_;
+  Fd file_;
+  /** Of that file: an address for futex calls, never read or written. */
+  char* mapping_ = nullptr;
+  std::string lastThreads_;
+  std::vector<Thread> threads_;
+  bool isReadable_ = true;
+  /** Since when a process without this library is there; real, 0 = none. */
+  int64_t uncoveredSince_ = 0;
+};
+
+/** What a program is that does not know the world's clock: name and sentence of the degradation. */
+Blocker DescribeUncovered(int process);
+
+/** Whether a system call, as its thread sleeps in it, ends by itself after some time. */
+bool IsTimedCall(const ThreadProbe::Call& call);
+
+int64_t MonotonicNs();
+
+}  // namespace clove::clock

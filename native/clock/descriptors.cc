@@ -1,0 +1,171 @@
+// Waits for descriptors: poll, select, epoll. The wake signal is blocked but for the time in the kernel.
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#include "library.h"
+
+using namespace clove::clock;
+
+namespace {
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+/** What the kernel takes for a signal mask. */
+using Mask = uint64_t;
+Mask ToMask(const sigset_t* set) {
+  Mask mask;
+  memcpy(&mask, set, sizeof mask);
+  return mask;
+}
+
+/**
+ * Calls `wait(timeout, mask)` (null = none) until it has a result or the deadline is over.
+ * `timeout` in virtual nanoseconds, negative = for ever.
+ */
+template <typename Call>
+int WaitFor(int64_t timeout, const sigset_t* userMask, Call&& wait) {
+  Mask mask = userMask == nullptr ? 0 : ToMask(userMask);
+  timespec zero = {0, 0};
+  if (timeout == 0) return Answer(wait(&zero, userMask == nullptr ? nullptr : &mask));
+  if (timeout < 0) {
+    Wait untimed(kWaitSignal, kForever);
+    return Answer(wait(nullptr, userMask == nullptr ? nullptr : &mask));
+  }
+  const int64_t deadline = AddNs(VirtualMonotonic(), timeout);
+  if (userMask == nullptr) Raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, reinterpret_cast<long>(&mask), sizeof mask);
+  mask &= ~(1ull << (WakeSignal() - 1));
+  Wait timed(kWaitSignal, deadline);
+  for (;;) {
+    const int64_t remaining = RealUntil(deadline, kChunkNs);
+    timespec time = ToTimespec(remaining);
+    const long result = wait(&time, &mask);
+    if (result > 0 || (result == 0 && remaining == 0)) return static_cast<int>(result);
+    // Time may have moved: whether this was the end says the clock, after a last look without waiting.
+    if (result == 0 || (result == -EINTR && TakeWake())) continue;
+    return Answer(result);
+  }
+}
+
+int64_t FromMilliseconds(int milliseconds) { return milliseconds < 0 ? -1 : milliseconds * kMillisecond; }
+int64_t FromTimespec(const timespec* time) { return time == nullptr ? -1 : ToNsClamped(*time); }
+
+int Poll(pollfd* fds, nfds_t count, int64_t timeout, const sigset_t* mask) {
+  return WaitFor(timeout, mask, [=](timespec* time, Mask* kernelMask) {
+    return RawCancellable(SYS_ppoll, reinterpret_cast<long>(fds), static_cast<long>(count), reinterpret_cast<long>(time),
+                          reinterpret_cast<long>(kernelMask), sizeof(Mask));
+  });
+}
+
+int EpollWait(int epoll, epoll_event* events, int count, int64_t timeout, const sigset_t* mask) {
+  return WaitFor(timeout, mask, [=](timespec* time, Mask* kernelMask) {
+    // epoll_pwait2 is younger (5.11) and may be filtered; milliseconds, rounded up, then.
+    static std::atomic<bool> hasNanoseconds{true};
+    if (hasNanoseconds.load(std::memory_order_relaxed)) {
+      const long result = RawCancellable(441 /* epoll_pwait2 */, epoll, reinterpret_cast<long>(events), count, reinterpret_cast<long>(time),
+                                         reinterpret_cast<long>(kernelMask), sizeof(Mask));
+      if (result != -ENOSYS) return result;
+      hasNanoseconds.store(false, std::memory_order_relaxed);
+    }
+    const long milliseconds = time == nullptr ? -1 : static_cast<long>((ToNs(*time) + kMillisecond - 1) / kMillisecond);
+    return RawCancellable(SYS_epoll_pwait, epoll, reinterpret_cast<long>(events), count, milliseconds,
+                          reinterpret_cast<long>(kernelMask), sizeof(Mask));
+  });
+}
+
+/** `remaining`: gets what is left of the timeout; null = not wanted. */
+int Select(int count, fd_set* reads, fd_set* writes, fd_set* errors, int64_t timeout, const sigset_t* mask, int64_t* remaining) {
+  if (count < 0 || count > 1 << 20) return Answer(-EINVAL);
+  fd_set* sets[3] = {reads, writes, errors};
+  const size_t size = (static_cast<size_t>(count) + 63) / 64 * 8;
+  // The kernel empties the sets at every call that finds nothing.
+  auto* copies = static_cast<char*>(__builtin_alloca(3 * size + 1));
+  for (int i = 0; i < 3; i++)
+    if (sets[i] != nullptr) memcpy(copies + static_cast<size_t>(i) * size, sets[i], size);
+  const int64_t start = remaining == nullptr ? 0 : VirtualMonotonic();
+  const int result = WaitFor(timeout, mask, [&](timespec* time, Mask* kernelMask) {
+    for (int i = 0; i < 3; i++)
+      if (sets[i] != nullptr) memcpy(sets[i], copies + static_cast<size_t>(i) * size, size);
+    const struct {
+      const Mask* mask;
+      size_t size;
+    } pack = {kernelMask, sizeof(Mask)};
+    return RawCancellable(SYS_pselect6, count, reinterpret_cast<long>(reads), reinterpret_cast<long>(writes), reinterpret_cast<long>(errors),
+                          reinterpret_cast<long>(time), reinterpret_cast<long>(&pack));
+  });
+  if (remaining != nullptr) {
+    const int64_t left = timeout - (VirtualMonotonic() - start);
+    *remaining = left > 0 ? left : 0;
+  }
+  return result;
+}
+
+CLOVE_REAL(poll, int (*)(pollfd*, nfds_t, int));
+CLOVE_REAL(ppoll, int (*)(pollfd*, nfds_t, const timespec*, const sigset_t*));
+CLOVE_REAL(select, int (*)(int, fd_set*, fd_set*, fd_set*, timeval*));
+CLOVE_REAL(pselect, int (*)(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*));
+CLOVE_REAL(epoll_wait, int (*)(int, epoll_event*, int, int));
+CLOVE_REAL(epoll_pwait, int (*)(int, epoll_event*, int, int, const sigset_t*));
+CLOVE_REAL(epoll_pwait2, int (*)(int, epoll_event*, int, const timespec*, const sigset_t*));
+
+}  // namespace
+
+CLOVE_INTERPOSE(int, poll, pollfd* fds, nfds_t count, int milliseconds) {
+  if (!HasWorld()) return real_poll(fds, count, milliseconds);
+  return Poll(fds, count, FromMilliseconds(milliseconds), nullptr);
+}
+CLOVE_INTERPOSE(int, __poll, pollfd* fds, nfds_t count, int milliseconds) { return clove_poll(fds, count, milliseconds); }
+
+CLOVE_INTERPOSE(int, ppoll, pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  if (!HasWorld()) return real_ppoll(fds, count, timeout, mask);
+  if (timeout != nullptr && (!IsValid(*timeout) || timeout->tv_sec < 0)) return Answer(-EINVAL);
+  return Poll(fds, count, FromTimespec(timeout), mask);
+}
+
+CLOVE_INTERPOSE(int, __poll_chk, pollfd* fds, nfds_t count, int milliseconds, size_t size) {
+  if (size / sizeof *fds < count) __builtin_trap();
+  return clove_poll(fds, count, milliseconds);
+}
+
+CLOVE_INTERPOSE(int, __ppoll_chk, pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask, size_t size) {
+  if (size / sizeof *fds < count) __builtin_trap();
+  return clove_ppoll(fds, count, timeout, mask);
+}
+
+CLOVE_INTERPOSE(int, select, int count, fd_set* reads, fd_set* writes, fd_set* errors, timeval* timeout) {
+  if (!HasWorld()) return real_select(count, reads, writes, errors, timeout);
+  if (timeout == nullptr) return Select(count, reads, writes, errors, -1, nullptr, nullptr);
+  if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return Answer(-EINVAL);
+  const int64_t ns = AddNs(ToNsClamped({timeout->tv_sec, 0}), timeout->tv_usec * 1000);
+  int64_t remaining;
+  const int result = Select(count, reads, writes, errors, ns, nullptr, &remaining);
+  const int error = errno;
+  *timeout = {remaining / kSecond, remaining % kSecond / 1000};
+  errno = error;
+  return result;
+}
+CLOVE_INTERPOSE(int, __select, int count, fd_set* reads, fd_set* writes, fd_set* errors, timeval* timeout) {
+  return clove_select(count, reads, writes, errors, timeout);
+}
+
+CLOVE_INTERPOSE(int, pselect, int count, fd_set* reads, fd_set* writes, fd_set* errors, const timespec* timeout, const sigset_t* mask) {
+  if (!HasWorld()) return real_pselect(count, reads, writes, errors, timeout, mask);
+  if (timeout != nullptr && (!IsValid(*timeout) || timeout->tv_sec < 0)) return Answer(-EINVAL);
+  return Select(count, reads, writes, errors, FromTimespec(timeout), mask, nullptr);
+}
+
+CLOVE_INTERPOSE(int, epoll_wait, int epoll, epoll_event* events, int count, int milliseconds) {
+  if (!HasWorld()) return real_epoll_wait(epoll, events, count, milliseconds);
+  return EpollWait(epoll, events, count, FromMilliseconds(milliseconds), nullptr);
+}
+
+CLOVE_INTERPOSE(int, epoll_pwait, int epoll, epoll_event* events, int count, int milliseconds, const sigset_t* mask) {
+  if (!HasWorld()) return real_epoll_pwait(epoll, events, count, milliseconds, mask);
+  return EpollWait(epoll, events, count, FromMilliseconds(milliseconds), mask);
+}
+
+CLOVE_INTERPOSE(int, epoll_pwait2, int epoll, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask) {
+  if (!HasWorld()) return real_epoll_pwait2(epoll, events, count, timeout, mask);
+  return EpollWait(epoll, events, count, FromTimespec(timeout), mask);
+}

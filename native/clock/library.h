@@ -1,0 +1,145 @@
+// Shared by the parts of libclove_clock.so: the C library's own functions, the world's page, the slot of this thread.
+#pragma once
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "page.h"
+
+// A function of ours under a name of the C library. The label keeps its prototype out of the way.
+#define CLOVE_INTERPOSE(result, name, ...)                                                                     \
+  extern "C" __attribute__((visibility("default"), used)) result clove_##name(__VA_ARGS__) __asm__(#name);     \
+  extern "C" result clove_##name(__VA_ARGS__)
+
+namespace clove::clock {
+
+inline constexpr int64_t kSecond = 1'000'000'000;
+/** How often a wait looks at the clock where nobody can wake it. */
+inline constexpr int64_t kPollNs = 2'000'000;
+
+/** The next definition of a function: the C library's, or that of a library preloaded after this one. */
+void* Next(const char* name);
+
+template <typename Function>
+class Real {
+ public:
+  explicit constexpr Real(const char* name) : name_(name) {}
+  template <typename... Arguments>
+  auto operator()(Arguments... arguments) {
+    return get()(arguments...);
+  }
+  Function get() {
+    auto* found = function_.load(std::memory_order_relaxed);
+    if (found == nullptr) {
+      found = reinterpret_cast<Function>(Next(name_));
+      function_.store(found, std::memory_order_relaxed);
+    }
+    return found;
+  }
+
+ private:
+  const char* name_;
+  std::atomic<Function> function_{nullptr};
+};
+#define CLOVE_REAL(name, type) static constinit ::clove::clock::Real<type> real_##name(#name)
+
+/** Maps the world's files on first use. Null: this process has no world clock, and everything is passed on. */
+const Page* World();
+bool HasWorld();
+
+inline int64_t ToNs(const timespec& time) { return static_cast<int64_t>(time.tv_sec) * kSecond + time.tv_nsec; }
+inline timespec ToTimespec(int64_t ns) {
+  if (ns < 0) ns = 0;
+  return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
+}
+inline bool IsValid(const timespec& time) { return time.tv_nsec >= 0 && time.tv_nsec < kSecond; }
+/** Sum that stops at the ends instead of wrapping. */
+inline int64_t AddNs(int64_t a, int64_t b) {
+  int64_t sum;
+  return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? kForever : INT64_MIN) : sum;
+}
+inline int64_t ToNsClamped(const timespec& time) {
+  return time.tv_sec >= kForever / kSecond ? kForever : time.tv_sec <= -(kForever / kSecond) ? -kForever : ToNs(time);
+}
+
+int RealClock(clockid_t clock, timespec* time);
+int64_t RealMonotonic();
+/** Virtual CLOCK_MONOTONIC. Only with a world. */
+int64_t VirtualMonotonic();
+/** Virtual CLOCK_REALTIME minus virtual CLOCK_MONOTONIC. */
+int64_t EpochOffset();
+/** Real nanoseconds until a virtual moment at the present rate, at most `limit`. */
+int64_t RealUntil(int64_t deadline, int64_t limit);
+/** A moment of a clock as a virtual monotonic one. False: not a clock that the world has. */
+bool ToDeadline(clockid_t clock, const timespec& moment, int64_t* deadline);
+/** A virtual moment as the kernel's own clock would have it, were nothing skipped until then. */
+timespec ToKernelMoment(clockid_t clock, int64_t deadline);
+/** Whether the world moves this clock. */
+bool IsVirtual(clockid_t clock);
+
+/** A system call without the C library: the result, or minus errno. */
+long Raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+/** The same as a cancellation point. */
+long RawCancellable(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+inline int Answer(long result) {
+  if (result >= 0) return static_cast<int>(result);
+  errno = static_cast<int>(-result);
+  return -1;
+}
+
+/** The slot of this thread; null when there is none to be had (then waits are seen by the coordinator as work). */
+Slot* OwnSlot();
+void ReleaseSlot();
+/** In a new process: its memory is a copy, its slot is not. */
+void ForgetSlot();
+void CountExternal(int change);
+bool ConnectsOutside();
+
+/** A wait, from its entry to its exit, as the coordinator sees it. */
+class Wait {
+ public:
+  Wait(WaitKind kind, int64_t deadline);
+  ~Wait();
+  Wait(const Wait&) = delete;
+  Wait& operator=(const Wait&) = delete;
+  /** Word that changes when the coordinator wakes this thread; null without a slot. */
+  std::atomic<uint32_t>* word() const { return slot_ == nullptr ? nullptr : &slot_->word; }
+
+ private:
+  void Publish(WaitKind kind, int64_t deadline);
+  Slot* slot_;
+  uint32_t outerKind_ = 0;
+  int64_t outerDeadline_ = 0;
+  bool nested_ = false;
+};
+
+/** True once for every wake signal that this thread has received. */
+bool TakeWake();
+int WakeSignal();
+
+/** Sleeps until a virtual moment. 0, or EINTR when a signal of the program's own arrived. */
+int SleepUntil(int64_t deadline);
+/**
+ * Waits on a word of the program until it is not `expected` any more, somebody wakes it, or the virtual deadline.
+ * 0, EAGAIN, EINTR or ETIMEDOUT.
+ */
+int WaitOnWord(const void* word, uint32_t expected, bool isShared, int64_t deadline, bool cancellable);
+int WakeWord(const void* word, int count, bool isShared);
+
+/** After a fork, in the child: what of other parts does not live on. */
+void TimersAfterFork();
+/** Before an exec: timers go on in the kernel alone. */
+void TimersBeforeExec();
+/** Whether this is the process that was registered, and not a vfork child in its memory. */
+bool IsOwnProcess();
+/** Remembers the clock of a new timer descriptor; the descriptor. */
+int NoteTimerDescriptor(int fd, clockid_t clock);
+/** Whether a descriptor is a timer of ours, whose count of expirations is then set. */
+bool TakeExpirations(int fd, uint64_t* count);
+
+}  // namespace clove::clock

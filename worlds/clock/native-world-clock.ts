@@ -1,0 +1,146 @@
+import { CloveError } from '../../errors/index.ts';
+import type { NativeClock } from '../../native/clock.ts';
+import { JumpLog } from './jumps.ts';
+import { Leases } from './leases.ts';
+import { Sleepers } from './sleep.ts';
+import { TimerQueue } from './timers.ts';
+import type { ClockJump, ClockMode, ClockState, ClockStatus, WorldClock, WorldTimer } from './types.ts';
+
+/** The kernel's side of a mounted world's clock: its timers run on the time that the coordinator keeps. */
+export class NativeWorldClock implements WorldClock {
+  readonly mode: ClockMode;
+  readonly #native: NativeClock;
+  readonly #startEpochMs: number;
+  readonly #timers: TimerQueue;
+  readonly #sleepers = new Sleepers();
+  readonly #leases: Leases;
+  readonly #jumps = new JumpLog();
+  readonly #arrivals: { targetMs: number; arrive: () => void }[] = [];
+  #held = 0;
+  #closed = false;
+
+  constructor(native: NativeClock, mode: ClockMode, startEpochMs: number) {
+    this.#native = native;
+    this.mode = mode;
+    this.#startEpochMs = startEpochMs;
+    this.#timers = new TimerQueue(native.elapsedMs());
+    this.#leases = new Leases((count) => {
+      // One for all: the coordinator only has to know whether there is any.
+      if (count > 0 && this.#held === 0) native.lease(1);
+      if (count === 0 && this.#held > 0) native.lease(-1);
+      this.#held = count;
+    });
+  }
+
+  nowMs(): number {
+    return this.#startEpochMs + this.monotonicMs();
+  }
+
+  monotonicMs(): number {
+    return this.#native.elapsedMs();
+  }
+
+  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer {
+    if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
+    if (!Number.isFinite(atMonotonicMs))
+      throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
+    const timer = this.#timers.set(atMonotonicMs, fire);
+    this.#arm();
+    return {
+      cancel: () => {
+        timer.cancel();
+        this.#arm();
+      },
+    };
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const dueMs = this.monotonicMs() + Math.max(0, ms);
+    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire), signal);
+    this.#arm(); // one sleeper more
+    return slept;
+  }
+
+  lease(reason: string): Disposable {
+    return this.#leases.take(reason);
+  }
+
+  advance(ms: number): Promise<void> {
+    if (this.mode === 'real')
+      throw new CloveError('BAD_REQUEST', 'a clock of mode real cannot be moved', {
+        hint: 'Give the world a clock of mode step, skip or scale.',
+      });
+    if (!(ms >= 0) || !Number.isFinite(ms))
+      throw new CloveError('BAD_REQUEST', `time moves forward by a finite number of milliseconds: ${ms}`);
+    if (this.#closed) return Promise.resolve();
+    const targetMs = this.monotonicMs() + ms;
+    return new Promise((resolve) => {
+      this.#arrivals.push({ targetMs, arrive: resolve });
+      this.#arrivals.sort((a, b) => a.targetMs - b.targetMs);
+      this.#native.advance(this.#arrivals[0]?.targetMs ?? targetMs);
+      this.#hold();
+    });
+  }
+
+  snapshot(): ClockState {
+    return { mode: this.mode, startEpochMs: this.#startEpochMs, monotonicMs: this.monotonicMs() };
+  }
+
+  status(): ClockStatus {
+    const { jumps, skippedMs, blocker, degradations } = this.#native.status();
+    const held = this.#leases.reasons;
+    return {
+      ...this.snapshot(),
+      nowMs: this.nowMs(),
+      jumps,
+      skippedMs,
+      leases: held.length > 0 || blocker === '' ? held : [blocker],
+      timers: this.#timers.size,
+      degradations,
+    };
+  }
+
+  jumpLog(): readonly ClockJump[] {
+    for (const jump of this.#native.takeJumps()) this.#jumps.append(...jump);
+    return this.#jumps.latest();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#sleepers.close();
+    this.#timers.clear();
+    for (const { arrive } of this.#arrivals.splice(0)) arrive();
+    this.#native.hold(false);
+    this.#native.close();
+  }
+
+  /** The coordinator says that a timer is due. */
+  fireDue(): void {
+    if (this.#closed) return;
+    this.#timers.runTo(this.monotonicMs());
+    // What was woken goes on within this turn of the event loop; only then is it known what comes next.
+    setImmediate(() => this.#arm());
+  }
+
+  /** The coordinator says that it has come to where it was sent. */
+  advanced(): void {
+    // The coordinator counts nanoseconds; a sum of milliseconds may miss them by a rounding.
+    const nowMs = this.monotonicMs() + 0.001;
+    while (this.#arrivals[0] !== undefined && this.#arrivals[0].targetMs <= nowMs)
+      this.#arrivals.shift()?.arrive();
+    const next = this.#arrivals[0];
+    if (next !== undefined) this.#native.advance(next.targetMs);
+    this.#hold();
+  }
+
+  #arm(): void {
+    if (this.#closed) return;
+    this.#native.setTimer(this.#timers.nextMs, this.#sleepers.size > 0);
+    this.#hold();
+  }
+
+  #hold(): void {
+    this.#native.hold(this.#timers.size > 0 || this.#arrivals.length > 0);
+  }
+}
