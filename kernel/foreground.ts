@@ -50,6 +50,7 @@ export async function runForeground(options: ForegroundOptions): Promise<Foregro
         stagingFolder: path.join(folder, 'staging'),
         socketPath: running.socketPath,
         sdkFolder: () => launcher.sdkFolder(),
+        openMounts: (mounts) => launcher.openMounts(mounts),
       });
       return await follow(
         await launcher.launchCommand({ ...plan.launch, stdin: '' }),

@@ -212,6 +212,7 @@ async function start(
   const launcher = new Launcher({
     bootId,
     bootDirectory: boot.directory,
+    interpreterFolder: path.join(options.dataDirectory, 'interpreters'),
     cgroupParent: boot.cgroupParent,
     users,
     output,

@@ -6,9 +6,9 @@ import { createRequire } from 'node:module';
 import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { openCopy } from '../../kernel/agents/open-copy.ts';
 import { packageRoot } from '../../native/package.ts';
 import { workerEnvironment } from './child.ts';
-import { openCopy } from './open-copy.ts';
 
 const run = promisify(execFile);
 /** The folder above bench/: the repository, or dist/ in a published package. */

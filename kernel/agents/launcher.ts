@@ -1,8 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { Sandbox, SandboxSpec, WireServer } from '../../native/types.ts';
+import type { Sandbox, SandboxMount, SandboxSpec, WireServer } from '../../native/types.ts';
 import type { Agent, LaunchPlan } from './agent.ts';
 import { type Attachment, launchAttached } from './attachment.ts';
+import { InterpreterCopies } from './interpreter-copies.ts';
 import { feedStdin, type OutputReader } from './output.ts';
 import { stageSdk } from './sdk-stage.ts';
 import type { Users } from './uid-pool.ts';
@@ -15,6 +16,8 @@ export interface LauncherOptions {
   readonly bootId: string;
   /** Folder of this boot, 0700. */
   readonly bootDirectory: string;
+  /** Where copies of interpreters are kept that only their owner can read. */
+  readonly interpreterFolder: string;
   readonly cgroupParent: string;
   readonly users: Users;
   readonly output: OutputReader;
@@ -48,6 +51,7 @@ export class Launcher {
   readonly #options: LauncherOptions;
   readonly #places = new Map<number, Place>();
   #sdk: Promise<string> | null = null;
+  readonly #interpreters: InterpreterCopies;
   #commands = 0;
   /** The place of the agent that comes next. */
   #ahead: Place | null = null;
@@ -55,6 +59,7 @@ export class Launcher {
 
   constructor(options: LauncherOptions) {
     this.#options = options;
+    this.#interpreters = new InterpreterCopies(options.interpreterFolder);
   }
 
   socketPathOf(agentId: number): string {
@@ -76,6 +81,11 @@ export class Launcher {
       });
     }
     return this.#sdk;
+  }
+
+  /** As every user can read them. @throws SETUP_FAILED */
+  openMounts(mounts: readonly SandboxMount[]): Promise<readonly SandboxMount[]> {
+    return this.#interpreters.open(mounts);
   }
 
   /** Once per agent; of one that is open already nothing changes. @throws OVERLOAD, IO */

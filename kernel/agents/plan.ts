@@ -37,6 +37,8 @@ export interface PlanContext {
   readonly socketPath: string;
   /** Host folder with the staged SDK; made on first use. */
   sdkFolder(): Promise<string>;
+  /** The mounts of an interpreter, as every user can read them; absent = as they are. */
+  readonly openMounts?: (mounts: readonly SandboxMount[]) => Promise<readonly SandboxMount[]>;
   /** Reads a script as whoever asks sees it; null = on the host. */
   readonly readScript?: ((script: string) => Promise<Uint8Array>) | null;
   /** CLOVE_SEED of an agent that had one before; absent = a new one. */
@@ -169,14 +171,15 @@ async function resolveProgram(
     context.readScript == null
       ? await resolveScript(request.script, ownFiles, context.stagingFolder)
       : await copyScript(request.script, ownFiles, context.stagingFolder, context.readScript);
-  const interpreter = await resolveInterpreter(
+  const interpreter = await openInterpreter(
+    context,
     request.python ?? interpreterNameFor(script.place.path),
     ownFiles,
   );
   const sdk = await sdkParts(interpreter, ownFiles, context);
   return {
     argv: [interpreter.executable, ...sdk.flags, script.place.path, socketPath, ...args],
-    mounts: [...interpreter.mounts, ...sdk.mounts, ...script.mounts],
+    mounts: outermostFirst([...interpreter.mounts, ...sdk.mounts, ...script.mounts]),
     searchPath: interpreter.searchPath,
     env: sdk.env,
     script: script.place,
@@ -214,7 +217,7 @@ async function commandProgram(
       forkable: null,
     };
   }
-  const interpreter: Interpreter = await resolveInterpreter('node', ownFiles);
+  const interpreter = await openInterpreter(context, 'node', ownFiles);
   const node = await nodeParts(ownFiles, context);
   return {
     argv: [interpreter.executable, ...node.flags, ...rest, ...args],
@@ -224,6 +227,18 @@ async function commandProgram(
     script: null,
     forkable: null,
   };
+}
+
+/** An environment inside the script's folder must not be covered by that folder. */
+function outermostFirst(mounts: readonly SandboxMount[]): SandboxMount[] {
+  const depth = ({ target }: SandboxMount) => target.split('/').length;
+  return mounts.toSorted((a, b) => depth(a) - depth(b));
+}
+
+async function openInterpreter(context: PlanContext, name: string, ownFiles: boolean): Promise<Interpreter> {
+  const interpreter = await resolveInterpreter(name, ownFiles);
+  if (context.openMounts === undefined || interpreter.mounts.length === 0) return interpreter;
+  return { ...interpreter, mounts: await context.openMounts(interpreter.mounts) };
 }
 
 interface SdkParts {

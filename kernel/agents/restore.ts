@@ -77,6 +77,7 @@ async function planAgain(
     stagingFolder: launcher.stagingFolderOf(id),
     socketPath: launcher.socketPathOf(id),
     sdkFolder: () => launcher.sdkFolder(),
+    openMounts: (mounts) => launcher.openMounts(mounts),
     readScript: spec.isScriptKept ? () => fleet.readKeptScript(id) : null,
   });
 }

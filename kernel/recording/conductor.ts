@@ -173,6 +173,7 @@ export class Conductor implements CallTap {
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),
+            openMounts: (mounts) => launcher.openMounts(mounts),
           }),
       });
       return agent;

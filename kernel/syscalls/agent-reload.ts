@@ -142,6 +142,7 @@ async function planOf(
     stagingFolder: codeCopies.nextFolder(agent.id),
     socketPath: launcher.socketPathOf(agent.id),
     sdkFolder: () => launcher.sdkFolder(),
+    openMounts: (mounts) => launcher.openMounts(mounts),
     readScript: isOfAgent ? read : null,
   });
   return { plan, script };

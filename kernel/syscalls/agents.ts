@@ -77,6 +77,7 @@ export const spawn = defineSyscall({
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),
+            openMounts: (mounts) => launcher.openMounts(mounts),
             templateOwner: `uid ${caller.peer.uid}`,
             readScript:
               readScript === null || !isDesired
