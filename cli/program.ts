@@ -4,6 +4,7 @@ import { agentCommand, psCommand } from './commands/agent.ts';
 import { auditCommand } from './commands/audit.ts';
 import { benchCommand } from './commands/bench.ts';
 import { dataCommand } from './commands/data.ts';
+import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand, fleetStatusCommand, upCommand } from './commands/fleet.ts';
 import { kernelCommand } from './commands/kernel.ts';
@@ -91,6 +92,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
   for (const build of [
     benchCommand,
     scenarioCommand,
+    demoCommand,
     kernelCommand,
     agentCommand,
     psCommand,
