@@ -3,6 +3,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type AnchorPlace, loadOrMakeKey, writeAnchor } from '../audit/anchor.ts';
 import { ChainWriter } from '../audit/chain-writer.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { openDatabase } from './database.ts';
 import type { StoreAnswer, StoreRequest } from './durable-store.ts';
 import { STATEMENTS, type StatementName } from './schema.ts';
@@ -32,12 +33,14 @@ let anchoredSeq = -1;
 let anchoredAtMs = Number.NEGATIVE_INFINITY;
 let anchorTimer: NodeJS.Timeout | null = null;
 const key = anchorPlace === null ? null : loadOrMakeKey(anchorPlace.keyPath);
+const checkpoints = new Checkpoints(databasePath);
 let session: Session | null = begin();
 // Before the first commit: one that says "closed" must not stand before records that follow.
 anchor(false);
 
 function begin(): Session {
   const database = openDatabase(databasePath);
+  database.exec('PRAGMA wal_autocheckpoint = 0');
   return {
     database,
     statements: new Map(),
@@ -54,18 +57,28 @@ function begin(): Session {
 port.on('message', (request: StoreRequest) => {
   if (request.kind === 'close') {
     if (anchorTimer !== null) clearTimeout(anchorTimer);
-    if (session !== null) {
-      if (isStillOurs(session)) anchor(true);
-      session.database.close();
-    }
-    port.close();
+    void close();
     return;
   }
   maxEntries = request.maxEntries;
   const answer: StoreAnswer = { error: commit(request) };
   port.postMessage(answer);
-  if (answer.error === null) anchorSoon();
+  if (answer.error !== null) return;
+  anchorSoon();
+  // Whoever waits has been told.
+  const changes = request.operations.length + request.records.length / 3;
+  if (session !== null) checkpoints.committed(session.database, changes);
 });
+
+/** Whoever closes a database last empties its log: that is to be this thread. */
+async function close(): Promise<void> {
+  await checkpoints.stop();
+  if (session !== null) {
+    if (isStillOurs(session)) anchor(true);
+    session.database.close();
+  }
+  port.close();
+}
 
 function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' }>): string | null {
   try {
@@ -106,6 +119,7 @@ function undo(): void {
     chains?.reload();
   } catch {
     session = null;
+    void checkpoints.stop();
     try {
       database.close();
     } catch {
