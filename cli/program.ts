@@ -13,6 +13,7 @@ import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
 import { scenarioCommand } from './commands/scenario.ts';
 import { versionCommand } from './commands/version.ts';
+import { worldCommand } from './commands/world.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import { presentError } from './present-error.ts';
@@ -97,6 +98,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
     agentCommand,
     psCommand,
     runCommand,
+    worldCommand,
     auditCommand,
     recordCommand,
     replayCommand,

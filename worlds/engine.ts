@@ -1,4 +1,5 @@
 import { CloveError, isCloveError } from '../errors/index.ts';
+import type { Attachment } from '../kernel/agents/attachment.ts';
 import type { Caller } from '../kernel/identity.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type {
@@ -7,6 +8,7 @@ import type {
   FileChange,
   InjectedEvent,
   JoinedWorld,
+  Member,
   WorldHost,
   WorldHostFactory,
   WorldInfo,
@@ -109,23 +111,23 @@ export class WorldEngine implements WorldHost {
       .map((world) => world.info());
   }
 
-  async join(worldId: string, caller: Caller): Promise<WorldInfo> {
+  async join(worldId: string, member: Member, caller: Caller): Promise<WorldInfo> {
     const refused = 'Failed to join world (not found or already in a world)';
     const world = this.#worlds.get(worldId);
     if (world === undefined || !this.#sees(world, caller)) throw new CloveError('NOT_FOUND', refused);
-    if (this.#memberships.has(caller.id)) {
-      throw new CloveError('CONFLICT', refused, { hint: 'Leave the world you are in first.' });
+    if (this.#memberships.has(member.id)) {
+      throw new CloveError('CONFLICT', refused, { hint: 'Leave the world it is in first.' });
     }
-    this.#enter(world, caller.id, caller, false);
+    const isOwn = member.id === caller.id;
+    this.#enter(world, member, isOwn ? caller : null, !isOwn);
     return world.info();
   }
 
-  /** Puts an agent into a world, to stay. @throws NOT_FOUND, CONFLICT */
-  place(worldId: string, agentId: number): void {
-    const world = this.#worlds.get(worldId);
-    if (world === undefined) throw new CloveError('NOT_FOUND', 'World not found');
-    if (this.#memberships.has(agentId)) throw new CloveError('CONFLICT', 'the agent is in a world already');
-    this.#enter(world, agentId, null, true);
+  /** A virtual world adds nothing to a launch: what its members ask of the kernel is what it answers. */
+  async attach(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null> {
+    const world = worldId === null ? this.#memberships.get(caller.id)?.world : this.#seen(worldId, caller);
+    if (world !== undefined) this.#enter(world, agent, null, true);
+    return null;
   }
 
   leave(caller: Caller): string {
@@ -250,6 +252,7 @@ export class WorldEngine implements WorldHost {
 
   agentStarted({
     id,
+    name,
     parentId,
   }: {
     readonly id: number;
@@ -259,8 +262,7 @@ export class WorldEngine implements WorldHost {
     // A restart finds it where it was.
     if (this.#memberships.has(id)) return;
     const parent = this.#memberships.get(parentId);
-    // What an operator's client starts is where that client is, too: as it would be with its files.
-    if (parent !== undefined) this.#enter(parent.world, id, null, true);
+    if (parent !== undefined) this.#enter(parent.world, { id, name }, null, true);
   }
 
   release(callerId: number): void {
@@ -356,9 +358,8 @@ export class WorldEngine implements WorldHost {
     );
   }
 
-  #enter(world: World, id: number, caller: Caller | null, placed: boolean): void {
-    const { agents, mailboxes } = this.#kernel();
-    const name = agents.get(id)?.name ?? mailboxes.nameOf(id);
+  #enter(world: World, { id, name }: Member, caller: Caller | null, placed: boolean): void {
+    const { mailboxes } = this.#kernel();
     this.#memberships.set(id, { world, caller: caller ?? agentCaller(id), placed });
     world.add({ id, name }, !isOperator(id));
     const waiting = world.pendingMail.get(name);

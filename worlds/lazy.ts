@@ -1,4 +1,5 @@
 import { CloveError } from '../errors/index.ts';
+import type { Attachment } from '../kernel/agents/attachment.ts';
 import type { Caller } from '../kernel/identity.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type {
@@ -7,6 +8,7 @@ import type {
   FileChange,
   InjectedEvent,
   JoinedWorld,
+  Member,
   WorldHost,
   WorldHostFactory,
   WorldInfo,
@@ -63,8 +65,12 @@ class LazyWorlds implements WorldHost {
     return this.#engine?.memberIdsOf(worldId) ?? [];
   }
 
-  async join(worldId: string, caller: Caller): Promise<WorldInfo> {
-    return this.#there('Failed to join world (not found or already in a world)').join(worldId, caller);
+  async join(worldId: string, member: Member, caller: Caller): Promise<WorldInfo> {
+    return this.#there('Failed to join world (not found or already in a world)').join(
+      worldId,
+      member,
+      caller,
+    );
   }
 
   leave(caller: Caller): string {
@@ -102,6 +108,11 @@ class LazyWorlds implements WorldHost {
 
   async advance(worldId: string, ms: number, caller: Caller): Promise<number> {
     return this.#there().advance(worldId, ms, caller);
+  }
+
+  async attach(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null> {
+    if (worldId === null && this.#engine === null) return null;
+    return this.#there().attach(worldId, agent, caller);
   }
 
   agentStarted(agent: { readonly id: number; readonly name: string; readonly parentId: number }): void {

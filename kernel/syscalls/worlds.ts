@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { MAX_ANSWER_BYTES } from '../protocol/constants.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
-import { worldOf, worldsOf } from '../worlds/calls.ts';
+import { memberOf, worldOf, worldsOf } from '../worlds/calls.ts';
 import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { json } from './fields.ts';
@@ -150,14 +150,29 @@ export const join = defineSyscall({
   opcode: OPCODES.WORLD_JOIN,
   name: 'WORLD_JOIN',
   summary: 'The caller’s files, commands, requests and shared state are the world’s from now on.',
-  request: z.object({ world_id: worldId, agent_id: json.optional().describe('Not read.') }),
+  request: z.object({
+    world_id: worldId,
+    agent_id: json
+      .optional()
+      .describe(
+        'A live agent that answers to the caller: it joins in place of it. Any other value means the caller.',
+      ),
+  }),
   response: z.object({ success: z.literal(true), world_id: z.string(), world: worldInfo }),
   permission: 'worlds.use',
   audit: 'WORLD',
   replay: 'recorded',
   async handle(request, context) {
     const id = requireWorldId(request.world_id);
-    const world = await worldsOf(context).join(id, context.caller);
+    const { kernel, caller } = context;
+    const named = typeof request.agent_id === 'number' ? kernel.agents.get(request.agent_id) : undefined;
+    const isOther =
+      named !== undefined && named.id !== caller.id && kernel.permissions.governs(caller, named.id);
+    const member = {
+      id: isOther ? named.id : caller.id,
+      name: isOther ? named.name : memberOf(context).name,
+    };
+    const world = await worldsOf(context).join(id, member, caller);
     return { success: true as const, world_id: id, world };
   },
 });

@@ -162,8 +162,8 @@ export interface WorldHost extends KeepsByCaller {
   /** @throws NOT_FOUND, CONFLICT */
   destroy(worldId: string, force: boolean, caller: Caller): Promise<void>;
   list(caller: Caller): readonly WorldInfo[];
-  /** @throws NOT_FOUND, CONFLICT */
-  join(worldId: string, caller: Caller): Promise<WorldInfo>;
+  /** The caller itself, or an agent that answers to it. @throws NOT_FOUND, CONFLICT */
+  join(worldId: string, member: Member, caller: Caller): Promise<WorldInfo>;
   /** Returns the world that was left. @throws NOT_FOUND, FORBIDDEN */
   leave(caller: Caller): string;
   /** @throws NOT_FOUND, BAD_REQUEST */

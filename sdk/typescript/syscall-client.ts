@@ -24,6 +24,9 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
   'TUNNEL_CONNECT',
 ]);
 
+/** Of those, what a world answers for who is in it. */
+const WORLD_SYSCALLS: ReadonlySet<SyscallName> = new Set(['EXEC', 'HTTP', 'DOWNLOAD', 'WATCH']);
+
 /** Ids from here on are those of connections; an agent's is below and the same on all its connections. */
 export const FIRST_CLIENT_ID = 2 ** 30;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -49,6 +52,8 @@ export class SyscallClient {
   /** Taken again after a reconnect. */
   protected readonly names = new Set<string>();
   protected subscriptions: readonly string[] = [];
+  /** The world this client is in: its one connection is, others of it are not. Joined again after a reconnect. */
+  #world: string | null = null;
   readonly #timeoutMs: number | null;
   readonly #link: Link;
   readonly #lanes: Lanes;
@@ -117,6 +122,9 @@ export class SyscallClient {
     // What is accepted to be answered later belongs to the connection that asks, and is answered at once.
     if (LONG_SYSCALLS.has(name) && !isAsynchronous(name, request)) {
       const { timeoutMs = null, signal } = options;
+      if (this.#meetsWorld(name)) {
+        return decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
+      }
       const frame = await this.#onLane(name, payload, { timeoutMs, signal });
       return decodeAnswer(name, frame);
     }
@@ -128,12 +136,28 @@ export class SyscallClient {
     }
     const { timeoutMs = this.#timeoutMs, signal } = options;
     this.#lastCallAtMs = performance.now();
-    return decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
+    const answer = decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
+    this.#noteWorld(name, request);
+    return answer;
   }
 
   protected warn(warning: CloveError): void {
     if (this.options.onWarning !== undefined) this.options.onWarning(warning);
     else process.emitWarning(warning.message, { type: 'CloveWarning', code: warning.code });
+  }
+
+  /** A client is in a world by its connection: what is the world's must not go by another. */
+  #meetsWorld(name: SyscallName): boolean {
+    return this.#world !== null && !this.#isAgent() && WORLD_SYSCALLS.has(name);
+  }
+
+  #noteWorld(name: SyscallName, request: unknown): void {
+    const { world_id, agent_id } = (request ?? {}) as {
+      readonly world_id?: string;
+      readonly agent_id?: unknown;
+    };
+    if (name === 'WORLD_JOIN' && agent_id === undefined && world_id !== undefined) this.#world = world_id;
+    if (name === 'WORLD_LEAVE') this.#world = null;
   }
 
   #isAgent(): boolean {
@@ -216,11 +240,13 @@ export class SyscallClient {
     this.#agentId = (await ask('HELLO', {})).agentId;
     const renewals: [SyscallName, unknown][] = [...this.names].map((name) => ['REGISTER', { name }]);
     if (this.subscriptions.length > 0) renewals.push(['SUBSCRIBE', { event_types: this.subscriptions }]);
+    if (this.#world !== null && !this.#isAgent()) renewals.push(['WORLD_JOIN', { world_id: this.#world }]);
     for (const [name, request] of renewals) {
       try {
         await ask(name, request);
       } catch (error) {
         if (connection.closed !== null) throw error;
+        if (name === 'WORLD_JOIN') this.#world = null;
         if (name === 'REGISTER') this.names.delete((request as { name: string }).name);
         const { code, message } = error as CloveError;
         this.warn(new CloveError(code, `after a reconnect: ${name} ${JSON.stringify(request)}: ${message}`));

@@ -87,6 +87,8 @@ export class WorldShell {
       };
     } catch (error) {
       if (isCloveError(error)) throw error;
+      const failed = asFailedRedirection(error, command.merged);
+      if (failed !== null) return { ...failed, durationMs: clock.monotonicMs() - startedMs };
       throw new CloveError('IO', `the world's shell failed: ${(error as Error).message}`, { cause: error });
     } finally {
       limit.cancel();
@@ -156,6 +158,21 @@ class Busy {
     this.#lease?.[Symbol.dispose]();
     this.#lease = null;
   }
+}
+
+/** What the shell does not catch itself: a file it writes its output to cannot be had. */
+function asFailedRedirection(error: unknown, merged: boolean): Omit<WorldCommandResult, 'durationMs'> | null {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) return null;
+  const [, words = message, file = ''] = /^E[A-Z]+: (.*), '(.*)'$/s.exec(message) ?? [];
+  const text = `bash: ${file}: ${words.charAt(0).toUpperCase()}${words.slice(1)}\n`;
+  return {
+    stdout: merged ? text : '',
+    stderr: merged ? '' : text,
+    exitCode: 1,
+    timedOut: false,
+    truncated: false,
+  };
 }
 
 function uname(args: readonly string[], hostname: string): string {

@@ -55,6 +55,8 @@ class Session:
 
     names: list[str] = field(default_factory=list)
     subscriptions: list[str] = field(default_factory=list)
+    #: The world this client is in: other connections of it are in none.
+    world: str | None = None
     messages: Stash = field(default_factory=lambda: Stash("messages"))
     events: Stash = field(default_factory=lambda: Stash("events"))
     results: Stash = field(default_factory=lambda: Stash("results"))
@@ -73,6 +75,8 @@ def renewals(session: Session) -> list[Renewal]:
     calls = [Renewal(SyscallOp.SYS_REGISTER, {"name": name}) for name in session.names]
     if session.subscriptions:
         calls.append(Renewal(SyscallOp.SYS_SUBSCRIBE, {"event_types": session.subscriptions}))
+    if session.world is not None:
+        calls.append(Renewal(SyscallOp.SYS_WORLD_JOIN, {"world_id": session.world}))
     return calls
 
 
@@ -84,6 +88,8 @@ def renewed(session: Session, renewal: Renewal, reply: Message) -> None:
         return
     if renewal.opcode == SyscallOp.SYS_REGISTER:
         session.names.remove(renewal.request["name"])
+    elif renewal.opcode == SyscallOp.SYS_WORLD_JOIN:
+        session.world = None
     else:
         session.subscriptions = []
     lost = ", ".join(str(value) for value in renewal.request.values())

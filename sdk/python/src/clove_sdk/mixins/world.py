@@ -48,12 +48,24 @@ class WorldCalls(Caller):
     @syscall
     def world_join(self, world_id: str) -> Call[OperationResult]:
         """The caller's files and network are the world's from now on."""
-        return Call(SyscallOp.SYS_WORLD_JOIN, {"world_id": world_id}, operation)
+
+        def parse(answer: Answer) -> OperationResult:
+            if answer.success:
+                self._session.world = world_id
+            return operation(answer)
+
+        return Call(SyscallOp.SYS_WORLD_JOIN, {"world_id": world_id}, parse)
 
     @syscall
     def world_leave(self) -> Call[OperationResult]:
         """Back to the caller's own."""
-        return Call(SyscallOp.SYS_WORLD_LEAVE, {}, operation)
+
+        def parse(answer: Answer) -> OperationResult:
+            if answer.success:
+                self._session.world = None
+            return operation(answer)
+
+        return Call(SyscallOp.SYS_WORLD_LEAVE, {}, parse)
 
     @syscall
     def world_event(
