@@ -81,6 +81,7 @@ async function onKernel<Result>(
       auditOnFailure: 'stop',
       onRestart: 'restart',
       ...(flags.socket === undefined ? {} : { socket: flags.socket }),
+      ...(process.env.CLOVE_DATA_DIR === undefined ? {} : { dataDir: process.env.CLOVE_DATA_DIR }),
     });
     cli.terminal.note(
       `no kernel ran: one was started (pid ${started.pid}, socket ${escapeLine(started.socket)}); \`clove kernel stop\` ends it`,
