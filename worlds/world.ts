@@ -242,9 +242,10 @@ export class World implements JoinedWorld {
   }
 
   after(ms: number, fire: () => void): () => void {
-    const { clock } = this.parts;
-    const timer = clock.setTimer(clock.monotonicMs() + ms, fire);
-    return () => timer.cancel();
+    // A sleep and no mere timer: somebody waits for it, so a clock that skips may go there.
+    const cancelled = new AbortController();
+    this.parts.clock.sleep(ms, cancelled.signal).then(fire, () => {});
+    return () => cancelled.abort();
   }
 
   async sleep(

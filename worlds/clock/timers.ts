@@ -44,6 +44,12 @@ export class TimerQueue {
     if (ahead >= 0) this.#clock.tick(ahead);
   }
 
+  /** Fires the one that is due first, if it is due at this virtual time. */
+  runOne(monotonicMs: number): void {
+    const { nextMs } = this;
+    if (nextMs !== null && nextMs <= monotonicMs) this.#clock.next();
+  }
+
   clear(): void {
     this.#clock.reset();
   }

@@ -264,7 +264,23 @@ describe('clocks that run by themselves', () => {
     await expect(clock.sleep(1)).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
-  it('refuses to order processes where there are none', () => {
-    expect(() => clockOf({ mode: 'strict' })).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
+  it('in mode strict stands still while somebody is busy, and meets deadlines one by one', async () => {
+    const clock = clockOf({ mode: 'strict' });
+    const busy = clock.lease('busy');
+    const seen: string[] = [];
+    const sleeper = async (name: string) => {
+      await clock.sleep(1000);
+      seen.push(`${name} wakes at ${clock.monotonicMs()}`);
+      const working = clock.lease(name);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      seen.push(`${name} is done at ${clock.monotonicMs()}`);
+      working[Symbol.dispose]();
+    };
+    const both = Promise.all([sleeper('a'), sleeper('b')]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(clock.monotonicMs()).toBe(0);
+    busy[Symbol.dispose]();
+    await both;
+    expect(seen).toEqual(['a wakes at 1000', 'a is done at 1000', 'b wakes at 1000', 'b is done at 1000']);
   });
 });

@@ -11,9 +11,9 @@ const MAX_REAL_WAIT_MS = 2 ** 31 - 1;
 
 /**
  * The clock of a world without processes of its own. In mode `skip` time jumps to the next deadline when somebody
- * sleeps and no lease is held: whoever runs agents in the world holds a lease for as long as one of them is busy.
+ * sleeps and no lease is held: whoever runs agents in the world holds a lease for as long as one of them is busy. In mode `strict`
+ * time passes by such jumps alone, and every deadline is met by itself: what one of them sets off has come to rest before the next.
  * `restored`: goes on at that virtual time, as if no real time had passed.
- * @throws BAD_REQUEST for a mode that needs processes
  */
 export function createVirtualClock(config: ClockConfig, restored?: ClockState): WorldClock {
   return new VirtualClock(config, restored);
@@ -40,14 +40,11 @@ class VirtualClock implements WorldClock {
   #closed = false;
 
   constructor(config: ClockConfig, restored: ClockState | undefined) {
-    if (config.mode === 'strict')
-      throw new CloveError('BAD_REQUEST', 'clock mode strict orders processes: this world has none', {
-        hint: 'Use mode step or skip in a virtual world.',
-      });
     this.mode = config.mode;
     this.#startEpochMs = restored?.startEpochMs ?? config.start ?? Date.now();
     this.#horizonMs = config.horizon ?? Number.POSITIVE_INFINITY;
-    this.#rate = config.mode === 'step' ? 0 : config.mode === 'scale' ? config.scale : 1;
+    this.#rate =
+      config.mode === 'step' || config.mode === 'strict' ? 0 : config.mode === 'scale' ? config.scale : 1;
     this.#baseMs = restored?.monotonicMs ?? 0;
     this.#timers = new TimerQueue(this.#baseMs);
     this.#leases = new Leases(() => this.#changed());
@@ -166,7 +163,7 @@ class VirtualClock implements WorldClock {
       this.#disarm();
       return;
     }
-    this.#armReal(next);
+    if (this.mode !== 'strict') this.#armReal(next);
     if (this.#watch === null && this.#maySkip(next)) this.#watchIdle();
   }
 
@@ -188,13 +185,9 @@ class VirtualClock implements WorldClock {
   }
 
   #maySkip(nextMs: number): boolean {
-    return (
-      this.mode === 'skip' &&
-      this.#sleepers.size > 0 &&
-      this.#leases.count === 0 &&
-      nextMs > this.monotonicMs() &&
-      nextMs <= this.#horizonMs
-    );
+    if (this.#leases.count > 0 || nextMs > this.#horizonMs) return false;
+    if (this.mode === 'strict') return true;
+    return this.mode === 'skip' && this.#sleepers.size > 0 && nextMs > this.monotonicMs();
   }
 
   /** Jumps when a whole turn of the event loop has changed nothing. */
@@ -209,7 +202,8 @@ class VirtualClock implements WorldClock {
         return;
       }
       this.#jumpTo(next);
-      this.#fire();
+      if (this.mode === 'strict') this.#timers.runOne(this.monotonicMs());
+      else this.#fire();
       this.#changed();
     });
   }
