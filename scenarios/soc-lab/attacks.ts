@@ -1,3 +1,4 @@
+import { SUSPICIOUS_PREFIXES } from '../../worlds/catalog/soc-lab/services.ts';
 import type { RandomStream } from '../../worlds/index.ts';
 import type { IncidentType } from './severity/incident.ts';
 
@@ -106,15 +107,6 @@ export const ATTACK_KINDS = {
 } as const satisfies Readonly<Record<string, AttackKind>>;
 
 export type AttackName = keyof typeof ATTACK_KINDS;
-
-/** Networks that attackers come from, most of the time. */
-export const SUSPICIOUS_PREFIXES = [
-  '185.220.101',
-  '45.155.205',
-  '194.26.192',
-  '89.248.167',
-  '141.98.10',
-] as const;
 
 /** One attack that happened: who, and what an analyst should have found. */
 export interface Attack {

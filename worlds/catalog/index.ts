@@ -4,6 +4,7 @@ import type { WorldInput } from '../definition.ts';
 /** Ready-made worlds by name; each in a folder of its own. */
 const CATALOG: Readonly<Record<string, () => Promise<{ readonly default: WorldInput }>>> = {
   blank: () => import('./blank/world.ts'),
+  'soc-lab': () => import('./soc-lab/world.ts'),
 };
 
 export const CATALOG_NAMES: readonly string[] = Object.keys(CATALOG);
