@@ -195,7 +195,7 @@ describe('a setup that fails in a sandbox from the pool', () => {
   const AHEAD = [
     ...['cgroup_create', 'clone', 'cgroup_attach', 'close_fds', 'session', 'cgroupns', 'mount_private'],
     ...['root_tmpfs', 'system_binds', 'dev', 'proc', 'proc_masks', 'scratch_tmpfs', 'pivot_root'],
-    ...['detach_host', 'loopback'],
+    ...['detach_host', 'loopback', 'cap_bounding', 'securebits'],
   ];
   const NOT_TAKEN = ['namespaces', 'id_maps', 'cgroup_cpuset', 'timeout'];
 

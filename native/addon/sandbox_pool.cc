@@ -36,6 +36,8 @@ bool IsDoneAhead(Step step) {
     case S_pivot_root:
     case S_detach_host:
     case S_loopback:
+    case S_cap_bounding:
+    case S_securebits:
       return true;
     default:
       return false;

@@ -104,10 +104,8 @@ void CheckCapabilities() {
 
 }  // namespace
 
-void DropPrivileges() {
-  ApplyRlimits();
-  const bool uid = Wanted(L_uid), caps = Wanted(L_caps);
-  if (caps) {
+void LimitRights() {
+  if (Wanted(L_caps)) {
     STEP_CALL(S_cap_bounding, DropBounding());
     STEP_CALL(S_securebits, prctl(PR_SET_SECUREBITS,
                                   SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
@@ -115,6 +113,13 @@ void DropPrivileges() {
                                   0, 0, 0));
   } else {
     LayerSet(L_caps, STATE_OFF, 0, "left out by request");
+  }
+}
+
+void DropPrivileges() {
+  ApplyRlimits();
+  const bool uid = Wanted(L_uid), caps = Wanted(L_caps);
+  if (!caps) {
     // Without this the change of uid would take the capabilities away all the same, and the report would be wrong.
     if (uid) prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
   }

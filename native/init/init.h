@@ -53,10 +53,14 @@ void ReadPlan(int descriptor = FD_PLAN);
 /** A sandbox made ahead waits for its agent. Ends with the kernel process. */
 void AwaitOrder();
 // --- drop.cc
+/** No program may ever have what PID 1 has now, which it needs a little longer. */
+void LimitRights();
 void DropPrivileges();
 void ApplySeccomp();
 void Attest();
 // --- landlock.cc
+/** Gathers the rules that do not depend on the agent. */
+void PrepareLandlock();
 void ApplyLandlock();
 // --- execute.cc
 /** What a cloned child is to become. Lives in the memory both share; `error` is the child's answer when it never execs. */

@@ -122,6 +122,8 @@ void BuildSandbox() {
   ready.stampUs[T_GROUPS] = NowUs();
   BuildRoot();
   Network();
+  LimitRights();
+  PrepareLandlock();
   ready.stampUs[T_ROOT] = NowUs();
   if (plan->prepared != 0) AwaitOrder();
   FurnishRoot();
