@@ -115,6 +115,7 @@ void Service::Finish(uint32_t id) {
     sandbox->mountTrees.clear();
     sandbox->tasks.clear();
   }
+  if (sandbox->phase == Sandbox::Setup && !sandbox->request.ahead) setups_--;
   sandbox->phase = Sandbox::Ended;
   if (sandbox->failure) {
     const Failure& failure = sandbox->failure;

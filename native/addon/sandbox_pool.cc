@@ -187,6 +187,8 @@ void Service::Refill(const std::string& cgroupParent) {
   Pool& pool = found->second;
   pool.refillPlanned = false;
   if (pool.making != nullptr || pool.waiting.size() >= std::min(pool.size, pool.demand)) return;
+  // Agents that are being started come first: of a machine that is busy, the pool takes nothing. The last of them asks again.
+  if (setups_ > 0) return;
   if (pool.failuresInARow >= kFailuresUntilGivenUp || geteuid() != 0) return;
   auto member = std::make_shared<Sandbox>();
   member->id = nextId_++;

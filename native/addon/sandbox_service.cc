@@ -131,6 +131,7 @@ uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchR
 }
 
 void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
+  if (!sandbox->request.ahead) setups_++;
   if (TakeFromPool(*sandbox)) return;
   Failure failure;
   {
@@ -305,6 +306,7 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
     case M_STARTED: {
       if (sandbox.phase != Sandbox::Setup || sandbox.failure) return;
       sandbox.phase = Sandbox::Running;
+      setups_--;
       const uint64_t now = NowUs();
       sandbox.setupUs.push_back({"exec", now - sandbox.runningSinceUs});
       sandbox.setupUs.push_back({"total", now - sandbox.request.calledAtUs});

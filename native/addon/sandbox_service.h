@@ -186,6 +186,7 @@ class Service {
   std::unordered_map<uint32_t, std::shared_ptr<Sandbox>> table_;
   std::map<std::string, std::shared_ptr<CgroupParent>> parents_;
   std::map<std::string, Pool> pools_;
+  size_t setups_ = 0;  // launches for agents that do not run yet
   std::atomic<uint32_t> nextId_{1};
 };
 
