@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { CloveError } from '../errors/index.ts';
-import type { LayerReport, SandboxExit } from '../native/types.ts';
+import type { LayerReport, Sandbox, SandboxExit } from '../native/types.ts';
+import type { Attachment } from './agents/attachment.ts';
 import { makePlan } from './agents/plan.ts';
 import { type SpawnRequest, spawnRequest } from './agents/spawn-request.ts';
-import { createKernel } from './kernel.ts';
+import { createKernel, type Kernel } from './kernel.ts';
 import { lockDataDirectory } from './locks.ts';
 import type { UserKernelOptions } from './options.ts';
 
@@ -20,6 +21,23 @@ export interface ForegroundOptions {
   /** Read by the command as its standard input. */
   readonly stdin: NodeJS.ReadableStream | null;
   readonly signal?: AbortSignal;
+  /** The world the command runs in, made when the kernel is there. */
+  readonly world?: (place: ForegroundPlace) => Promise<ForegroundWorld>;
+}
+
+export interface ForegroundPlace {
+  readonly kernel: Kernel;
+  /** Private to this command; removed with everything in it. */
+  readonly folder: string;
+}
+
+export interface ForegroundWorld {
+  readonly attachment: Attachment;
+  /** The command runs. */
+  started?(sandbox: Sandbox): void;
+  /** It has ended, and the world is as it left it. */
+  ended(): Promise<void>;
+  close(): Promise<void>;
 }
 
 export interface ForegroundResult {
@@ -52,11 +70,18 @@ export async function runForeground(options: ForegroundOptions): Promise<Foregro
         sdkFolder: () => launcher.sdkFolder(),
         openMounts: (mounts) => launcher.openMounts(mounts),
       });
-      return await follow(
-        await launcher.launchCommand({ ...plan.launch, stdin: '' }),
-        plan.launch.timeoutMs,
-        options,
-      );
+      const world = (await options.world?.({ kernel: running.kernel, folder })) ?? null;
+      try {
+        const launch = { ...plan.launch, stdin: '' };
+        const sandbox = await launcher.launchCommand(launch, world?.attachment ?? null);
+        world?.started?.(sandbox);
+        const result = await follow(sandbox, plan.launch.timeoutMs, options);
+        await world?.ended();
+        return result;
+      } finally {
+        await world?.attachment.detach();
+        await world?.close();
+      }
     } finally {
       await running.close();
     }

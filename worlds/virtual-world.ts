@@ -124,7 +124,7 @@ async function networkOf(
   return made;
 }
 
-async function goOn(world: World, image: WorldImage): Promise<void> {
+export async function goOn(world: World, image: WorldImage): Promise<void> {
   for (const { key, text, ttlMs } of image.state) {
     await world.state.store(0, { key, text, ttlMs, scope: 'global' });
   }

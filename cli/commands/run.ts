@@ -102,7 +102,7 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
     });
 
 /** Bytes as they are into a file or pipe; on a terminal nothing that could act on it, unless asked for. */
-async function passThrough(stream: NodeJS.WriteStream, chunk: Buffer, raw: boolean): Promise<void> {
+export async function passThrough(stream: NodeJS.WriteStream, chunk: Buffer, raw: boolean): Promise<void> {
   const data = stream.isTTY && !raw ? escapeText(chunk.toString('utf8')) : chunk;
   if (!stream.write(data)) await new Promise<void>((resolve) => stream.once('drain', () => resolve()));
 }
@@ -127,7 +127,7 @@ function tellMissingLimits(terminal: { warn(text: string): void }, layers: reado
     terminal.warn(`ran without these limits: ${missing.map(({ layer }) => layer).join(', ')}`);
 }
 
-function exitStatusOf(exit: SandboxExit): number {
+export function exitStatusOf(exit: SandboxExit): number {
   if (exit.reason === 'timeout') return 124;
   if (exit.reason === 'oom') return 137;
   if (exit.reason === 'killed') return EXIT.interrupted;
@@ -138,12 +138,12 @@ function exitStatusOf(exit: SandboxExit): number {
   return exit.exitCode ?? EXIT.failed;
 }
 
-function execFailureStatus(error: unknown): 126 | 127 | null {
+export function execFailureStatus(error: unknown): 126 | 127 | null {
   if (!(error instanceof CloveError) || error.code !== 'EXEC_FAILED') return null;
   return error.details?.errno === 'ENOENT' ? 127 : 126;
 }
 
-function parseMount(text: string): { source: string; target: string; readonly: boolean } {
+export function parseMount(text: string): { source: string; target: string; readonly: boolean } {
   const [source, target, mode, ...rest] = text.split(':');
   if (!source || !target || rest.length > 0 || (mode !== undefined && mode !== 'rw' && mode !== 'ro')) {
     throw new CloveError('USAGE', `--mount: '${text}' is not of the form source:target[:rw]`);
@@ -151,7 +151,7 @@ function parseMount(text: string): { source: string; target: string; readonly: b
   return { source: path.resolve(source), target, readonly: mode !== 'rw' };
 }
 
-function parseVariable(text: string): [string, string] {
+export function parseVariable(text: string): [string, string] {
   const at = text.indexOf('=');
   if (at < 1) throw new CloveError('USAGE', `--env: '${text}' is not of the form name=value`);
   return [text.slice(0, at), text.slice(at + 1)];

@@ -4,6 +4,7 @@ import { advanceCommand, eventCommand, execCommand, joinCommand } from './world/
 import { branchCommand, createCommand, destroyCommand } from './world/create.ts';
 import { newCommand, validateCommand } from './world/definition.ts';
 import { diffCommand, listCommand, showCommand, stateCommand } from './world/look.ts';
+import { worldRunCommand } from './world/run.ts';
 import { shellCommand } from './world/shell.ts';
 import { restoreCommand, snapshotCommand } from './world/snapshot.ts';
 
@@ -15,6 +16,7 @@ export const worldCommand: CommandBuilder = (context) => {
       `
 Examples:
   clove world create soc-lab                       a world of the catalogue, in a kernel (started if none runs)
+  clove world run e-commerce -- curl -sS https://api.stripe.com/v1/charges   one command in a fresh, mounted world
   clove world exec soc-lab-0001 -- 'tail -3 /var/log/auth.log; curl -s http://siem.corp/alerts'
   clove world event soc-lab-0001 network_partition hosts=firewall.corp --for 10m
   clove world advance soc-lab-0001 1h && clove world diff soc-lab-0001
@@ -30,6 +32,7 @@ Worlds and their files are described in docs/worlds.md.`,
     listCommand,
     showCommand,
     joinCommand,
+    worldRunCommand,
     execCommand,
     shellCommand,
     eventCommand,

@@ -28,6 +28,8 @@ export interface Incarnation {
   /** Names of the sandbox, as in SandboxSpec: where its control groups are. */
   readonly instance: string;
   readonly cgroupParent: string;
+  /** Where else something is mounted for it. */
+  readonly targets: readonly string[];
 }
 
 export interface AttachedParts {
@@ -126,6 +128,7 @@ export async function launchAttached(
     );
   }
   const { uid, gid, instance, cgroupParent } = spec;
+  const targets = spec.mounts.map(({ target }) => target);
   const parts = await attachment.prepare({
     agentId: agent.id,
     agentName: agent.name,
@@ -133,6 +136,7 @@ export async function launchAttached(
     gid,
     instance,
     cgroupParent,
+    targets,
   });
   let sandbox: Sandbox | null = null;
   try {

@@ -11,7 +11,7 @@ import {
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { CloveError } from '../../../errors/index.ts';
-import type { AttachedParts, Attachment } from '../../../kernel/agents/attachment.ts';
+import type { AttachedParts, Attachment, Incarnation } from '../../../kernel/agents/attachment.ts';
 import {
   changeIn,
   makeWorldTree,
@@ -35,7 +35,7 @@ import {
 } from '../types.ts';
 import { checkedPath, type FileRules } from '../virtual.ts';
 import { MountedFaults } from './faults.ts';
-import { addFolder, spread, writeLayer } from './layer.ts';
+import { addFolder, exposed, spread, writeLayer } from './layer.ts';
 import { type Places, placesOf } from './places.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_APPEND, O_DIRECTORY, O_NOFOLLOW } = constants;
@@ -48,6 +48,8 @@ const S_IFREG = 0o100000;
 const KEPT_MODIFICATIONS = 1000;
 /** More mounts than a sandbox takes beside its own. */
 const MOST_PLACES = 40;
+/** Protected files that get a mount of their own. */
+const MOST_COVERED = 12;
 
 export interface MountedFilesOptions {
   /** Host folder for the layer below; made and removed here. */
@@ -82,6 +84,8 @@ export class MountedFiles implements WorldFiles, Attachment {
   readonly #kept: Modification[] = [];
   /** Contents of files of the upper layer, by what they looked like when they were read. */
   #hashes = new Map<string, string>();
+  /** Places in the tree where a launch has mounted something of an agent: made for that, and nobody's change. */
+  readonly #mountPoints = new Set<string>();
   #counts = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, modifications: 0 };
   #closed = false;
 
@@ -111,6 +115,12 @@ export class MountedFiles implements WorldFiles, Attachment {
     };
     const base = withFolders(options.base);
     const places = placesOf(base, (file) => intercept.isEverything || intercept.matches(file));
+    const shown = (at: string) => places.places.some(({ target }) => at.startsWith(`${target}/`));
+    const open = exposed(base, rules).filter(({ path: at }) => shown(at));
+    const coversProtected = open.length <= MOST_COVERED;
+    const covered = coversProtected
+      ? open.map(({ path: at }) => ({ target: at, kind: 'file' as const, readonly: true }))
+      : [];
     if (places.places.length > MOST_PLACES)
       throw new CloveError(
         'CONFIG',
@@ -121,7 +131,13 @@ export class MountedFiles implements WorldFiles, Attachment {
       );
     const layer = path.join(options.folder, 'base');
     await mkdir(layer, { recursive: true, mode: 0o755 });
-    const { isShared } = await writeLayer(layer, base, rules, (hash) => options.blocks.get(hash));
+    const { isShared } = await writeLayer(
+      layer,
+      base,
+      rules,
+      (hash) => options.blocks.get(hash),
+      coversProtected,
+    );
     for (const { target, kind } of places.places) {
       if (kind === 'folder' && !base.some((entry) => entry.path === target))
         await addFolder(layer, target, rules);
@@ -131,7 +147,12 @@ export class MountedFiles implements WorldFiles, Attachment {
       bytes: Math.max(options.limits.bytes, 4096),
       inodes: Math.max(options.limits.files, 1),
     });
-    const files = new MountedFiles({ ...options, base }, tree, places, isShared);
+    const files = new MountedFiles(
+      { ...options, base },
+      tree,
+      { ...places, places: [...places.places, ...covered] },
+      isShared,
+    );
     try {
       if (options.entries !== undefined) await files.#become(options.entries);
       return files;
@@ -151,8 +172,9 @@ export class MountedFiles implements WorldFiles, Attachment {
   }
 
   /** What a launch gets: a copy of every mount. */
-  async prepare(): Promise<AttachedParts> {
+  async prepare({ targets }: Incarnation): Promise<AttachedParts> {
     const { places } = this.#places;
+    for (const target of targets) this.#mountPoints.add(target);
     const fds = await this.#tree.copy(places.map(({ target }) => target.slice(1)));
     return {
       mounts: [],
@@ -160,7 +182,11 @@ export class MountedFiles implements WorldFiles, Attachment {
       env: { GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'safe.directory', GIT_CONFIG_VALUE_0: '*' },
       world: {
         netnsFd: null,
-        trees: places.map(({ target }, index) => ({ treeFd: fds[index] as number, target, readonly: false })),
+        trees: places.map(({ target, readonly }, index) => ({
+          treeFd: fds[index] as number,
+          target,
+          readonly,
+        })),
         resolv: null,
         hosts: null,
         layers: { overlay: this.#how },
@@ -340,12 +366,9 @@ export class MountedFiles implements WorldFiles, Attachment {
     }
     for (const [key, hash] of this.#hashes) if (!hashes.has(key)) this.#options.blocks.release(hash);
     this.#hashes = hashes;
+    for (const point of this.#mountPoints) this.#forgetMountPoint(point, tree);
     // Folders that are there for processes alone are not what anybody put there.
-    for (const { target } of this.#places.places) {
-      const empty =
-        !this.#baseByPath.has(target) && ![...tree.keys()].some((at) => at.startsWith(`${target}/`));
-      if (empty) tree.delete(target);
-    }
+    for (const { target } of this.#places.places) if (!this.#baseByPath.has(target)) tree.delete(target);
     return [...tree.values()].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
   }
 
@@ -439,6 +462,13 @@ export class MountedFiles implements WorldFiles, Attachment {
           by: THE_WORLD,
         });
       await this.chmod(entry.path, entry.mode, THE_WORLD);
+    }
+  }
+
+  #forgetMountPoint(point: string, tree: Map<string, TreeEntry>): void {
+    for (let at = point; at !== '/' && !this.#baseByPath.has(at); at = path.posix.dirname(at)) {
+      if ([...tree.keys()].some((other) => other.startsWith(`${at}/`))) return;
+      tree.delete(at);
     }
   }
 

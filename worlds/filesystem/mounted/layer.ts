@@ -23,24 +23,24 @@ const STICKY = 0o1000;
 
 /**
  * A tree as files on the host, to lie below a world's own layer. Whoever is in the world may do with a file what its owner
- * may: that is what modes mean in a world, whichever form it has. Protected files belong to root and cannot be written; that
- * nobody puts another in their place takes a folder that only takes back what is one's own.
+ * may: that is what modes mean in a world, whichever form it has. Protected files belong to root and cannot be written. That
+ * nobody puts another in their place takes a mount over each (`coversProtected`), or folders from which everybody takes only
+ * what is his own.
  */
 export async function writeLayer(
   folder: string,
   entries: readonly TreeEntry[],
   rules: LayerRules,
   content: (hash: string) => Buffer,
+  coversProtected: boolean,
 ): Promise<Layer> {
   let isShared = true;
   const share = (place: string) => {
     isShared = shareAt(place) && isShared;
   };
   const holdsProtected = new Set<string>();
-  for (const entry of entries) {
-    if (entry.kind !== 'folder' && isProtected(entry, rules))
-      holdsProtected.add(path.posix.dirname(entry.path));
-  }
+  if (!coversProtected)
+    for (const { path: at } of exposed(entries, rules)) holdsProtected.add(path.posix.dirname(at));
   const made = new Set<string>();
   const makeFolder = async (at: string, mode: number): Promise<void> => {
     if (made.has(at)) return;
@@ -70,6 +70,14 @@ export async function writeLayer(
     await utimes(place, entry.mtimeMs / 1000, entry.mtimeMs / 1000);
   }
   return { isShared };
+}
+
+/** Protected files in folders that are not: somebody could put another in their place. */
+export function exposed(entries: readonly TreeEntry[], rules: LayerRules): TreeEntry[] {
+  return entries.filter(
+    (entry) =>
+      entry.kind === 'file' && isProtected(entry, rules) && !isClosed(path.posix.dirname(entry.path), rules),
+  );
 }
 
 /** Adds a folder that the definition does not name. */

@@ -6,6 +6,7 @@ export interface Place {
   /** Absolute, in the world and inside of the sandbox alike. */
   readonly target: string;
   readonly kind: 'folder' | 'file';
+  readonly readonly: boolean;
 }
 
 export interface Places {
@@ -15,9 +16,9 @@ export interface Places {
 }
 
 /** What a world has anyway, so that its processes have somewhere to write. */
-const USUAL_FOLDERS = ['/work', '/home', '/srv', '/opt', '/data', '/tmp'];
+const USUAL_FOLDERS = ['/work', '/home', '/srv', '/data', '/tmp'];
 /** The sandbox has folders of its own here: of a world only what is below is shown. */
-const SHARED_WITH_SYSTEM = new Set(['/etc', '/var']);
+const SHARED_WITH_SYSTEM = new Set(['/etc', '/var', '/opt']);
 /** The system's own, read-only, or made by the sandbox itself. */
 const NEVER = new Map([
   ['/usr', 'the system’s programs are mounted there, read-only'],
@@ -42,12 +43,12 @@ const NEVER_BELOW = new Map([
   ['/etc/ssl', 'what the world trusts is put there'],
 ]);
 
-/** Which parts of a tree become mounts: the folders at its top, and below /etc and /var what the world has there. */
+/** Which parts of a tree become mounts: the folders at its top, and below /etc, /opt and /var what the world has there. */
 export function placesOf(tree: readonly TreeEntry[], intercepts: (file: string) => boolean): Places {
   const places = new Map<string, Place>();
   const unshown: { path: string; reason: string }[] = [];
   for (const folder of USUAL_FOLDERS) {
-    if (intercepts(`${folder}/x`)) places.set(folder, { target: folder, kind: 'folder' });
+    if (intercepts(`${folder}/x`)) places.set(folder, { target: folder, kind: 'folder', readonly: false });
   }
   for (const entry of tree) {
     const names = entry.path.split('/').slice(1);
@@ -65,7 +66,7 @@ export function placesOf(tree: readonly TreeEntry[], intercepts: (file: string) 
       continue;
     }
     const kind = entry.path === target && entry.kind === 'file' ? 'file' : 'folder';
-    if (!places.has(target)) places.set(target, { target, kind });
+    if (!places.has(target)) places.set(target, { target, kind, readonly: false });
   }
   return { places: [...places.values()], unshown };
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,6 +75,7 @@ export async function testWorld(
     async [Symbol.asyncDispose]() {
       network.close();
       await mounted.close();
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
