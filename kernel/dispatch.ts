@@ -1,6 +1,7 @@
 import { CloveError, type ErrorCode, errorToData, isCloveError } from '../errors/index.ts';
 import type { WirePeer, WireRequest } from '../native/types.ts';
 import type { Agent } from './agents/agent.ts';
+import { AGENT_CONNECTIONS } from './agents/launcher.ts';
 import type { AsyncOutcome } from './async/tasks.ts';
 import type { Outcome } from './audit/draft.ts';
 import type { CallRecord } from './audit/records.ts';
@@ -115,7 +116,11 @@ export class Dispatcher {
     const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
     const state = new Connection(this.#kernel, caller, agent);
     this.#connections.set(connection, state);
-    if (kind === 'agent') this.#ofAgent.getOrInsertComputed(caller.id, () => new Set()).add(state);
+    if (kind === 'agent') {
+      const all = this.#ofAgent.getOrInsertComputed(caller.id, () => new Set());
+      all.add(state);
+      if (all.size >= AGENT_CONNECTIONS) this.#kernel.limits.connectionsFull(caller.id, AGENT_CONNECTIONS);
+    }
     if (kind === 'operator') this.#kernel.mailboxes.open(caller.id);
   }
 
@@ -420,6 +425,9 @@ export class Dispatcher {
     const isOperator = connection.caller.kind === 'operator';
     const { code, message, hint, details } = errorToData(error);
     const refusal = decisionOf(error);
+    if (code === 'OVERLOAD' && connection.agent !== null) {
+      this.#kernel.limits.overloaded(connection.agent.id, definition?.name ?? '', details);
+    }
     if (refusal !== null && definition !== undefined) {
       this.#kernel.audit.denied(connection, definition, refusal, undefined);
       this.#reportBlocked(connection, definition, refusal, message);

@@ -24,6 +24,7 @@ import { EventBus } from './events/event-bus.ts';
 import { HttpClient } from './http/client.ts';
 import { GrantsPolicy } from './http/grants-policy.ts';
 import { Mailboxes } from './ipc/mailboxes.ts';
+import { LimitWatch } from './limits/watch.ts';
 import { LlmService } from './llm/service.ts';
 import { lockDataDirectory, lockUidBlock, UIDS_PER_KERNEL } from './locks.ts';
 import { createLog } from './log.ts';
@@ -68,6 +69,7 @@ export interface Kernel {
   readonly agents: AgentTable;
   readonly supervisor: Supervisor;
   readonly groups: GroupRegistry;
+  readonly limits: LimitWatch;
   readonly fleet: Fleet;
   readonly codeCopies: CodeCopies;
   readonly launcher: Launcher;
@@ -258,16 +260,28 @@ async function start(
     log,
     maxAgents: options.maxAgents,
     onStarted: (agent) => {
+      limits.started(agent);
       recorder.agentStarted(agent);
       worlds?.agentStarted(agent);
     },
     onEnded: (agent) => {
+      if (agent.lastExit !== null) limits.ended(agent, agent.lastExit);
       recorder.agentEnded(agent);
       state.endSession(agent.id);
       tasks.release(agent.id);
     },
     onRetired: (agent) => release(agent.id),
   });
+  const limits = new LimitWatch({
+    cgroupParent: boot.cgroupParent,
+    warn: (agent, warning) => {
+      const data = { agent_id: agent.id, name: agent.name, ...warning };
+      // Told to operators, and to the agent itself.
+      events.publish('RESOURCE_WARNING', data, 0, 'operators');
+      events.publish('RESOURCE_WARNING', data, 0, agent.id);
+    },
+  });
+  undo.push(() => limits.close());
   const dispatcher = new Dispatcher({
     kernel: () => kernel,
     table: SYSCALL_BY_OPCODE,
@@ -303,6 +317,7 @@ async function start(
     agents,
     supervisor,
     groups,
+    limits,
     fleet,
     codeCopies,
     launcher,
@@ -371,6 +386,7 @@ async function start(
     () => endAgents(supervisor, options.drainMs, log),
     () => remotes.close(),
     () => zygotes.close(),
+    () => limits.close(),
     () => launcher.shutDown(),
     () => fleet.close(),
     () => dispatcher.closeAll(),

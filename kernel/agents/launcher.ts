@@ -10,7 +10,7 @@ import type { Users } from './uid-pool.ts';
 import type { Zygotes } from './zygotes.ts';
 
 /** Connections one agent may hold; each can hold back some 20 MB of answers in the kernel by not reading them. */
-const AGENT_CONNECTIONS = 16;
+export const AGENT_CONNECTIONS = 16;
 
 export interface LauncherOptions {
   readonly bootId: string;

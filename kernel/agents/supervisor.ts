@@ -366,6 +366,12 @@ export class Supervisor {
         );
         return;
       case 'retire':
+        if (life.go !== null) {
+          // It never ran: whoever asked for it is told, and nothing of it stays.
+          life.go.reject(new CloveError('CONFLICT', `group ${command.group} was given up: too many restarts`));
+          life.go = null;
+          return;
+        }
         if (command.escalated) this.#announcer.escalated(life.agent, life.agent.lastExit);
         this.#retire(life);
     }

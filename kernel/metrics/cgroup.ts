@@ -113,6 +113,17 @@ export function readCgroup(roots: CgroupRoots, cgroupPath: string): CgroupMetric
   };
 }
 
+/** A file of a cgroup in one hierarchy, or in that of version 2 where the controller has none of its own; null = nowhere. */
+export function findCgroupFile(
+  roots: CgroupRoots,
+  controller: string,
+  cgroupPath: string,
+  file: string,
+): string | null {
+  const folders = roots.get(controller) ?? roots.get('unified') ?? [];
+  return folders.map((root) => path.join(root, cgroupPath, file)).find((each) => existsSync(each)) ?? null;
+}
+
 function findDirectory(
   roots: readonly string[],
   cgroupPath: string,

@@ -24,15 +24,6 @@ export class Announcer {
     this.#events.publish('AGENT_EXITED', { ...data, ...exitedDetails(agent, exit) }, 0, 'operators');
     this.#events.publish('AGENT_EXITED', data, 0, 'agents');
     this.#log.debug({ event: 'AGENT_EXITED', ...data }, 'agent');
-    if (exit.oomKills > 0) this.limit(agent, { resource: 'memory', count: exit.oomKills });
-    if (exit.pidsRefused > 0) this.limit(agent, { resource: 'pids', count: exit.pidsRefused });
-  }
-
-  /** A limit was hit. Told to operators, and to the agent itself should it come back. */
-  limit(agent: Agent, warning: { readonly resource: string; readonly count: number }): void {
-    const data = { ...lifecycleData(agent), ...warning };
-    this.#events.publish('RESOURCE_WARNING', data, 0, 'operators');
-    this.#events.publish('RESOURCE_WARNING', data, 0, agent.id);
   }
 
   spawned(agent: Agent): void {

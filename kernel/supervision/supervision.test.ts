@@ -265,15 +265,28 @@ describe('a group', () => {
   it('that fails too often is given up whole, and says so once', async () => {
     await client.call('GROUP_SET', { name: 'g', strategy: 'rest_for_one', max_restarts: 1 });
     const first = await client.spawn(member('first', 'g'));
-    const broken = await client.spawn(
-      member('broken', 'g', { command: ['/bin/false'], restart_policy: 'on-failure' }),
-    );
-    const last = client.call('SPAWN', member('last', 'g'));
+    // Never ready, so that the last one has to wait.
+    const broken = await client.spawn(member('broken', 'g', { ready: { on: 'notify' } }));
+    const other = await kernel.connect();
+    other.send('SPAWN', member('last', 'g'));
+    await until(async () => (await rowOf('last')) !== undefined);
     await client.call('SUBSCRIBE', { events: ['AGENT_ESCALATED', 'GROUP_ESCALATED'] });
-    expect(await client.call('WAIT', { id: broken.id })).toMatchObject({ state: 'failed', exit_code: 1 });
+    process.kill(broken.pid, 'SIGKILL');
+    await until(async () => (await rowOf('broken')).restarts === 1 && (await rowOf('broken')).running);
+    process.kill((await rowOf('broken')).pid, 'SIGKILL');
+    expect(await client.call('WAIT', { id: broken.id })).toMatchObject({
+      state: 'failed',
+      signal: 'SIGKILL',
+    });
     expect(await client.call('WAIT', { id: first.id })).toMatchObject({ state: 'failed', reason: 'killed' });
-    await last;
-    await until(async () => (await client.call('LIST')).length === 0);
+    expect(await other.next()).toMatchObject({ success: false, code: 'CONFLICT' });
+    await other.close();
+    expect(await client.call('LIST')).toEqual([]);
+    const { events } = await client.call('POLL_EVENTS', {});
+    expect(events.map(({ type, data }: Answer) => [type, data.name ?? data.group])).toEqual([
+      ['GROUP_ESCALATED', 'g'],
+      ['AGENT_ESCALATED', 'broken'],
+    ]);
     const { groups } = await client.call('GROUP_LIST');
     expect(groups).toMatchObject([{ name: 'g', failed: true, agents: [] }]);
     const { entries } = await client.call('GET_AUDIT_LOG', { limit: 200 });
