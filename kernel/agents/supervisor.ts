@@ -368,7 +368,9 @@ export class Supervisor {
       case 'retire':
         if (life.go !== null) {
           // It never ran: whoever asked for it is told, and nothing of it stays.
-          life.go.reject(new CloveError('CONFLICT', `group ${command.group} was given up: too many restarts`));
+          life.go.reject(
+            new CloveError('CONFLICT', `group ${command.group} was given up: too many restarts`),
+          );
           life.go = null;
           return;
         }
