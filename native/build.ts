@@ -192,7 +192,7 @@ function sleepMs(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
-const BUILD_TIMEOUT_MS = 180_000;
+const BUILD_TIMEOUT_MS = 600_000;
 
 /** Runs `build` in one process at a time; the others wait for its result. */
 function once(file: string, build: () => void): void {
