@@ -16,8 +16,8 @@ export interface CompileJob {
 }
 
 const run = promisify(execFile);
-const LINK_ONLY = /^(-shared|-static|-nostdlib|-Wl,.*)$/;
-const FOR_LINKING = /^(-shared|-static|-nostdlib|-Wl,.*|-fPIC|-pthread|-O\d|-g|-fsanitize.*)$/;
+const LINK_ONLY = /^(-shared|-static|-static-libgcc|-nostdlib|-Wl,.*)$/;
+const FOR_LINKING = /^(-shared|-static|-static-libgcc|-nostdlib|-Wl,.*|-fPIC|-pthread|-O\d|-g|-fsanitize.*)$/;
 
 async function compile({ compiler, flags, sources, objects, output }: CompileJob): Promise<void> {
   const compileFlags = flags.filter((flag) => !LINK_ONLY.test(flag));

@@ -281,11 +281,11 @@ Blocker Coordinator::Attempt(int64_t realNow) {
   for (auto& [id, agent] : agents_)
     if (const Blocker blocker = agent->Survey(now, earliest)) return blocker;
   const int64_t limit = target_ >= 0 ? target_ : options_.horizonNs == kForever ? kForever : start_ + options_.horizonNs;
-  if (target_ < 0 && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
-  if (target_ < 0 && earliest > limit) return {false, nullptr, "", "the next deadline lies beyond the horizon"};
   if (!OwnThreadsSleep()) return {true, nullptr, "", ""};
   for (auto& [id, agent] : agents_)
     if (const Blocker blocker = agent->Verify(realNow)) return blocker;
+  if (target_ < 0 && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
+  if (target_ < 0 && earliest > limit) return {false, nullptr, "", "the next deadline lies beyond the horizon"};
   for (auto& [id, agent] : agents_)
     if (!agent->IsUnchanged()) return {true, nullptr, "", ""};
   for (OwnThread& thread : ownThreads_)

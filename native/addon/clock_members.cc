@@ -117,10 +117,9 @@ Agent::Agent(uint32_t id, const std::string& slotsPath, const std::string& group
     return;
   }
   mapping_ = static_cast<char*>(mapped);
-  for (const char* name : {"/cgroup.threads", "/tasks"}) {
-    threadsFile_ = Fd(open((group + name).c_str(), O_RDONLY | O_CLOEXEC));
-    if (threadsFile_.get() >= 0) return;
-  }
+  // Of version 2: the lists of version 1 are cached for as long as somebody reads them.
+  threadsFile_ = Fd(open((group + "/cgroup.threads").c_str(), O_RDONLY | O_CLOEXEC));
+  if (threadsFile_.valid()) return;
   error_ = "cannot read the threads of the control group " + group + ": " + strerror(errno);
 }
 

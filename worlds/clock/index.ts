@@ -1,3 +1,4 @@
+export { clockAttachment } from './attachment.ts';
 export { controlGroupOf } from './control-group.ts';
 export { durationSchema, parseDurationMs } from './duration.ts';
 export {

@@ -55,7 +55,8 @@ export interface MountedClock {
   /**
    * After the launch: from now on the agent's threads decide with the others when time moves.
    * `group`: host folder of its control group; or the pid of a process in it. `ignored`: pids that are no part of the
-   * agent (PID 1 of its sandbox). @throws NOT_FOUND (no attachment, no group), IO
+   * agent (PID 1 of its sandbox). An agent that cannot be watched holds the world at real speed, with a degradation that
+   * says why. @throws NOT_FOUND without an attachment
    */
   admit(agentId: number, group: string | number, ignored?: readonly number[]): void;
   /** The agent is gone, or was never started. */
@@ -174,8 +175,17 @@ class NativeMountedClock implements MountedClock {
     const attached = this.#agents.get(agentId);
     if (attached === undefined)
       throw new CloveError('NOT_FOUND', `agent ${agentId} was started without the world's clock`);
-    const folder = typeof group === 'number' ? controlGroupOf(group) : group;
-    this.#native.admit(agentId, attached.slots, folder, ignored);
+    try {
+      const folder = typeof group === 'number' ? controlGroupOf(group) : group;
+      this.#native.admit(agentId, attached.slots, folder, ignored);
+    } catch (error) {
+      // The lease of its start is kept: whoever cannot be watched is taken to be at work.
+      this.clock.degrade(
+        'not-watched',
+        `agent ${agentId} cannot be watched: ${(error as Error).message}; the world runs at real speed`,
+      );
+      return;
+    }
     attached.starting[Symbol.dispose]();
   }
 

@@ -4,7 +4,15 @@ import { JumpLog } from './jumps.ts';
 import { Leases } from './leases.ts';
 import { Sleepers } from './sleep.ts';
 import { TimerQueue } from './timers.ts';
-import type { ClockJump, ClockMode, ClockState, ClockStatus, WorldClock, WorldTimer } from './types.ts';
+import type {
+  ClockDegradation,
+  ClockJump,
+  ClockMode,
+  ClockState,
+  ClockStatus,
+  WorldClock,
+  WorldTimer,
+} from './types.ts';
 
 /** The kernel's side of a mounted world's clock: its timers run on the time that the coordinator keeps. */
 export class NativeWorldClock implements WorldClock {
@@ -16,6 +24,7 @@ export class NativeWorldClock implements WorldClock {
   readonly #leases: Leases;
   readonly #jumps = new JumpLog();
   readonly #arrivals: { targetMs: number; arrive: () => void }[] = [];
+  readonly #degradations: ClockDegradation[] = [];
   #held = 0;
   #closed = false;
 
@@ -96,7 +105,7 @@ export class NativeWorldClock implements WorldClock {
       skippedMs,
       leases: held.length > 0 || blocker === '' ? held : [blocker],
       timers: this.#timers.size,
-      degradations,
+      degradations: [...degradations, ...this.#degradations],
     };
   }
 
@@ -113,6 +122,11 @@ export class NativeWorldClock implements WorldClock {
     for (const { arrive } of this.#arrivals.splice(0)) arrive();
     this.#native.hold(false);
     this.#native.close();
+  }
+
+  /** Something that the coordinator does not know of. */
+  degrade(name: string, detail: string): void {
+    this.#degradations.push({ name, detail, monotonicMs: this.monotonicMs(), active: true });
   }
 
   /** The coordinator says that a timer is due. */

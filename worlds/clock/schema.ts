@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { durationSchema } from './duration.ts';
-import { CLOCK_MODES, type LlmTimePrice } from './types.ts';
+import { CLOCK_MODES, type ClockMode, type LlmTimePrice } from './types.ts';
 
 /** Beyond this, every real delay times the factor is larger than the time-outs that programs set. */
 export const MAX_SCALE = 20;
@@ -83,6 +83,6 @@ export const clockSchema = z.preprocess(
 );
 
 /** As written. */
-export type ClockInput = z.input<typeof clockObject>;
+export type ClockInput = z.input<typeof clockObject> | ClockMode;
 /** With defaults: nothing is optional any more; `start` null = the moment of creation. */
 export type ClockConfig = z.output<typeof clockObject>;

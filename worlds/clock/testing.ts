@@ -3,16 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unifiedMount } from './control-group.ts';
 import { type ClockInput, clockSchema, createMountedClock, type MountedClock } from './index.ts';
 import type { MountedClockOptions } from './mounted.ts';
 
-/** Where a process that is root may make control groups: the version 2 hierarchy. */
-export function unifiedMount(): string | null {
-  const line = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .find((entry) => entry.includes(' - cgroup2 '));
-  return line?.split(' ')[4] ?? null;
-}
+export { unifiedMount };
 
 export interface Finished {
   readonly code: number | null;
@@ -23,17 +18,27 @@ export interface Finished {
   readonly realMs: number;
 }
 
+export interface StartOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** False: without the library. */
+  readonly preload?: boolean;
+  readonly connectsOutside?: boolean;
+}
+
 export interface Started {
   readonly child: ChildProcess;
   readonly finished: Promise<Finished>;
   /** Resolves when the process has written this. */
   wrote(text: string): Promise<void>;
+  /** What it has written so far. */
+  output(): string;
 }
 
 /** A world with a clock, and processes in it. */
 export class ClockFixture {
   readonly world: MountedClock;
-  readonly #groups: string[] = [];
+  /** Host folders of the control groups of its processes. */
+  readonly groups: string[] = [];
   readonly #children: ChildProcess[] = [];
   #lastAgent = 0;
 
@@ -44,14 +49,14 @@ export class ClockFixture {
   /** Starts a program that the clock covers. */
   start(
     argv: readonly string[],
-    { env = {}, preload = true }: { env?: NodeJS.ProcessEnv; preload?: boolean } = {},
+    { env = {}, preload = true, connectsOutside = false }: StartOptions = {},
   ): Started {
     this.#lastAgent += 1;
     const agent = this.#lastAgent;
     const group = path.join(unifiedMount() ?? '', `clove-clock-test-${process.pid}-${agent}-${Date.now()}`);
     mkdirSync(group);
-    this.#groups.push(group);
-    const attached = this.world.attachment(agent, { ownFiles: false });
+    this.groups.push(group);
+    const attached = this.world.attachment(agent, { ownFiles: false, connectsOutside });
     const startedAt = performance.now();
     // The shell enters the group before anything of the program runs.
     const child = spawn(
@@ -89,6 +94,7 @@ export class ClockFixture {
     return {
       child,
       finished,
+      output: () => stdout,
       wrote: async (text) => {
         while (!stdout.includes(text)) {
           if (child.exitCode !== null) throw new Error(`ended without "${text}": ${stdout}${stderr}`);
@@ -98,17 +104,14 @@ export class ClockFixture {
     };
   }
 
-  run(
-    argv: readonly string[],
-    options: { env?: NodeJS.ProcessEnv; preload?: boolean } = {},
-  ): Promise<Finished> {
+  run(argv: readonly string[], options: StartOptions = {}): Promise<Finished> {
     return this.start(argv, options).finished;
   }
 
   async close(): Promise<void> {
     for (const child of this.#children) if (child.exitCode === null) child.kill('SIGKILL');
     this.world.close();
-    for (const group of this.#groups) await removeGroup(group);
+    for (const group of this.groups.splice(0)) await removeGroup(group);
   }
 }
 
@@ -117,7 +120,7 @@ function assignments(env: Readonly<Record<string, string>>): string[] {
 }
 
 /** With whatever a program left behind in it. */
-async function removeGroup(group: string): Promise<void> {
+export async function removeGroup(group: string): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
     for (const pid of readFileSync(path.join(group, 'cgroup.procs'), 'utf8').trim().split('\n'))
       if (pid !== '') {
