@@ -1,4 +1,3 @@
-export { clockAttachment } from './attachment.ts';
 export { controlGroupOf } from './control-group.ts';
 export { durationSchema, parseDurationMs } from './duration.ts';
 export {

@@ -5,11 +5,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Sandbox } from '../../native/index.ts';
 import { launch } from '../../native/index.ts';
 import { cleanUp, compileProbe, readAll, testSpec } from '../../native/sandbox-testing.ts';
 import type { ClockInput } from './index.ts';
-import { clockAttachment } from './index.ts';
 import type { MountedClockOptions } from './mounted.ts';
 import { ClockFixture, removeGroup, unifiedMount } from './testing.ts';
 
@@ -78,27 +76,15 @@ function expectTook({ virtualS, realS }: { virtualS: number; realS: number }, ex
 describe('a mounted clock', () => {
   it('skips eight hours of an agent in a sandbox, under the system call filter', async () => {
     const world = worldOf({ mode: 'skip', start: '2031-05-06T07:00:00Z' });
-    const attachment = clockAttachment('w', world.world);
-    const parts = await attachment.prepare({
-      agentId: 1,
-      agentName: 'a',
-      uid: 1,
-      gid: 1,
-      instance: 'i',
-      cgroupParent: 'p',
-    });
+    const parts = world.world.attachment(1);
     const program = `import datetime, subprocess
 measure(lambda: time.sleep(8 * 3600))
 measure(lambda: threading.Event().wait(60))
 measure(lambda: subprocess.run(["/bin/sleep", "30"], env={}))
 print(datetime.datetime.now(datetime.timezone.utc).isoformat())`;
     const spec = testSpec(python(program), { limits: { cpuQuotaUs: null } });
-    let sandbox: Sandbox | null = null;
-    try {
-      sandbox = await launch({ ...spec, env: { ...spec.env, ...parts.env }, mounts: parts.mounts });
-    } finally {
-      parts.launched(sandbox);
-    }
+    const sandbox = await launch({ ...spec, env: { ...spec.env, ...parts.env }, mounts: parts.mounts });
+    world.world.admit(1, sandbox.pid, [sandbox.initPid]);
     const [stdout, stderr, exit] = await Promise.all([
       readAll(sandbox.stdoutFd),
       readAll(sandbox.stderrFd),
@@ -111,7 +97,6 @@ print(datetime.datetime.now(datetime.timezone.utc).isoformat())`;
     expectTook(lines[2] ?? { virtualS: 0, realS: 0 }, 30);
     expect(stdout).toMatch(/2031-05-06T15:0[12]:/);
     expect(world.world.clock.status().degradations).toEqual([]);
-    await attachment.detach();
   });
 
   it('leaves nothing behind', async () => {
