@@ -4,17 +4,19 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { TestKernel } from '../kernel/fixture.ts';
+import { TestRelay } from '../kernel/tunnel/testing.ts';
 
 const root = path.dirname(import.meta.dirname);
 const project = path.join(root, 'sdk', 'python');
 
-/** What the tests of the SDK need; the SDK itself needs nothing. */
+/** What the tests of the SDK need; the SDK itself needs nothing, but websockets for a relay. */
 const PACKAGES = [
   'hatchling==1.33.0',
   'hypothesis==6.170.15',
   'mypy==2.4.1',
   'pytest==9.2.0',
   'ruff==0.17.5',
+  'websockets==17.4',
 ];
 
 /** A virtual environment with the packages, made once and kept in build/; or why there is none. */
@@ -73,6 +75,7 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = 
 describe('the Python SDK', () => {
   let python: ReturnType<typeof environment>;
   let kernel: TestKernel;
+  let relay: TestRelay;
 
   const programs = (context: TestContext): string => {
     if ('reason' in python) return context.skip(python.reason);
@@ -82,9 +85,13 @@ describe('the Python SDK', () => {
   beforeAll(async () => {
     python = environment();
     kernel = await TestKernel.boot({ llm: { provider: 'mock' } });
+    relay = await TestRelay.start();
   }, 300_000);
 
-  afterAll(() => kernel.close());
+  afterAll(async () => {
+    await kernel.close();
+    await relay.close();
+  });
 
   it('is there for every Python agent, with nothing installed or mounted by hand', async (context) => {
     if (!existsSync('/usr/bin/python3')) context.skip('no Python that a sandbox can see: /usr/bin/python3');
@@ -125,6 +132,7 @@ describe('the Python SDK', () => {
       ['-m', 'pytest', '-q', '-o', 'faulthandler_timeout=45'],
       {
         CLOVE_TEST_SOCKET: kernel.running.socketPath,
+        CLOVE_TEST_RELAY: relay.url,
       },
     );
     expect(status, output).toBe(0);

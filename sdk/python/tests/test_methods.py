@@ -51,6 +51,17 @@ OK = {"success": True}
 DENIED = {"success": False, "error": "Permission denied: no", "code": "FORBIDDEN"}
 REFUSED = {"success": False, "error": "Permission denied: no"}
 
+TASK = {
+    "task_id": 7, "kind": "k", "title": "", "payload": {"n": 1}, "state": "assigned", "creator": 1, "assignee": 3,
+    "attempts": 1, "max_attempts": 3, "priority": 2, "depends_on": [5], "lease_ms": 60000, "lease_until_ms": 1500,
+    "deadline_ms": None, "result": None, "error": None,
+}  # fmt: skip
+#: What a client makes of it.
+TASK_SEEN = {
+    "task_id": 7, "kind": "k", "payload": {"n": 1}, "state": "assigned", "creator": 1, "assignee": 3, "attempts": 1,
+    "max_attempts": 3, "priority": 2, "depends_on": [5], "lease_until": 1.5, "deadline": None, "result": None,
+}  # fmt: skip
+
 CASES = [
     case("hello", (), S.SYS_HELLO, {},
          {**OK, "protocol_version": 1, "kernel_version": "0.1.0", "features": {}},
@@ -295,6 +306,43 @@ CASES = [
          {"agents": [{"agent_id": 1000}], "count": 1}),
     case("tunnel_config", (), S.SYS_TUNNEL_CONFIG, {"relay_url": "u", "reconnect_interval": 5}, OK, OK,
          relay_url="u", reconnect_interval=5),
+    # tasks, new code
+    case("create_task", ("k", {"n": 1}), S.SYS_TASK_CREATE,
+         {"kind": "k", "payload": {"n": 1}, "title": "t", "priority": 2, "depends_on": [5], "lease_ms": 1500,
+          "max_attempts": 4, "timeout_ms": 2000, "assignee": "bob"},
+         {**OK, "task_id": 7, "task": TASK}, {"task_id": 7, "task": TASK_SEEN},
+         title="t", priority=2, depends_on=(5,), lease=1.5, max_attempts=4, timeout=2, assignee="bob"),
+    case("create_task", (), S.SYS_TASK_CREATE, {"kind": "", "payload": None, "title": "", "priority": 0},
+         DENIED, {**REFUSED, "task": None, "task_id": None}, "refused"),
+    case("take_task", (), S.SYS_TASK_ASSIGN, {}, {**OK, "assigned": False, "task": None},
+         {"assigned": False, "task": None, "task_id": None}, "none"),
+    case("take_task", (["k"],), S.SYS_TASK_ASSIGN,
+         {"kinds": ["k"], "wait": True, "timeout_ms": 2500, "lease_ms": 1000},
+         {**OK, "assigned": True, "task": TASK}, {"assigned": True, "task_id": 7, "task": TASK_SEEN},
+         timeout=2.5, lease=1),
+    case("take_task", (), S.SYS_TASK_ASSIGN, {"wait": True}, {**OK, "assigned": True, "task": TASK},
+         {"assigned": True}, "without limit", timeout=None),
+    case("assign_task", (7, 3), S.SYS_TASK_ASSIGN, {"task_id": 7, "assignee": 3, "lease_ms": 1000},
+         {**OK, "assigned": True, "task": TASK}, {"assigned": True, "task_id": 7}, lease=1),
+    case("task_status", (7,), S.SYS_TASK_STATUS, {"task_id": 7}, {**OK, "task": TASK}, {"task": TASK_SEEN}),
+    case("complete_task", (7, {"r": 1}), S.SYS_TASK_COMPLETE,
+         {"task_id": 7, "result": {"r": 1}, "retry": True, "attempt": 1},
+         {**OK, "completed": True, "already": False, "task": TASK}, {"completed": True, "already": False}, attempt=1),
+    case("complete_task", (7,), S.SYS_TASK_COMPLETE, {"task_id": 7, "error": "no", "retry": False},
+         {**OK, "completed": False, "already": True, "task": TASK}, {"completed": False, "already": True},
+         "failed", error="no", retry=False),
+    case("list_tasks", ("assigned", "k"), S.SYS_TASK_LIST,
+         {"state": "assigned", "kind": "k", "after": 2, "limit": 5},
+         {**OK, "tasks": [TASK], "count": 1, "more": True}, {"tasks": [TASK_SEEN], "count": 1, "more": True},
+         after=2, limit=5),
+    case("reload_agent", ("a",), S.SYS_RELOAD, {"name": "a"},
+         {**OK, "agent_id": 4, "name": "a", "pid": 9, "reloaded": True, "rolled_back": False, "reason": None,
+          "log_tail": ""}, {"agent_id": 4, "pid": 9, "reloaded": True, "reason": None}),
+    case("reload_agent", (), S.SYS_RELOAD,
+         {"id": 4, "command": ["x"], "args": ["1"], "env": {"A": "b"}, "drain_ms": 500, "ready_ms": 250},
+         {**OK, "agent_id": 4, "name": "a", "pid": 9, "reloaded": False, "rolled_back": True, "reason": "exit 1",
+          "log_tail": "no"}, {"reloaded": False, "rolled_back": True, "reason": "exit 1", "log_tail": "no"},
+         "did not come up", agent_id=4, command=("x",), args=("1",), env={"A": "b"}, drain=0.5, ready=0.25),
     # audit
     case("get_audit_log", (), S.SYS_GET_AUDIT_LOG,
          {"category": "SECURITY", "agent_id": 0, "since_id": 4, "limit": 5},
@@ -407,8 +455,7 @@ def test_every_opcode_has_a_method() -> None:
     of_think = {S.SYS_THINK, S.SYS_LLM_REPORT}
     # Without a method of their own yet: syscall() reaches them.
     by_name = {
-        S.SYS_RELOAD, S.SYS_TASK_CREATE, S.SYS_TASK_ASSIGN, S.SYS_TASK_STATUS,
-        S.SYS_TASK_COMPLETE, S.SYS_TASK_LIST, S.SYS_GROUP_SET, S.SYS_GROUP_LIST, S.SYS_GROUP_REMOVE,
+        S.SYS_GROUP_SET, S.SYS_GROUP_LIST, S.SYS_GROUP_REMOVE,
     }  # fmt: skip
     with_methods = {each.opcode for each in CASES if each.method != "syscall"}
     assert with_methods | of_think | by_name == set(SyscallOp)

@@ -113,7 +113,7 @@ class Answer:
     def error(self) -> str | None:
         return self.maybe_text("error")
 
-    def make(self, kind: Callable[..., R], **fields: Any) -> R:
+    def make(self, kind: Callable[..., R], /, **fields: Any) -> R:
         """A result with these attributes and with the answer itself as its dictionary."""
         return kind(**fields)._adopt(self.opcode, self.fields)
 

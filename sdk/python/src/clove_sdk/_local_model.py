@@ -11,9 +11,9 @@ import sys
 import threading
 from typing import Any
 
+from ._connecting import Deadline
 from ._think import with_content
 from .exceptions import TimeoutError
-from .transport import Deadline
 
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 

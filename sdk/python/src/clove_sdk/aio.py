@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ._answer import parse_json
 from ._calls import AsyncCaller, Call, Receive, Timeout
+from ._connecting import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline
 from ._session import Session, Stash, renewals, renewed
 from ._think import local_model, local_model_path, report_call, think_call, think_request
 from .aio_transport import AsyncTransport
@@ -21,7 +22,6 @@ from .mixins.agents import milliseconds
 from .models import IPCMessage, KernelEvent, StateChange
 from .models.base import failure_of
 from .protocol import MAX_ANSWER_SIZE, Message, SyscallOp
-from .transport import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline
 
 T = TypeVar("T")
 Client = TypeVar("Client", bound="AsyncCloveClient")

@@ -9,26 +9,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from ._answer import parse_json
 from ._calls import Timeout, encode
-from ._exchange import Exchange, Late, Slot
-from .exceptions import CloveError, ConnectionError, ProtocolError
-from .protocol import MAX_ANSWER_SIZE, Message, default_socket_path
-from .transport import (
+from ._connecting import (
+    CHUNK_BYTES,
     DEFAULT_RECONNECT_TIMEOUT,
     DEFAULT_TIMEOUT,
     FIRST_PAUSE,
-    LONGEST_PAUSE,
+    Attempts,
+    BaseTransport,
     Deadline,
-    is_retriable,
-    spread,
+    json_body,
+    lost,
     unreachable,
 )
+from ._exchange import Exchange, Late, Slot
+from .exceptions import CloveError, ConnectionError
+from .protocol import MAX_ANSWER_SIZE, Message
 
-_CHUNK_BYTES = 256 * 1024
 
-
-class AsyncTransport:
+class AsyncTransport(BaseTransport):
     """One connection to the kernel, for one event loop.
 
     Calls overlap: they leave at once and answers find their callers. A call that is cancelled or runs out of time
@@ -45,23 +44,18 @@ class AsyncTransport:
         max_answer_size: int = MAX_ANSWER_SIZE,
         on_reconnect: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.socket_path = os.fspath(socket_path) if socket_path else default_socket_path()
-        self.timeout = timeout
-        self._reconnect = reconnect
-        self._reconnect_timeout = reconnect_timeout
-        self._max_answer_size = max_answer_size
+        super().__init__(
+            socket_path,
+            timeout=timeout,
+            reconnect=reconnect,
+            reconnect_timeout=reconnect_timeout,
+            max_answer_size=max_answer_size,
+        )
         self._on_reconnect = on_reconnect
         self._opening = asyncio.Lock()
         self._link: _Link | None = None
         #: Being introduced: nobody but `on_reconnect` may use it yet.
         self._new: _Link | None = None
-        self._wanted = False
-        self._agent_id = 0
-
-    @property
-    def agent_id(self) -> int:
-        """Who the kernel says the caller is; 0 before the first answer."""
-        return self._agent_id
 
     @property
     def connected(self) -> bool:
@@ -104,11 +98,7 @@ class AsyncTransport:
         self, opcode: int, request: Mapping[str, Any] | None = None, timeout: Timeout = ...
     ) -> dict[str, Any] | list[Any]:
         """As `call`, JSON both ways."""
-        reply = await self.call(opcode, request or {}, timeout)
-        body = parse_json(opcode, reply.payload)
-        if isinstance(body, (dict, list)):
-            return body
-        raise ProtocolError(f"answer to opcode {opcode} is neither an object nor an array")
+        return json_body(opcode, await self.call(opcode, request or {}, timeout))
 
     async def call_new(self, opcode: int, payload: Mapping[str, Any], timeout: float | None) -> Message:
         """For `on_reconnect` only: a call on the connection that nobody else may use yet."""
@@ -124,9 +114,6 @@ class AsyncTransport:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.disconnect()
-
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self.timeout if timeout is ... else timeout)
 
     async def _call_on(
         self, link: _Link, opcode: int, data: bytes, deadline: Deadline, late: Late | None
@@ -149,27 +136,15 @@ class AsyncTransport:
         async with self._opening:
             if self._link is not None and self._link.is_usable():
                 return self._link
-            if not self._wanted:
-                raise ConnectionError("not connected: call connect() first")
-            if not self._reconnect:
-                raise ConnectionError(f"connection to {self.socket_path} was lost")
-            give_up = deadline.sooner(self._reconnect_timeout)
-            pause = FIRST_PAUSE
+            self._assert_may_reconnect()
+            attempts = Attempts(deadline, self._reconnect_timeout)
             while True:
                 try:
                     self._link = await self._introduce(await self._open(deadline))
                     return self._link
                 except ConnectionError as error:
-                    remaining = give_up.remaining()
-                    is_over = remaining is not None and remaining <= pause
-                    if is_over or self._given_up() or not is_retriable(error):
-                        raise
-                await asyncio.sleep(spread(pause))
-                pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _given_up(self) -> bool:
-        """Whether another task has called disconnect()."""
-        return not self._wanted
+                    pause = attempts.pause_after(error, self._given_up())
+                await asyncio.sleep(pause)
 
     async def _introduce(self, link: _Link) -> _Link:
         self._new = link
@@ -189,7 +164,7 @@ class AsyncTransport:
         while True:
             remaining = deadline.left()
             try:
-                opened = asyncio.open_unix_connection(self.socket_path, limit=_CHUNK_BYTES)
+                opened = asyncio.open_unix_connection(self.socket_path, limit=CHUNK_BYTES)
                 reader, writer = await asyncio.wait_for(opened, remaining)
                 return _Link(self.socket_path, reader, writer, self._max_answer_size)
             except BlockingIOError:
@@ -225,7 +200,7 @@ class _Link:
         """Looks whether the kernel has hung up, which the event loop may not have had the time to notice. Asked before
         a request leaves, so that a kernel restarted meanwhile costs no call."""
         if self.failure is None and self._exchange.is_idle and self._poll.poll(0):
-            self._fail(ConnectionError(f"connection to {self._socket_path} lost: the kernel closed it"))
+            self._fail(lost(self._socket_path, "the kernel closed it"))
         return self.failure is None
 
     async def call(self, opcode: int, data: bytes, deadline: Deadline, late: Late | None) -> Message:
@@ -264,14 +239,14 @@ class _Link:
     async def _read(self) -> None:
         try:
             while True:
-                data = await self._reader.read(_CHUNK_BYTES)
+                data = await self._reader.read(CHUNK_BYTES)
                 if not data:
                     raise OSError("the kernel closed it")
                 self._exchange.feed(data)
         except CloveError as error:
             self._fail(error)
         except OSError as error:
-            self._fail(ConnectionError(f"connection to {self._socket_path} lost: {error}"))
+            self._fail(lost(self._socket_path, error))
         finally:
             # Whatever ended it, nobody waits for ever.
             self._fail(ConnectionError(f"connection to {self._socket_path} ended"))

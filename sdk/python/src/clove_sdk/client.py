@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ._answer import parse_json
 from ._calls import Call, Receive, SyncCaller, Timeout
+from ._connecting import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline
 from ._lanes import Lanes
 from ._session import Session, renewals, renewed
 from ._think import local_model, local_model_path, report_call, think_call, think_request
@@ -19,7 +20,7 @@ from .mixins import AllCalls
 from .mixins.agents import milliseconds
 from .models import IPCMessage, KernelEvent, StateChange
 from .protocol import MAX_ANSWER_SIZE, Message
-from .transport import DEFAULT_RECONNECT_TIMEOUT, DEFAULT_TIMEOUT, Deadline, Transport
+from .transport import Transport
 
 T = TypeVar("T")
 Client = TypeVar("Client", bound="CloveClient")

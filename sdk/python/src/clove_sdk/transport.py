@@ -14,52 +14,25 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-from ._answer import parse_json
 from ._calls import Timeout, encode
+from ._connecting import (
+    CHUNK_BYTES,
+    DEFAULT_RECONNECT_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    FIRST_PAUSE,
+    Attempts,
+    BaseTransport,
+    Deadline,
+    json_body,
+    lost,
+    unreachable,
+)
 from ._exchange import Exchange, Late, Slot
 from .exceptions import ConnectionError, ProtocolError, TimeoutError
-from .protocol import MAX_ANSWER_SIZE, Message, default_socket_path
-
-DEFAULT_TIMEOUT = 30.0
-#: How long a lost connection is tried again before calls give up. Seconds.
-DEFAULT_RECONNECT_TIMEOUT = 60.0
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 2.0
-_CHUNK_BYTES = 256 * 1024
-#: Nobody listens (yet), or the queue of those who want in is full.
-_RETRIABLE = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ECONNRESET})
+from .protocol import MAX_ANSWER_SIZE, Message
 
 
-class Deadline:
-    """An end in time, or none."""
-
-    __slots__ = ("_at", "_timeout")
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        self._at = None if timeout is None else time.monotonic() + timeout
-
-    def remaining(self) -> float | None:
-        """Seconds, never negative; None = no end."""
-        return None if self._at is None else max(0.0, self._at - time.monotonic())
-
-    def left(self) -> float | None:
-        """As `remaining`; raises `TimeoutError` when nothing is left."""
-        remaining = self.remaining()
-        if remaining == 0.0:
-            raise self.passed()
-        return remaining
-
-    def passed(self) -> TimeoutError:
-        return TimeoutError(f"no answer within {self._timeout:g} s")
-
-    def sooner(self, timeout: float | None) -> Deadline:
-        remaining = self.remaining()
-        limits = [limit for limit in (remaining, timeout) if limit is not None]
-        return Deadline(min(limits, default=None))
-
-
-class Transport:
+class Transport(BaseTransport):
     """One connection to the kernel.
 
     Threads may share it: a call holds the lock from its first byte to its answer. A call that runs out of time leaves
@@ -80,26 +53,21 @@ class Transport:
     ) -> None:
         """`timeout` and `reconnect_timeout` in seconds, `max_answer_size` in bytes. `on_reconnect` runs before anybody
         else may use a new connection that replaces a lost one."""
-        self.socket_path = os.fspath(socket_path) if socket_path else default_socket_path()
-        self.timeout = timeout
-        self._reconnect = reconnect
-        self._reconnect_timeout = reconnect_timeout
-        self._max_answer_size = max_answer_size
+        super().__init__(
+            socket_path,
+            timeout=timeout,
+            reconnect=reconnect,
+            reconnect_timeout=reconnect_timeout,
+            max_answer_size=max_answer_size,
+        )
         self._on_reconnect = on_reconnect
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._socket: socket.socket | None = None
         self._exchange = Exchange(max_answer_size)
         self._sent: deque[Slot] = deque()
-        self._wanted = False
         #: A new connection is getting its names back; when it is lost meanwhile, the one who made it tries again.
         self._introducing = False
-        self._agent_id = 0
-
-    @property
-    def agent_id(self) -> int:
-        """Who the kernel says the caller is; 0 before the first answer."""
-        return self._agent_id
 
     @property
     def connected(self) -> bool:
@@ -149,11 +117,7 @@ class Transport:
         timeout: Timeout = ...,
     ) -> dict[str, Any] | list[Any]:
         """As `call`, JSON both ways."""
-        reply = self.call(opcode, request or {}, timeout)
-        body = parse_json(opcode, reply.payload)
-        if isinstance(body, (dict, list)):
-            return body
-        raise ProtocolError(f"answer to opcode {opcode} is neither an object nor an array")
+        return json_body(opcode, self.call(opcode, request or {}, timeout))
 
     def send(
         self, opcode: int, payload: bytes | str | Mapping[str, Any] = b"", timeout: Timeout = ...
@@ -184,9 +148,6 @@ class Transport:
     ) -> None:
         self.disconnect()
 
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self.timeout if timeout is ... else timeout)
-
     @contextmanager
     def _exclusive(self, deadline: Deadline) -> Iterator[None]:
         if self._pid != os.getpid():
@@ -199,10 +160,6 @@ class Transport:
             yield
         finally:
             lock.release()
-
-    def _given_up(self) -> bool:
-        """Whether another thread has called disconnect()."""
-        return not self._wanted
 
     def _forget_parent(self) -> None:
         """After a fork the connection is the parent's: two processes on one would read each other's answers."""
@@ -219,7 +176,7 @@ class Transport:
 
     def _lost(self, why: object) -> ConnectionError:
         self._drop()
-        return ConnectionError(f"connection to {self.socket_path} lost: {why}")
+        return lost(self.socket_path, why)
 
     def _open(self, deadline: Deadline) -> None:
         """One attempt; only a full queue of others who want in is waited for."""
@@ -247,12 +204,8 @@ class Transport:
     def _ensure_open(self, deadline: Deadline) -> socket.socket:
         if self._socket is not None:
             return self._socket
-        if not self._wanted:
-            raise ConnectionError("not connected: call connect() first")
-        if not self._reconnect or self._introducing:
-            raise ConnectionError(f"connection to {self.socket_path} was lost")
-        give_up = deadline.sooner(self._reconnect_timeout)
-        pause = FIRST_PAUSE
+        self._assert_may_reconnect(self._introducing)
+        attempts = Attempts(deadline, self._reconnect_timeout)
         while True:
             try:
                 self._open(deadline)
@@ -260,16 +213,12 @@ class Transport:
                 break
             except ConnectionError as error:
                 self._drop()
-                remaining = give_up.remaining()
-                is_over = remaining is not None and remaining <= pause
-                if is_over or self._given_up() or not is_retriable(error):
-                    raise
+                pause = attempts.pause_after(error, self._given_up())
             except BaseException:
                 # A connection that has not got its names back must not be used.
                 self._drop()
                 raise
-            time.sleep(spread(pause))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            time.sleep(pause)
         connection: socket.socket | None = self._socket
         if connection is None or self._given_up():
             raise self._lost("disconnect() was called")
@@ -294,9 +243,9 @@ class Transport:
                 return slot
             except (BrokenPipeError, ConnectionResetError) as error:
                 # Not one byte of it left: the kernel had hung up before, and asking again repeats nothing.
-                lost = self._lost(error)
+                gone = self._lost(error)
                 if is_second or self._introducing or not self._reconnect or not self._wanted:
-                    raise lost from error
+                    raise gone from error
             except TimeoutError:
                 self._exchange.withdraw(slot)
                 raise
@@ -333,7 +282,7 @@ class Transport:
                 raise ConnectionError(f"connection to {self.socket_path} was lost")
             try:
                 connection.settimeout(deadline.left())
-                data = connection.recv(_CHUNK_BYTES)
+                data = connection.recv(CHUNK_BYTES)
                 if not data:
                     raise self._lost("the kernel closed it")
                 self._exchange.feed(data)
@@ -351,23 +300,3 @@ class Transport:
                 raise
         self._agent_id = slot.answer.agent_id
         return slot.answer
-
-
-def spread(pause: float) -> float:
-    """So that a fleet does not come back all at once."""
-    from random import uniform
-
-    return pause * uniform(0.5, 1.0)
-
-
-def is_retriable(error: ConnectionError) -> bool:
-    """Whether nobody listened, or whoever did hung up: that may be over soon. A refusal will not."""
-    cause = error.__cause__
-    return not isinstance(cause, OSError) or cause.errno is None or cause.errno in _RETRIABLE
-
-
-def unreachable(socket_path: str, error: OSError) -> ConnectionError:
-    raised = ConnectionError(f"no kernel answers at {socket_path}: {error.strerror or error}")
-    raised.code = "UNREACHABLE"
-    raised.hint = "Start one with `clove kernel start`, or name its socket in CLOVE_SOCKET."
-    return raised

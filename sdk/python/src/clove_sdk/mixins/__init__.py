@@ -10,7 +10,9 @@ from .metrics import MetricsCalls
 from .network import NetworkCalls
 from .permissions import PermissionCalls
 from .recording import RecordingCalls
+from .reload import ReloadCalls
 from .state import StateCalls
+from .tasks import TaskCalls
 from .tunnel import TunnelCalls
 from .world import WorldCalls
 
@@ -18,10 +20,12 @@ from .world import WorldCalls
 class AllCalls(
     CoreCalls,
     AgentCalls,
+    ReloadCalls,
     FilesystemCalls,
     NetworkCalls,
     IPCCalls,
     StateCalls,
+    TaskCalls,
     EventCalls,
     PermissionCalls,
     MetricsCalls,

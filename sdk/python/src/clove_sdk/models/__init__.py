@@ -57,6 +57,7 @@ from .system import (
     WorldSnapshot,
     WorldState,
 )
+from .tasks import ReloadResult, Task, TaskListResult, TaskResult
 
 __all__ = [
     "AgentExit",
@@ -92,6 +93,7 @@ __all__ = [
     "RecordingStatus",
     "RecvResult",
     "RegisterResult",
+    "ReloadResult",
     "ReplayStatus",
     "Result",
     "SendResult",
@@ -101,6 +103,9 @@ __all__ = [
     "SubscribeResult",
     "SwapResult",
     "SystemMetrics",
+    "Task",
+    "TaskListResult",
+    "TaskResult",
     "TunnelRemotesResult",
     "TunnelStatus",
     "WatchResult",
