@@ -104,6 +104,10 @@ export const worldSchema = z
   .strictObject({
     name: z.string().min(1).max(256).optional(),
     description: z.string().max(16_384).default(''),
+    form: z
+      .enum(['virtual', 'mounted'])
+      .default('virtual')
+      .describe('Whether its members are processes that see its files and network, or ask the kernel.'),
     seed: z
       .int()
       .min(0)

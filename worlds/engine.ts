@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { CloveError, isCloveError } from '../errors/index.ts';
 import type { Attachment } from '../kernel/agents/attachment.ts';
 import type { Caller } from '../kernel/identity.ts';
@@ -20,6 +21,7 @@ import { BlockStore } from './filesystem/blocks.ts';
 import { compareTrees } from './filesystem/changes.ts';
 import { imageOf, type WorldImage } from './image.ts';
 import { readLegacySnapshot } from './legacy/snapshot.ts';
+import type { MountedWorld } from './mounted-world.ts';
 import { outsideOf } from './outside.ts';
 import { type ResolvedDefinition, resolveConfig, resolveFile, resolveOrigin } from './resolve.ts';
 import { readSnapshotFile, writeSnapshotFile } from './snapshot/file.ts';
@@ -28,7 +30,7 @@ import { type Packed, pack, unpackInto } from './snapshot/pack.ts';
 import { fromWire, toWire } from './snapshot/wire.ts';
 import { worldState } from './state.ts';
 import { upstreamOf } from './upstream.ts';
-import { createVirtualWorld } from './virtual-world.ts';
+import { createVirtualWorld, type VirtualWorldOrder } from './virtual-world.ts';
 import type { World } from './world.ts';
 
 export interface WorldLimits {
@@ -123,11 +125,12 @@ export class WorldEngine implements WorldHost {
     return world.info();
   }
 
-  /** A virtual world adds nothing to a launch: what its members ask of the kernel is what it answers. */
+  /** A virtual world adds nothing to a launch: what its members ask of the kernel is what it answers. A mounted one does. */
   async attach(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null> {
     const world = worldId === null ? this.#memberships.get(caller.id)?.world : this.#seen(worldId, caller);
-    if (world !== undefined) this.#enter(world, agent, null, true);
-    return null;
+    if (world === undefined) return null;
+    this.#enter(world, agent, null, true);
+    return this.#mounted.get(world)?.attach(agent) ?? null;
   }
 
   leave(caller: Caller): string {
@@ -277,6 +280,7 @@ export class WorldEngine implements WorldHost {
 
   async close(): Promise<void> {
     for (const world of [...this.#worlds.values()]) this.#end(world);
+    await Promise.all(this.#closing);
   }
 
   /** The world itself, for those in this process. */
@@ -285,6 +289,23 @@ export class WorldEngine implements WorldHost {
   }
 
   readonly #folders = new WeakMap<World, string>();
+  /** What stands in front of worlds for real processes. */
+  readonly #mounted = new WeakMap<World, MountedWorld>();
+  readonly #closing = new Set<Promise<void>>();
+  #lastMounted = 0;
+
+  /** @throws FORBIDDEN (an agent asks), SANDBOX_UNAVAILABLE */
+  async #mount(order: VirtualWorldOrder, caller: Caller): Promise<World> {
+    if (caller.kind !== 'operator')
+      throw new CloveError('FORBIDDEN', 'only operators make mounted worlds: they hold memory of the host');
+    this.#lastMounted += 1;
+    const bootFolder = path.dirname(this.#kernel().launcher.socketPathOf(0));
+    const hostFolder = path.join(bootFolder, 'worlds', `w${this.#lastMounted}`);
+    const { createMountedWorld } = await import('./mounted-world.ts');
+    const mounted = await createMountedWorld({ ...order, hostFolder });
+    this.#mounted.set(mounted.world, mounted);
+    return mounted.world;
+  }
 
   async #make(
     id: string,
@@ -295,7 +316,7 @@ export class WorldEngine implements WorldHost {
     this.#assertRoom(caller);
     this.#reserved.add(id);
     try {
-      const world = await createVirtualWorld({
+      const order: VirtualWorldOrder = {
         id,
         name,
         seed,
@@ -307,7 +328,10 @@ export class WorldEngine implements WorldHost {
         outside: outsideOf(this.#kernel, id),
         upstream: upstreamOf(this.#kernel, (memberId) => this.#memberships.get(memberId)?.caller ?? null),
         ...(image === undefined ? {} : { image }),
-      });
+      };
+      const world = await (definition.form === 'mounted'
+        ? this.#mount(order, caller)
+        : createVirtualWorld(order));
       if (folder !== null) this.#folders.set(world, folder);
       this.#worlds.set(id, world);
       return world;
@@ -378,6 +402,11 @@ export class WorldEngine implements WorldHost {
   #end(world: World): void {
     for (const id of world.memberIds()) this.#memberships.delete(id);
     this.#worlds.delete(world.id);
+    const closing = this.#mounted.get(world)?.close();
+    if (closing !== undefined) {
+      this.#closing.add(closing);
+      void closing.finally(() => this.#closing.delete(closing));
+    }
     world.close();
   }
 

@@ -43,6 +43,7 @@ export interface AttachedParts {
   launched(sandbox: Sandbox | null): void;
 }
 
+const NO_MOUNTS: SandboxWorld = { netnsFd: null, trees: [], resolv: null, hosts: null, layers: {} };
 const NOTHING: AttachedParts = { mounts: [], env: {}, world: null, launched: () => undefined };
 
 /** Several parts of one world (files, network, clock) as one. Those that follow win where two say the same. */
@@ -145,7 +146,8 @@ export async function launchAttached(
       ...spec,
       env: mergeEnvironment(spec.env, parts.env),
       mounts: [...parts.mounts, ...spec.mounts],
-      world: parts.world,
+      // Even when nothing of it is mounted: an agent of a world is started as a program of its own.
+      world: parts.world ?? NO_MOUNTS,
     });
     return { sandbox, env: parts.env };
   } finally {

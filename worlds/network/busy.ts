@@ -5,9 +5,13 @@ import type { NetworkClock } from './types.ts';
 export class Busy implements Disposable {
   readonly #clock: NetworkClock;
   #lease: Disposable | null;
+  #isOver = false;
+  /** Of the request: who waits for an answer may give up. */
+  readonly signal: AbortSignal;
 
-  constructor(clock: NetworkClock) {
+  constructor(clock: NetworkClock, signal: AbortSignal) {
     this.#clock = clock;
+    this.signal = signal;
     this.#lease = clock.lease('network');
   }
 
@@ -19,7 +23,7 @@ export class Busy implements Disposable {
     try {
       return await waiting;
     } finally {
-      this.#lease = this.#clock.lease('network');
+      if (!this.#isOver) this.#lease = this.#clock.lease('network');
     }
   }
 
@@ -29,6 +33,7 @@ export class Busy implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true;
     this.#release();
   }
 }

@@ -15,8 +15,11 @@ import { fillJson, fillText, type TemplateScope, uuidFrom } from './template.ts'
 export interface RouterSurroundings {
   readonly nowMs: () => number;
   readonly draws: Draws;
-  readonly sleep: (ms: number) => Promise<void>;
+  /** On the world's clock, until the request is given up, or the signal (of something after the answer) says so. */
+  readonly sleep: Sleep;
 }
+
+type Sleep = (ms: number, signal?: AbortSignal) => Promise<void>;
 
 /** Told by a handler instead of a response: the connection ends here. */
 export class ResetConnection extends Error {}
@@ -194,7 +197,7 @@ function scopeOf(
   };
 }
 
-function toResponse(reply: Reply, scope: TemplateScope, sleep: (ms: number) => Promise<void>): Response {
+function toResponse(reply: Reply, scope: TemplateScope, sleep: Sleep): Response {
   const headers = new Headers();
   for (const [name, value] of Object.entries(reply.headers)) headers.append(name, fillText(value, scope));
   const withType = (type: string) => {
@@ -223,16 +226,20 @@ function toResponse(reply: Reply, scope: TemplateScope, sleep: (ms: number) => P
 function eventStream(
   events: NonNullable<Reply['events']>,
   scope: TemplateScope,
-  sleep: (ms: number) => Promise<void>,
+  sleep: Sleep,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
+  const gone = new AbortController();
   let next = 0;
   return new ReadableStream<Uint8Array>({
+    cancel() {
+      gone.abort();
+    },
     async pull(controller) {
       const event = events[next];
       next += 1;
       if (event === undefined) return controller.close();
-      if (event.delay_ms > 0) await sleep(event.delay_ms);
+      if (event.delay_ms > 0) await sleep(event.delay_ms, gone.signal);
       const filled = fillJson(event.data, scope);
       const data = typeof filled === 'string' ? filled : JSON.stringify(filled);
       const lines = [

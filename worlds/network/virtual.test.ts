@@ -429,6 +429,18 @@ describe('the log', () => {
   });
 });
 
+it('a delay ends with the request, and is logged', async () => {
+  const { network, clock } = await testNetwork({ routes: [{ delay_ms: 3_600_000 }] });
+  clock.sleep = (_ms, signal) =>
+    new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(new Error('aborted'))));
+  const client = new AbortController();
+  const asked = codeOf(ask(network, 'http://x.test/', { signal: client.signal }));
+  setImmediate(() => client.abort());
+  expect(await asked).toEqual(['CANCELLED', null]);
+  expect(network.log.entries()).toMatchObject([{ outcome: 'failed', reason: 'the request was given up' }]);
+  expect(clock.leases).toBe(0);
+});
+
 it('a request of a closed world is given up', async () => {
   const { network, clock } = await testNetwork({ routes: [{ delay_ms: 1000 }] });
   clock.sleep = (_ms, signal) =>

@@ -116,7 +116,7 @@ export class VirtualNetwork implements WorldNetwork {
     this.#router = new Router(config.routes, {
       nowMs: () => clock.nowMs(),
       draws: this.#draws,
-      sleep: (ms) => this.#idle(ms),
+      sleep: (ms, signal) => this.#idle(ms, signal === undefined ? undefined : this.#until(signal)),
     });
     this.#services = services.map(
       ({ name, service, definition }) =>
@@ -166,7 +166,7 @@ export class VirtualNetwork implements WorldNetwork {
     const realAt = Date.now();
     const url = new URL(request.url);
     this.#counters.intercepted += 1;
-    using lease = new Busy(this.clock);
+    using lease = new Busy(this.clock, request.signal);
     const faults = new Set<FaultKind>();
     let exchange: Exchange | null = null;
     let body: Uint8Array<ArrayBuffer> | null = null;
@@ -373,10 +373,12 @@ export class VirtualNetwork implements WorldNetwork {
   }
 
   /** A delay of a handler: time may be skipped over it. */
-  #idle(ms: number): Promise<void> {
-    const sleep = () => this.clock.sleep(ms, this.#closed.signal);
+  #idle(ms: number, signal?: AbortSignal): Promise<void> {
     const lease = busy.current();
-    return lease === undefined ? sleep() : lease.during(sleep);
+    // After the answer: of what the request held nothing is left.
+    if (lease === undefined || signal !== undefined)
+      return this.clock.sleep(ms, signal ?? this.#closed.signal);
+    return lease.during(() => this.clock.sleep(ms, this.#until(lease.signal)));
   }
 
   #until(signal: AbortSignal): AbortSignal {

@@ -451,7 +451,8 @@ export class MountedFiles implements WorldFiles, Attachment {
         continue;
       if (was !== undefined && was.kind !== entry.kind) await this.remove(entry.path, THE_WORLD);
       if (entry.kind === 'folder') {
-        if (was?.kind !== 'folder') await this.mkdir(entry.path, THE_WORLD);
+        // Some are there for processes, whatever the definition says.
+        if (this.#statOrNull(entry.path) === null) await this.mkdir(entry.path, THE_WORLD);
       } else if (entry.kind === 'link') {
         if (was?.kind === 'link') await this.remove(entry.path, THE_WORLD);
         await this.symlink(entry.target ?? '', entry.path, THE_WORLD);
