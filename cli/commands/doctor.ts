@@ -1,75 +1,96 @@
-import { Command } from 'commander';
-import { isCloveError } from '../../errors/index.ts';
-import type { HostCapabilities, LayerReport } from '../../native/types.ts';
+import { Command, Option } from 'commander';
+import type { Diagnosis, LayerDiagnosis, Strength } from '../../kernel/doctor/diagnose.ts';
+import type { HostFacts } from '../../kernel/doctor/facts.ts';
 import type { CommandBuilder } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { escapeLine } from '../ui/escape.ts';
-import { plural } from '../ui/format.ts';
+import { formatDuration, plural } from '../ui/format.ts';
 import { layerTable } from '../ui/layers.ts';
 
-interface Diagnosis {
-  readonly ok: boolean;
-  readonly host: HostCapabilities;
-  /** What one real sandbox got, asked for everything and content with less. Empty when none could be made. */
-  readonly layers: readonly LayerReport[];
-  /** Why no sandbox could be made. */
-  readonly error: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
+interface DoctorFlags {
+  readonly require: 'full' | 'reduced';
 }
 
 export const doctorCommand: CommandBuilder = (context) =>
   new Command('doctor')
     .description('make a sandbox and tell, layer by layer, what this machine can and cannot do')
-    .action(async (_flags, command: Command) => {
+    .addOption(
+      new Option(
+        '--require <strength>',
+        'what has to be there: every layer, or the walls between an agent and the host',
+      )
+        .choices(['full', 'reduced'])
+        .default('full'),
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  clove doctor                      every layer: on, off or degraded, why, and what to do about it
+  clove doctor --require reduced    content with the walls; limits and users of their own may be missing
+  clove doctor --json
+
+Exit status: 0 what is required is there · 1 less · 125 no sandbox could be made at all`,
+    )
+    .action(async (flags: DoctorFlags, command: Command) => {
       const cli = context(command);
+      const { diagnose } = await import('../../kernel/doctor/diagnose.ts');
       const diagnosis = await diagnose();
-      if (!diagnosis.ok) cli.setExitCode(EXIT.failed);
+      const { strength, error } = diagnosis;
+      const ok = strength === 'full' || (strength === 'reduced' && flags.require === 'reduced');
+      if (!ok) cli.setExitCode(error === null ? EXIT.failed : EXIT.sandbox);
+      const tookMs = Math.round(performance.now());
       if (cli.json) {
-        cli.terminal.out(JSON.stringify(diagnosis));
+        cli.terminal.out(JSON.stringify({ ok, required: flags.require, tookMs, ...diagnosis }));
         return;
       }
-      const { host, layers, error } = diagnosis;
-      cli.terminal.out(
-        `Linux ${escapeLine(host.kernelRelease)}, uid ${host.euid}, cgroup ${host.cgroup} (${host.cgroupControllers.join(' ') || 'no controllers'}), Landlock ABI ${host.landlockAbi}\n`,
-      );
-      if (layers.length > 0) cli.terminal.out(`${layerTable(cli.terminal, layers)}\n`);
-      if (error) {
+      cli.terminal.out(`${describeHost(diagnosis.host)}\n`);
+      if (error !== null) {
         cli.terminal.out(`no sandbox could be made: ${escapeLine(error.message)} [${error.code}]`);
-        if (error.hint) cli.terminal.out(`  hint: ${escapeLine(error.hint)}`);
-        return;
+        if (error.hint !== null) cli.terminal.out(`  remedy: ${escapeLine(error.hint)}`);
+      } else {
+        // The remedy stands below, once for all layers that have the same.
+        cli.terminal.out(
+          `${layerTable(
+            cli.terminal,
+            diagnosis.layers.map((layer) => ({ ...layer, hint: null })),
+          )}\n`,
+        );
+        for (const line of remedies(diagnosis)) cli.terminal.out(line);
       }
-      const missing = layers.filter(isMissing);
-      cli.terminal.out(
-        missing.length === 0
-          ? 'every layer that was asked for is on'
-          : `${plural(missing.length, 'layer')} missing: ${missing.map(({ layer }) => layer).join(', ')}; spawns that require them are refused`,
-      );
+      cli.terminal.out(`${VERDICTS[strength]} (${formatDuration(tookMs)})`);
     });
 
-/** Makes one sandbox with the full recipe and looks at what became of each layer. */
-async function diagnose(): Promise<Diagnosis> {
-  const { hostCapabilities } = await import('../../native/index.ts');
-  const { runForeground } = await import('../../kernel/foreground.ts');
-  const { LAYERS } = await import('../../native/types.ts');
-  const host = hostCapabilities();
-  try {
-    const { layers } = await runForeground({
-      request: { command: ['/bin/true'], isolation: { allow_degraded: [...LAYERS] } },
-      kernel: { logLevel: 'error' },
-      stdin: null,
-      onOutput: () => {},
-    });
-    return { ok: !layers.some(isMissing), host, layers, error: null };
-  } catch (error) {
-    if (!isCloveError(error)) throw error;
-    return {
-      ok: false,
-      host,
-      layers: [],
-      error: { code: error.code, message: error.message, hint: error.hint ?? null },
-    };
-  }
+const VERDICTS: Readonly<Record<Strength, string>> = {
+  full: 'full: every layer that was asked for is on',
+  reduced: 'reduced: the walls stand; spawns that require what is missing are refused',
+  none: 'none: walls are missing; spawns are refused unless they name what they can do without',
+};
+
+function describeHost(host: HostFacts): string {
+  const parts = [
+    `Linux ${escapeLine(host.kernelRelease)}`,
+    `uid ${host.euid}${host.euid === 0 && !host.sysAdmin ? ' without CAP_SYS_ADMIN' : ''}`,
+    `cgroup ${host.cgroup} (${host.cgroupControllers.join(' ') || 'no controllers'}${host.delegatedCgroup === null ? '' : '; own group has some'})`,
+    `Landlock ABI ${host.landlockAbi}`,
+    `user namespaces ${host.userNamespaces ? 'allowed' : 'refused'}`,
+    ...(host.container === null
+      ? []
+      : [`inside ${host.container === 'other' ? 'a container' : host.container}`]),
+    ...(host.seccompMode === 2 ? ['under a seccomp filter'] : []),
+  ];
+  return parts.join(', ');
 }
 
-function isMissing({ requested, state }: LayerReport): boolean {
-  return requested && (state === 'off' || state === 'degraded');
+function remedies({ layers }: Diagnosis): string[] {
+  const missing = layers.filter(
+    ({ requested, state }) => requested && (state === 'off' || state === 'degraded'),
+  );
+  const by = Map.groupBy(missing, ({ remedy }: LayerDiagnosis) => remedy ?? 'no remedy is known');
+  const lines = [...by].map(
+    ([remedy, all]) => `  ${all.map(({ layer }) => layer).join(', ')}: ${escapeLine(remedy)}`,
+  );
+  return missing.length === 0
+    ? []
+    : [`${plural(missing.length, 'layer')} missing; what to do:`, ...lines, ''];
 }

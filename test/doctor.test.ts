@@ -1,0 +1,187 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ensureNative, hostCapabilities } from '../native/index.ts';
+
+/** `clove doctor` on machines other than this one: each a child process that sees or may less. Nothing of the machine is changed. */
+
+const root = path.dirname(import.meta.dirname);
+const UID = 200_000_000 + process.pid;
+let folder: string;
+beforeAll(() => {
+  ensureNative();
+  folder = mkdtempSync(path.join(tmpdir(), 'clove-doctor-test-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Layer {
+  readonly layer: string;
+  readonly requested: boolean;
+  readonly state: string;
+  readonly how: string;
+  readonly errno: string | null;
+  readonly remedy: string | null;
+}
+interface Result {
+  readonly status: number;
+  readonly ok: boolean;
+  readonly strength: string;
+  readonly tookMs: number;
+  readonly host: Readonly<Record<string, unknown>>;
+  readonly layers: readonly Layer[];
+  readonly error: { readonly message: string; readonly hint: string | null } | null;
+}
+
+function doctor(prepare: readonly string[], args: readonly string[] = []): Promise<Result> {
+  const cli = [process.execPath, '--disable-warning=ExperimentalWarning', path.join(root, 'cli/main.ts')];
+  const [program = '', ...rest] = [...prepare, ...cli, 'doctor', '--json', ...args];
+  return new Promise((resolve, reject) => {
+    const env = { PATH: process.env.PATH, HOME: '/tmp' };
+    execFile(program, rest, { env, cwd: root }, (error, stdout, stderr) => {
+      if (stdout === '') reject(new Error(`doctor says nothing: ${stderr}`, { cause: error }));
+      else resolve({ status: Number(error?.code ?? 0), ...JSON.parse(stdout) });
+    });
+  });
+}
+
+const missing = ({ layers }: Result) =>
+  layers.filter(({ requested, state }) => requested && (state === 'off' || state === 'degraded'));
+const named = (layers: readonly Layer[]) => layers.map(({ layer }) => layer);
+
+const isRoot = process.geteuid?.() === 0;
+const asUser = ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups', '--'];
+const hasPython = spawnSync('/usr/bin/python3', ['-c', '']).status === 0;
+
+/** A seccomp filter like the one containers are started with: no namespaces, no mounts, no clone3. */
+const CONTAINER_FILTER = `
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+stmt = lambda code, k: struct.pack('HBBI', code, 0, 0, k)
+jump = lambda code, k, yes, no: struct.pack('HBBI', code, yes, no, k)
+ALLOW, EPERM, ENOSYS = 0x7fff0000, 0x00050001, 0x00050026
+program = [stmt(0x20, 0)]
+for number in (272, 165, 166, 155, 161, 428, 429, 430, 431, 432, 308):
+    program += [jump(0x15, number, 0, 1), stmt(0x06, EPERM)]
+program += [jump(0x15, 435, 0, 1), stmt(0x06, ENOSYS)]
+program += [jump(0x15, 56, 0, 3), stmt(0x20, 16), jump(0x45, 0x7E020000, 0, 1), stmt(0x06, EPERM), stmt(0x06, ALLOW)]
+class Program(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_char_p)]
+text = b''.join(program)
+held = ctypes.create_string_buffer(text, len(text))
+loaded = Program(len(program), ctypes.cast(held, ctypes.c_char_p))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(loaded), 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+`;
+
+describe('clove doctor', () => {
+  it('finds every layer on as root, and leaves nothing behind', async (context) => {
+    if (!isRoot) context.skip('needs root');
+    const { cgroup } = hostCapabilities();
+    if (cgroup === 'none') context.skip('this machine has no cgroups');
+    const result = await doctor([]);
+    expect(result).toMatchObject({ status: 0, ok: true, strength: 'full', error: null });
+    expect(missing(result)).toEqual([]);
+    expect(result.tookMs).toBeGreaterThan(0);
+    expect(result.layers.length).toBeGreaterThan(30);
+    const groups = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => / - cgroup2? /.test(line))
+      .flatMap((line) => {
+        try {
+          return readdirSync(`${line.split(' ')[4]}/clove`);
+        } catch {
+          return [];
+        }
+      });
+    expect(groups.filter((name) => name.includes('doctor'))).toEqual([]);
+  });
+
+  it('says as a user what only root can have, and what to do', async (context) => {
+    if (!isRoot) context.skip('needs root to become another user');
+    if (!hostCapabilities().userNamespaces) context.skip('this machine has no user namespaces');
+    const result = await doctor(asUser);
+    expect(result).toMatchObject({ status: 1, ok: false, strength: 'reduced', error: null });
+    expect(named(missing(result))).toEqual(expect.arrayContaining(['uid', 'mem', 'cpu', 'pids']));
+    for (const layer of missing(result)) expect(layer.remedy, layer.layer).toMatch(/root/);
+    expect(await doctor(asUser, ['--require', 'reduced'])).toMatchObject({
+      status: 0,
+      ok: true,
+      strength: 'reduced',
+    });
+  });
+
+  it('names the switch where users may make no namespaces, and goes on with what is left', async (context) => {
+    if (!isRoot || !hostCapabilities().userNamespaces) context.skip('needs root and user namespaces');
+    const without =
+      'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --inh-caps -all --bounding-set -all -- "$@"';
+    const result = await doctor([
+      ...asUser,
+      'unshare',
+      '-U',
+      '--map-root-user',
+      '/bin/sh',
+      '-c',
+      without,
+      'sh',
+    ]);
+    expect(result).toMatchObject({ status: 1, ok: false, strength: 'none', error: null });
+    expect(result.host).toMatchObject({ sysAdmin: false, maxUserNamespaces: 0 });
+    const off = missing(result);
+    expect(named(off)).toEqual(expect.arrayContaining(['pidns', 'mntns', 'netns', 'root_ro', 'caps', 'mem']));
+    expect(off.find(({ layer }) => layer === 'pidns')).toMatchObject({
+      state: 'off',
+      errno: 'EPERM',
+      remedy: expect.any(String),
+    });
+    const on = result.layers.filter(({ state }) => state === 'on').map(({ layer }) => layer);
+    expect(on).toEqual(expect.arrayContaining(['nnp', 'seccomp', 'fds', 'env']));
+    expect(
+      await doctor(
+        [...asUser, 'unshare', '-U', '--map-root-user', '/bin/sh', '-c', without, 'sh'],
+        ['--require', 'reduced'],
+      ),
+    ).toMatchObject({
+      status: 1,
+      ok: false,
+    });
+  });
+
+  it('says that nothing can be had under the filter of a container, and how to start it otherwise', async (context) => {
+    if (!isRoot || !hasPython || process.arch !== 'x64') context.skip('needs root, /usr/bin/python3 and x64');
+    const filter = path.join(folder, 'filter.py');
+    writeFileSync(filter, CONTAINER_FILTER);
+    const result = await doctor(['/usr/bin/python3', filter]);
+    expect(result).toMatchObject({ status: 125, ok: false, strength: 'none', layers: [] });
+    expect(result.host).toMatchObject({ seccompMode: 2 });
+    expect(result.error?.message).toMatch(/clone/);
+    expect(result.error?.hint).toMatch(/seccomp/);
+  });
+
+  it('tells what a machine without cgroups lacks', async (context) => {
+    if (!isRoot) context.skip('needs root');
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter((line) => / - cgroup2? /.test(line))
+      .map((line) => line.split(' ')[4] ?? '');
+    if (mounts.length === 0) context.skip('this machine is such a one');
+    const cover = mounts.map((mount) => `mount -t tmpfs none ${mount}`).join(' && ');
+    const prepare = [
+      'unshare',
+      '--mount',
+      '--propagation',
+      'private',
+      '/bin/sh',
+      '-c',
+      `${cover} && exec "$@"`,
+      'sh',
+    ];
+    const result = await doctor(prepare);
+    expect(result).toMatchObject({ status: 1, ok: false, strength: 'reduced' });
+    expect(named(missing(result))).toEqual(expect.arrayContaining(['mem', 'cpu', 'pids']));
+    const only = missing(result).filter(
+      ({ layer }) => !['mem', 'swap', 'cpu', 'pids', 'cpuset', 'freeze', 'kill'].includes(layer),
+    );
+    expect(only).toEqual([]);
+  });
+});
