@@ -27,6 +27,8 @@ export interface BenchOptions {
   readonly runsDirectory?: string | null;
   /** Socket of a running kernel for the `clove` runtime. Default: a private kernel. */
   readonly kernelSocket?: string | null;
+  /** Fork the trials of the `clove` runtime from a template process that has loaded the scenario's worker. Default true. */
+  readonly zygote?: boolean;
   /** Time limit of one attempt. Default: the scenario's. */
   readonly timeoutMs?: number | null;
   /** Attempts a trial gets at most; an exception of the scenario itself is tried again only once. Default 3. */
@@ -78,6 +80,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
     cacheDirectory: resolve(options.cacheDirectory ?? defaultCacheDirectory()),
     runsDirectory: runsDirectory(options.runsDirectory ?? null),
     kernelSocket: options.kernelSocket ?? null,
+    zygote: options.zygote ?? true,
     timeoutMs: options.timeoutMs ?? options.scenario.limits.timeoutMs,
     maxAttempts: options.maxAttempts ?? 3,
     blocks: options.blocks ?? (runtimes.length > 1 ? 2 : 1),

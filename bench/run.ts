@@ -49,6 +49,8 @@ export async function runBench(options: BenchOptions, listener: BenchListener = 
 
 export interface ResumeOptions {
   readonly kernelSocket?: string | null;
+  /** As in BenchOptions. */
+  readonly zygote?: boolean;
   readonly signal?: AbortSignal;
   /** The scenario, when it is not one that comes with Clove. */
   readonly scenario?: Scenario;
@@ -90,7 +92,8 @@ export async function resumeBench(
     store.close();
     throw error;
   }
-  const choice = { kernelSocket: options.kernelSocket ?? null, signal, openedAtMs, resumed: true };
+  const { kernelSocket = null, zygote = true } = options;
+  const choice = { kernelSocket, zygote, signal, openedAtMs, resumed: true };
   return await work(store, plan, scenario, choice, listener);
 }
 
@@ -156,6 +159,7 @@ async function work(
   scenario: Scenario,
   options: {
     readonly kernelSocket: string | null;
+    readonly zygote: boolean;
     readonly signal: AbortSignal;
     readonly openedAtMs: number;
     readonly resumed: boolean;
@@ -174,6 +178,7 @@ async function work(
       fleet: scenario.fleet,
       readOnlyPaths: plan.readOnlyPaths,
       kernelSocket: options.kernelSocket,
+      zygote: options.zygote,
       signal: options.signal,
       resumed: options.resumed,
       clockOffsetMs: store.lastActivityMs() - options.openedAtMs,

@@ -18,6 +18,7 @@ export interface WorkOptions {
   readonly fleet: FleetScenario | undefined;
   readonly readOnlyPaths: readonly string[];
   readonly kernelSocket: string | null;
+  readonly zygote: boolean;
   readonly signal: AbortSignal;
   readonly resumed: boolean;
   /** Run clock = performance.now() + this. */
@@ -94,7 +95,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
         },
         onNotice: notice,
       },
-      { kernelSocket: options.kernelSocket },
+      { kernelSocket: options.kernelSocket, zygote: options.zygote },
     );
     open.set(name, runtime);
     const boots = store.fact('boots');

@@ -12,6 +12,7 @@ import { monotonicMs } from '../worker/execute.ts';
 import type { AttemptOrder, AttemptReport } from '../worker/order.ts';
 import { type AgentMount, agentProgram } from './agent-files.ts';
 import { LEAK_BEYOND_LIMIT_BYTES } from './child.ts';
+import { type TrialTemplate, trialTemplate } from './clove-template.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
@@ -21,6 +22,8 @@ import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './r
  * beside it for a moment, as long as it uses no more than its share over a second.
  */
 const CPU_PERIOD_US = 1_000_000;
+/** A template loads and warms up what trials use one at a time. */
+const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
   const [booted, prepared] = await Promise.allSettled([
@@ -51,10 +54,12 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
   };
   let observer: CloveClient;
   let isolation: readonly LayerReport[];
+  let template: TrialTemplate | null = null;
   try {
     observer = await connect({ socketPath });
     await requireSandbox(observer, socketPath);
-    isolation = await probe(observer, program.mounts, limitsOf(context));
+    if (choice.zygote) template = await startTemplate(observer, program.mounts, context);
+    isolation = await probe(observer, program.mounts, limitsOf(context), template);
   } catch (error) {
     await kernel?.close();
     throw error;
@@ -75,7 +80,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     };
     return {
       name: `${request.trial.id}.${request.attempt}.${suffix}`,
-      command: [...program.command],
+      ...(template === null ? { command: [...program.command] } : template.request),
       stdin: JSON.stringify(order),
       mounts: [...program.mounts],
       limits: limitsOf(context),
@@ -89,6 +94,9 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     const client = await clientOf(request.slot);
     const spawned = await client.spawn(spawnRequest(request));
     noteIsolation(spawned.isolation.layers);
+    if (spawned.template?.used === false) {
+      context.onNotice(`Not every trial was forked from the template: ${spawned.template.reason}.`);
+    }
     live.add(spawned.id);
     let interrupted = false;
     const onAbort = () => {
@@ -188,14 +196,45 @@ async function requireSandbox(client: CloveClient, socketPath: string): Promise<
   });
 }
 
+/** The template that trials are forked from, ready; null where it cannot be had, and the report says why. */
+async function startTemplate(
+  client: CloveClient,
+  mounts: readonly AgentMount[],
+  context: RuntimeContext,
+): Promise<TrialTemplate | null> {
+  const startedAtMs = monotonicMs();
+  const wanted = await trialTemplate(
+    context.worker,
+    mounts,
+    context.scratchDirectory,
+    Math.max(context.limits.memoryBytes, TEMPLATE_MEMORY_BYTES),
+  );
+  const spawned = await client.spawn({ ...wanted.request, script: wanted.probe });
+  await client.wait(spawned.id);
+  if (spawned.template?.used !== true) {
+    context.onNotice(
+      `Trials are started as programs of their own, not forked from a template: ${spawned.template?.reason}.`,
+    );
+    return null;
+  }
+  const seconds = ((monotonicMs() - startedAtMs) / 1000).toFixed(1);
+  context.onNotice(
+    `Runtime clove forks trials from a template that has loaded and warmed up the worker: ready in ${seconds} s, before the first trial.`,
+  );
+  return wanted;
+}
+
 /** One sandbox like those of the trials: when it cannot be had, that is known before any trial. @throws SANDBOX_UNAVAILABLE … */
 async function probe(
   client: CloveClient,
   mounts: readonly AgentMount[],
   limits: NonNullable<SyscallRequest<'SPAWN'>['limits']>,
+  template: TrialTemplate | null,
 ): Promise<readonly LayerReport[]> {
   const { id, isolation } = await client.spawn({
-    command: [process.execPath, '--version'],
+    ...(template === null
+      ? { command: [process.execPath, '--version'] }
+      : { ...template.request, script: template.probe }),
     mounts: [...mounts],
     limits,
   });

@@ -8,6 +8,8 @@ export const RUNTIME_NAMES: readonly RuntimeName[] = ['clove', 'process', 'threa
 export interface RuntimeChoice {
   /** Socket of a kernel that runs already; null = a private one of the bench's own. Only for `clove`. */
   readonly kernelSocket: string | null;
+  /** Fork trials from a template process where that can be had. Only for `clove`. */
+  readonly zygote: boolean;
 }
 
 /** Throws SANDBOX_UNAVAILABLE, SETUP_FAILED, UNREACHABLE when the runtime cannot be had. */

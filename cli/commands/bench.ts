@@ -35,6 +35,7 @@ interface RunFlags extends CompareFlags {
   readonly data?: string;
   readonly runsDir?: string;
   readonly kernel?: string;
+  readonly zygote: boolean;
   readonly timeout?: string;
   readonly attempts?: string;
   readonly blocks?: string;
@@ -76,6 +77,7 @@ const runCommand: CommandBuilder = (context) =>
     )
     .addOption(RUNS_OPTION())
     .option('--kernel <socket>', 'use this running kernel instead of a private one')
+    .option('--no-zygote', 'start every trial as a program of its own, not forked from a template')
     .option('--timeout <duration>', 'time limit of one attempt, such as 60s')
     .option('--attempts <n>', 'attempts a trial gets at most (default: 3)')
     .option('--blocks <n>', 'turns each runtime takes in a comparison (default: 2)')
@@ -116,6 +118,7 @@ Examples:
             dataDirectory: dataPlace(flags.data),
             runsDirectory: flags.runsDir ?? null,
             kernelSocket: flags.kernel ?? null,
+            zygote: flags.zygote,
             timeoutMs: flags.timeout === undefined ? null : parseDuration(flags.timeout, '--timeout'),
             ...(flags.attempts === undefined
               ? {}

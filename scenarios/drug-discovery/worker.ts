@@ -3,6 +3,8 @@ import { readFeatures } from './data/features-file.ts';
 import { type SplitMethod, splitRows } from './data/split.ts';
 import { createClassifier, evaluate, type ModelName, type ModelParameters } from './ml/index.ts';
 
+export { warmUp } from './warm-up.ts';
+
 /** What a trial is given besides its parameters. */
 export interface ExperimentInput {
   /** Features file of the data set and feature set. */

@@ -1,0 +1,52 @@
+/** The template that trials of the `clove` runtime are forked from: it has loaded the worker, and run what the worker warms up with. */
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import type { SyscallRequest } from '../../sdk/typescript/index.ts';
+import type { AgentMount } from './agent-files.ts';
+
+const EXTENSION = extname(import.meta.filename);
+
+export interface TrialTemplate {
+  /** Of SPAWN: the script of a trial, which reads its order as every agent of the bench does, and the template. */
+  readonly request: Pick<SyscallRequest<'SPAWN'>, 'script' | 'template'>;
+  /** A script that does nothing. */
+  readonly probe: string;
+}
+
+/** Files of a template in `scratch`, readable for every user. */
+export async function trialTemplate(
+  worker: URL,
+  mounts: readonly AgentMount[],
+  scratch: string,
+  memoryBytes: number,
+): Promise<TrialTemplate> {
+  const folder = join(scratch, 'template');
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o755);
+  const host = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url).href;
+  const files = {
+    'probe.mjs': '',
+    'trial.mjs': `import { main } from ${JSON.stringify(host)};\nawait main();\n`,
+    // A worker need not have anything to warm up.
+    'warm.mjs': `import ${JSON.stringify(host)};\nimport * as worker from ${JSON.stringify(worker.href)};\nexport const warmUp = () => worker.warmUp?.();\n`,
+  };
+  for (const [name, content] of Object.entries(files)) {
+    await writeFile(join(folder, name), content);
+    await chmod(join(folder, name), 0o644);
+  }
+  return {
+    request: {
+      script: join(folder, 'trial.mjs'),
+      template: {
+        runtime: 'node',
+        warm_up: [join(folder, 'warm.mjs')],
+        mounts: [
+          ...mounts.map(({ source, target }) => ({ source, target })),
+          { source: folder, target: folder },
+        ],
+        memory: memoryBytes,
+      },
+    },
+    probe: join(folder, 'probe.mjs'),
+  };
+}
