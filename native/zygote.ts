@@ -55,8 +55,8 @@ export function zygoteProgram(
   if (runtime === 'node') {
     // No thread that work is handed to: none of them would be there after a fork.
     const threads = ['--single-threaded', '--v8-pool-size=0', '--disable-sigusr1'];
-    // What was warmed up stays compiled, however often the collector runs before the first agent.
-    threads.push('--no-flush-bytecode');
+    // What was warmed up stays compiled: full collections come late, for they drop optimised code whose objects are gone.
+    threads.push('--no-flush-bytecode', '--initial-old-space-size=64');
     return { argv: [executable, ...threads, ...flags, `${ZYGOTE_TARGET}/node_template.cjs`], env };
   }
   const start = `import sys; sys.path.insert(0, ${JSON.stringify(ZYGOTE_TARGET)}); import clove_template; clove_template.main()`;

@@ -33,7 +33,10 @@ function become({ argv, env, cwd }) {
   return script;
 }
 
-/** The status is decided when 'exit' has been told to everybody; Node's own way from there ends in threads that are not there. */
+/**
+ * The status is decided when 'exit' has been told to everybody; Node's own way from there ends in threads that are not there.
+ * Set up in the template, where it does nothing yet: new functions on process or Math would make V8 drop code that looks there.
+ */
 function followExit() {
   const { emit, reallyExit } = process;
   process.emit = function (event, ...values) {
@@ -47,16 +50,37 @@ function followExit() {
   };
 }
 
-/** Math.random and what crypto has drawn ahead would be the same in all agents of a template. */
-function drawNewLuck() {
-  v8.setFlagsFromString(`--random-seed=${crypto.randomBytes(4).readUInt32LE() >>> 1 || 1}`);
-  const random = vm.runInNewContext('Math.random');
+/** V8's own generator cannot be seeded anew, and all agents of a template would draw the same: sfc32 in its place. */
+const state = new Uint32Array(4);
+
+function seed() {
+  crypto.randomFillSync(state);
+}
+
+function draw() {
+  const sum = (state[0] + state[1] + state[3]) | 0;
+  state[3] += 1;
+  state[0] = state[1] ^ (state[1] >>> 9);
+  state[1] = state[2] + (state[2] << 3);
+  state[2] = ((state[2] << 21) | (state[2] >>> 11)) + sum;
+  return sum >>> 0;
+}
+
+function replaceRandom() {
+  seed();
+  const random = () => ((draw() >>> 5) * 0x4000000 + (draw() >>> 6)) / 0x20000000000000;
+  Object.defineProperty(random, 'name', { value: 'random' });
   Object.defineProperty(Math, 'random', {
     value: random,
     writable: true,
     enumerable: false,
     configurable: true,
   });
+}
+
+/** Otherwise the same in all agents of a template: Math.random, and what crypto has drawn ahead. */
+function drawNewLuck() {
+  seed();
   for (let i = 0; i < UUID_BATCH; i++) crypto.randomUUID();
   for (let i = 0; i < INT_BATCH; i++) crypto.randomInt(2);
 }
@@ -68,12 +92,13 @@ function specifier(name) {
 async function prepare() {
   for (const name of preload) await import(specifier(name));
   for (const name of warmUp) await (await import(specifier(name))).warmUp();
-  // Garbage would be copied into every agent that its collector walks through.
+  // What is young and dead would be copied into every agent. Only that: a full collection takes optimised code along, whose object
+  // shapes have no objects at the moment.
   v8.setFlagsFromString('--expose-gc');
   const collect = vm.runInNewContext('gc');
   v8.setFlagsFromString('--no-expose-gc');
-  for (let i = 0; i < 3; i++) {
-    collect();
+  for (let i = 0; i < 2; i++) {
+    collect({ type: 'minor' });
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -85,13 +110,14 @@ function fail(error) {
 
 const refused = native.open();
 if (refused !== 0) fail(new Error(`no channel to the kernel: errno ${refused}`));
+replaceRandom();
+followExit();
 prepare().then(() => {
   fs.writeSync(1, 'clove template ready\n');
   const agent = native.serve();
   // Only in an agent from here on.
   const script = become(agent);
   drawNewLuck();
-  followExit();
   // Out of this promise: what the agent throws is its own.
   setImmediate(() => Module.runMain(script));
 }, fail);

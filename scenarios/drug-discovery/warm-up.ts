@@ -1,8 +1,8 @@
 import { splitRows } from './data/split.ts';
 import { createClassifier, evaluate, type FeatureMatrix, MODEL_NAMES } from './ml/index.ts';
 
-const ROWS = 400;
-const ROUNDS = 2;
+const ROWS = 200;
+const ROUNDS = 6;
 
 /** Draws that are the same everywhere: nothing depends on them but which code gets hot. */
 function draws(): () => number {
