@@ -8,9 +8,11 @@
 // the namespaces, because a pid namespace takes only children. Its fork is PID 1 of the sandbox, and that one's fork the agent.
 #include "zygote.h"
 
+#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -56,6 +58,47 @@ struct Passed {
 void RememberDescriptors() {
   for (int fd = 0; fd < ZYGOTE_FIRST_FD; fd++) used[fd] = fcntl(fd, F_GETFD) >= 0;
   used[channel] = false;
+}
+
+/** Whether a thread of this process runs, by its line in /proc; a thread that has just ended does not. */
+bool IsRunning(int tasks, const char* name) {
+  char path[32], line[256];
+  snprintf(path, sizeof path, "%s/stat", name);
+  const int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const ssize_t size = read(fd, line, sizeof line - 1);
+  close(fd);
+  if (size <= 0) return false;
+  line[size] = 0;
+  const char* const end = strrchr(line, ')');  // the name before it may hold anything
+  return end == nullptr || end[1] == 0 || end[2] != 'S';
+}
+
+/**
+ * Until every other thread sleeps. One that works would be gone from the fork in the middle of it, with its locks held and its
+ * work never done; those that wait for work can be had again (clove_zygote_resume_threads). False when there is no end to it.
+ */
+bool AwaitQuiet() {
+  constexpr int kAttempts = 5000, kPauseUs = 1000;
+  int quiet = 0;
+  for (int attempt = 0; attempt < kAttempts; attempt++) {
+    DIR* const tasks = opendir("/proc/self/task");
+    if (tasks == nullptr) return false;
+    bool running = false;
+    int others = 0;
+    const int self = static_cast<int>(syscall(SYS_gettid));
+    while (const dirent* const entry = readdir(tasks)) {
+      if (entry->d_name[0] == '.' || atoi(entry->d_name) == self) continue;
+      others++;
+      running |= IsRunning(dirfd(tasks), entry->d_name);
+    }
+    closedir(tasks);
+    if (others == 0) return true;
+    quiet = running ? 0 : quiet + 1;
+    if (quiet == 2) return true;
+    usleep(kPauseUs);
+  }
+  return false;
 }
 
 bool Receive(Received& received) {
@@ -261,6 +304,8 @@ int clove_zygote_serve(CloveAgent* agent) {
   // PID 1 of an agent is orphaned at once: it comes to us, and without a handler nobody needs to wait for it.
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   signal(SIGCHLD, SIG_IGN);
+  // Once: nobody gives the others work any more.
+  bool quiet = AwaitQuiet();
   for (;;) {
     RememberDescriptors();
     if (!Receive(received)) _exit(0);
@@ -269,7 +314,9 @@ int clove_zygote_serve(CloveAgent* agent) {
       continue;
     }
     Birth birth{&received, 0, S_clone};
-    if (Bear(&birth)) break;
+    if (!quiet) quiet = AwaitQuiet();
+    if (!quiet) birth.error = EDEADLK;
+    else if (Bear(&birth)) break;
     if (birth.error != 0) ReportFailure(received, birth.step, birth.error);
     CloseReceived(received);
   }
