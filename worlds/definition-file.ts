@@ -2,9 +2,9 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { LineCounter, parseDocument } from 'yaml';
-import type { z } from 'zod';
 import { CloveError } from '../errors/index.ts';
 import { type WorldDefinition, worldSchema } from './definition.ts';
+import { flatten } from './issues.ts';
 import { definitionFromLegacy, isLegacyConfig } from './legacy/config.ts';
 
 const MAX_FILE_BYTES = 32 * 2 ** 20;
@@ -41,7 +41,7 @@ export interface WorldSource {
 }
 
 /** Reads a world file: YAML, JSON, or a module of TypeScript or JavaScript. @throws CONFIG, DATA_MISSING */
-export async function readWorldSource(file: string): Promise<WorldSource> {
+export async function readWorldSource(file: string, seed: number | null = null): Promise<WorldSource> {
   const extension = path.extname(file).toLowerCase();
   const facts = await stat(file).catch((cause: unknown) => {
     throw new CloveError('DATA_MISSING', `no world file ${file}`, { cause });
@@ -50,7 +50,7 @@ export async function readWorldSource(file: string): Promise<WorldSource> {
   if (facts.size > MAX_FILE_BYTES) {
     throw new CloveError('CONFIG', `${file} is larger than ${MAX_FILE_BYTES} bytes`);
   }
-  if (['.ts', '.mts', '.js', '.mjs'].includes(extension)) return fromModule(file);
+  if (['.ts', '.mts', '.js', '.mjs'].includes(extension)) return fromModule(file, seed);
   return parseWorldText(await readFile(file, 'utf8'), file);
 }
 
@@ -89,14 +89,19 @@ export function parseWorldText(text: string, file: string): WorldSource {
 }
 
 /** Checks a definition, or the configuration of an existing client. @throws CONFIG with all mistakes */
-export function checkDefinition(value: unknown, source: string, locate: Locate = () => null): ReadDefinition {
+export function checkDefinition(
+  value: unknown,
+  source: string,
+  locate: Locate = () => null,
+  isFromClient = false,
+): ReadDefinition {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalid(source, [
       { path: '', line: 1, column: 1, message: 'expected a mapping with name, files, network …' },
     ]);
   }
   const given = value as Readonly<Record<string, unknown>>;
-  const { input, warnings } = isLegacyConfig(given)
+  const { input, warnings } = isLegacyConfig(given, isFromClient)
     ? definitionFromLegacy(given)
     : { input: given, warnings: [] };
   const parsed = worldSchema.safeParse(input);
@@ -118,7 +123,8 @@ export function checkDefinition(value: unknown, source: string, locate: Locate =
   return { input, definition: parsed.data, warnings, hasCode: false };
 }
 
-async function fromModule(file: string): Promise<WorldSource> {
+/** A module may make its world of the seed. */
+async function fromModule(file: string, seed: number | null): Promise<WorldSource> {
   let module: { default?: unknown };
   try {
     module = (await import(pathToFileURL(path.resolve(file)).href)) as { default?: unknown };
@@ -128,45 +134,9 @@ async function fromModule(file: string): Promise<WorldSource> {
   if (module.default === undefined) {
     throw new CloveError('CONFIG', `${file}: the default export must be defineWorld({ … })`);
   }
-  return { value: module.default, locate: () => null, hasCode: true };
-}
-
-interface Found {
-  readonly at: readonly PropertyKey[];
-  readonly message: string;
-}
-
-/** Of a choice, what is wrong with the alternative that was meant; unknown members where they are. */
-function flatten(issue: z.core.$ZodIssue, base: readonly PropertyKey[], root: unknown): Found[] {
-  const at = [...base, ...issue.path];
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ at: [...at, key], message: `unknown member "${key}"` }));
-  }
-  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const value = at.reduce<unknown>(
-      (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
-      root,
-    );
-    const depth = (branch: readonly z.core.$ZodIssue[]) =>
-      branch.reduce((least, one) => Math.min(least, isWrongKind(one) ? -1 : one.path.length), 99);
-    const best = issue.errors.reduce((most, branch) => (depth(branch) > depth(most) ? branch : most));
-    if (depth(best) >= 0) return best.flatMap((one) => flatten(one, at, root));
-    const expected = issue.errors.flatMap((branch) =>
-      branch.map((one) => one.message.replace(/^Invalid input: /, '')),
-    );
-    return [{ at, message: `${[...new Set(expected)].join(', or ')} (got ${kindOf(value)})` }];
-  }
-  return [{ at, message: issue.message.replace(/^Invalid input: /, '') }];
-}
-
-/** The value is not at all of the kind that this alternative is about. */
-function isWrongKind(issue: z.core.$ZodIssue): boolean {
-  return issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value');
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'a list' : typeof value;
+  const { default: world } = module;
+  const value: unknown = typeof world === 'function' ? await world(seed ?? 1) : world;
+  return { value, locate: () => null, hasCode: true };
 }
 
 function invalid(source: string, issues: readonly DefinitionIssue[]): CloveError {

@@ -80,8 +80,8 @@ export class WorldEngine implements WorldHost {
   async create(request: CreateWorld, caller: Caller): Promise<CreatedWorld> {
     const resolved =
       request.path === null
-        ? await resolveConfig(request.config, request.template)
-        : await resolveFile(request.path, request.config);
+        ? await resolveConfig(request.config, request.template, request.seed)
+        : await resolveFile(request.path, request.config, request.seed);
     const name = nameOf(request, resolved);
     const id = this.#newId(name);
     const world = await this.#make(id, caller, resolved, {
@@ -202,7 +202,7 @@ export class WorldEngine implements WorldHost {
     if (packed === null)
       return this.#restoreLegacy((source as { snapshot: unknown }).snapshot, newWorldId, caller);
     const { body } = packed;
-    const resolved = await resolveOrigin(body.origin, caller.kind === 'operator');
+    const resolved = await resolveOrigin(body.origin, body.seed, caller.kind === 'operator');
     const release = unpackInto(this.blocks, packed);
     try {
       const id = newWorldId ?? this.#newId(body.name);

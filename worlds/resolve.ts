@@ -17,20 +17,31 @@ export interface ResolvedDefinition {
 type Plain = Readonly<Record<string, unknown>>;
 
 /** From data sent by a client; `template` names a world of the catalogue that it is laid over. @throws CONFIG, NOT_FOUND */
-export async function resolveConfig(config: Plain, template: string | null): Promise<ResolvedDefinition> {
+export async function resolveConfig(
+  config: Plain,
+  template: string | null,
+  seed: number | null = null,
+): Promise<ResolvedDefinition> {
   const { extends: named, ...rest } = config;
   const base = template ?? (typeof named === 'string' ? named : null);
   if (base === null) {
-    const { input, definition, warnings } = checkDefinition(rest, 'config');
+    const { input, definition, warnings } = checkDefinition(rest, 'config', undefined, true);
     return { definition, origin: { kind: 'inline', definition: input }, folder: null, warnings };
   }
-  const { definition, warnings } = checkDefinition(overlaid(await catalogWorld(base), rest), 'config');
+  const { definition, warnings } = checkDefinition(
+    overlaid(await catalogWorld(base, seed ?? seedOf(rest)), rest),
+    'config',
+  );
   return { definition, origin: { kind: 'template', template: base, overlay: rest }, folder: null, warnings };
 }
 
 /** From a file on the host, with what is laid over it. @throws CONFIG, DATA_MISSING, NOT_FOUND */
-export async function resolveFile(file: string, overlay: Plain): Promise<ResolvedDefinition> {
-  const { definition, warnings } = await readWorldFile(file, overlay);
+export async function resolveFile(
+  file: string,
+  overlay: Plain,
+  seed: number | null = null,
+): Promise<ResolvedDefinition> {
+  const { definition, warnings } = await readWorldFile(file, overlay, seed);
   return {
     definition,
     origin: { kind: 'file', path: path.resolve(file), overlay },
@@ -40,35 +51,43 @@ export async function resolveFile(file: string, overlay: Plain): Promise<Resolve
 }
 
 /** Again, as a snapshot says. @throws CONFIG, DATA_MISSING, FORBIDDEN (a file, asked for by an agent) */
-export async function resolveOrigin(origin: Origin, mayReadFiles: boolean): Promise<ResolvedDefinition> {
+export async function resolveOrigin(
+  origin: Origin,
+  seed: number,
+  mayReadFiles: boolean,
+): Promise<ResolvedDefinition> {
   switch (origin.kind) {
     case 'inline':
       return resolveConfig(origin.definition, null);
     case 'template':
-      return resolveConfig(origin.overlay, origin.template);
+      return resolveConfig(origin.overlay, origin.template, seed);
     case 'file':
-      if (mayReadFiles) return resolveFile(origin.path, origin.overlay);
+      if (mayReadFiles) return resolveFile(origin.path, origin.overlay, seed);
       throw new CloveError('FORBIDDEN', `the world is defined by ${origin.path}: only operators restore it`);
   }
 }
 
 /** Reads, completes (`extends`) and checks a world file. @throws CONFIG with all mistakes, DATA_MISSING, NOT_FOUND */
-export async function readWorldFile(file: string, overlay: Plain = {}): Promise<ReadDefinition> {
-  const { value, locate, hasCode } = await readWorldSource(file);
+export async function readWorldFile(
+  file: string,
+  overlay: Plain = {},
+  seed: number | null = null,
+): Promise<ReadDefinition> {
+  const { value, locate, hasCode } = await readWorldSource(file, seed);
   const { extends: named, ...rest } = (typeof value === 'object' && value !== null ? value : {}) as Plain;
   const isBased = typeof named === 'string';
-  const based = isBased ? overlaid(await catalogWorld(named), rest) : value;
+  const based = isBased ? overlaid(await catalogWorld(named, seed ?? seedOf(rest)), rest) : value;
   const whole = Object.keys(overlay).length === 0 ? based : overlaid(based as Plain, overlay);
   return { ...checkDefinition(whole, file, locate), hasCode: hasCode || isBased };
 }
 
+function seedOf({ seed }: Plain): number | null {
+  return typeof seed === 'number' ? seed : null;
+}
+
 /** Mappings are merged, everything else replaces. Existing clients' configuration is never merged with ours. */
 function overlaid(base: object, over: Plain): Plain {
-  if (
-    Object.keys(over).length > 0 &&
-    isLegacyConfig(over) &&
-    Object.keys(over).some((key) => key !== 'name' && key !== 'description')
-  ) {
+  if (isLegacyConfig(over, false)) {
     throw new CloveError('CONFIG', 'what is laid over a world must be of the form of a definition');
   }
   return merge(base as Plain, over);

@@ -344,14 +344,22 @@ export class World implements JoinedWorld {
       this.chaos.inject(event, { forMs: entry.for ?? null, source: `schedule:${name}` });
     }
     const { write, append, remove, store, send, emit, request } = entry;
+    const told = (text: string) => text.replaceAll('{{time}}', new Date(this.tellMs()).toISOString());
     if (send !== undefined) this.parts.outside.send(this.#idsOf(send.to), send.message);
     if (emit !== undefined) this.parts.outside.emit(this.memberIds(), emit.type, emit.data);
     const work = [
       write &&
-        (() => this.#files().write(write.path, Buffer.from(write.content), { append: false, by: THE_WORLD })),
+        (() =>
+          this.#files().write(write.path, Buffer.from(told(write.content)), {
+            append: false,
+            by: THE_WORLD,
+          })),
       append &&
         (() =>
-          this.#files().write(append.path, Buffer.from(append.content), { append: true, by: THE_WORLD })),
+          this.#files().write(append.path, Buffer.from(told(append.content)), {
+            append: true,
+            by: THE_WORLD,
+          })),
       remove !== undefined && (() => this.#files().remove(remove, THE_WORLD)),
       store &&
         (() =>

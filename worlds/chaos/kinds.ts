@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { durationSchema } from '../clock/duration.ts';
+import { flatten } from '../issues.ts';
 
 const pattern = z.string().min(1).max(1024);
 const probability = z.number().min(0).max(1);
@@ -178,7 +179,7 @@ export function parseEvent(name: string, params: Readonly<Record<string, unknown
   }
   const parsed = EVENT_KINDS[kind].params.safeParse(renamed(kind, params));
   if (!parsed.success) {
-    throw new CloveError('BAD_REQUEST', `event ${kind}: ${describe(parsed.error)}`);
+    throw new CloveError('BAD_REQUEST', `event ${kind}: ${describe(parsed.error, renamed(kind, params))}`);
   }
   return { kind, params: parsed.data } as WorldEvent;
 }
@@ -195,9 +196,10 @@ function renamed(kind: EventKind, params: Readonly<Record<string, unknown>>): Re
   return renamedParams;
 }
 
-function describe(error: z.ZodError): string {
+function describe(error: z.ZodError, value: unknown): string {
   return error.issues
+    .flatMap((issue) => flatten(issue, [], value))
     .slice(0, 3)
-    .map(({ path: at, message }) => (at.length === 0 ? message : `${at.join('.')}: ${message}`))
+    .map(({ at, message }) => (at.length === 0 ? message : `${at.map(String).join('.')}: ${message}`))
     .join('; ');
 }

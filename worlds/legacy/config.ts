@@ -81,40 +81,42 @@ const schema = z.looseObject({
 });
 type LegacyConfig = z.output<typeof schema>;
 
-const NETWORK_KEYS = ['mock_responses', 'default_response', 'allowed_domains', 'fail_unmatched'] as const;
-const OUR_NETWORK_KEYS = [
-  'routes',
-  'mocks',
-  'handlers',
-  'allow',
-  'dns',
-  'faults',
-  'tcp',
-  'websockets',
-  'limits',
-];
+const NETWORK_KEYS = new Set([
+  'mode',
+  'mock_responses',
+  'default_response',
+  'allowed_domains',
+  'fail_unmatched',
+]);
+const CHAOS_KEYS = new Set(['enabled', 'failure_rate', 'latency', 'rules']);
+const KEYS = new Set([
+  'name',
+  'description',
+  'virtual_filesystem',
+  'network',
+  'chaos',
+  'filesystem',
+  'time',
+  'events',
+]);
 
-/** Whether this is of the form of existing clients. An empty one is: it means a world that takes nothing over. */
-export function isLegacyConfig(config: Readonly<Record<string, unknown>>): boolean {
-  const keys = Object.keys(config);
-  if (keys.every((key) => key === 'name' || key === 'description')) return true;
+/**
+ * Whether this is of the form of existing clients. What could be of either is, where `ambiguous` says so: sent by a client, an
+ * empty one means a world that takes nothing over.
+ */
+export function isLegacyConfig(config: Readonly<Record<string, unknown>>, ambiguous: boolean): boolean {
   if ('virtual_filesystem' in config) return true;
-  const { network, chaos } = config as { network?: unknown; chaos?: unknown };
-  if (isObject(network)) {
-    if (NETWORK_KEYS.some((key) => key in network && !(key === 'default_response' && hasOurs(network))))
-      return true;
-    // A mode alone: ours are never passthrough without hosts.
-    if (network.mode === 'passthrough' && !('allow' in network)) return true;
-  }
-  return isObject(chaos) && ('failure_rate' in chaos || 'latency' in chaos || hasTypedRules(chaos));
-}
-
-function hasOurs(network: Readonly<Record<string, unknown>>): boolean {
-  return OUR_NETWORK_KEYS.some((key) => key in network);
-}
-
-function hasTypedRules(chaos: Readonly<Record<string, unknown>>): boolean {
-  return Array.isArray(chaos.rules) && chaos.rules.some((rule) => isObject(rule) && 'type' in rule);
+  if (Object.keys(config).some((key) => !KEYS.has(key))) return false;
+  const { network = {}, chaos = {} } = config;
+  if (!isObject(network) || Object.keys(network).some((key) => !NETWORK_KEYS.has(key))) return false;
+  if (!isObject(chaos) || Object.keys(chaos).some((key) => !CHAOS_KEYS.has(key))) return false;
+  if (Array.isArray(chaos.rules) && chaos.rules.some((rule) => isObject(rule) && 'event' in rule))
+    return false;
+  const isTelling =
+    ['mock_responses', 'allowed_domains', 'fail_unmatched'].some((key) => key in network) ||
+    ['failure_rate', 'latency'].some((key) => key in chaos) ||
+    'events' in config;
+  return isTelling || ambiguous;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,0 +1,195 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type TestClient, TestKernel } from '../../kernel/fixture.ts';
+import { worldHost } from '../engine.ts';
+import { CATALOG_NAMES, catalogWorld, describeCatalog } from './index.ts';
+import { ATTACK_KINDS, planShift } from './soc-shift/attacks.ts';
+
+const HOUR_MS = 3_600_000;
+let kernel: TestKernel;
+let client: TestClient;
+
+beforeAll(async () => {
+  kernel = await TestKernel.boot({}, { worlds: worldHost() });
+  client = await kernel.connect();
+});
+afterAll(() => kernel.close());
+
+/** Makes one, and a client that is in it. */
+async function enter(template: string, more: object = {}) {
+  const { world_id, warnings, success, error } = await client.call('WORLD_CREATE', { template, ...more });
+  expect({ success, error, warnings }).toEqual({ success: true, error: undefined, warnings: [] });
+  const member = await kernel.connect();
+  await member.call('WORLD_JOIN', { world_id });
+  const http = async (method: string, url: string, body?: unknown) => {
+    const answer = await member.call('HTTP', {
+      url,
+      method,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    return { status: answer.status_code, body: answer.body === '' ? null : JSON.parse(answer.body), answer };
+  };
+  const advance = (hours: number) => client.call('WORLD_ADVANCE', { world_id, ms: hours * HOUR_MS });
+  const state = async () => (await client.call('WORLD_STATE', { world_id })).state;
+  return { id: world_id as string, member, http, advance, state };
+}
+
+it('describes each of its worlds', async () => {
+  for (const { name, description } of await describeCatalog())
+    expect(description, name).toMatch(/\w{3}.{20}/);
+});
+
+it.each(CATALOG_NAMES)('%s can be made, lived through for eight hours, kept and restored', async (name) => {
+  const { id, advance, state } = await enter(name);
+  expect(await advance(8)).toMatchObject({ success: true });
+  const before = await state();
+  expect(before.schedule.latest.filter(({ error }: { error: unknown }) => error !== null)).toEqual([]);
+  expect(before.clock.monotonicMs).toBeGreaterThanOrEqual(8 * HOUR_MS);
+  const snapshot = `${kernel.folder}/${name}.world`;
+  expect(await client.call('WORLD_SNAPSHOT', { world_id: id, path: snapshot })).toMatchObject({
+    success: true,
+  });
+  const restored = await client.call('WORLD_RESTORE', { snapshot_path: snapshot });
+  expect(restored).toMatchObject({ success: true });
+  const after = (await client.call('WORLD_STATE', { world_id: restored.world_id })).state;
+  expect(after.clock.monotonicMs).toBeGreaterThanOrEqual(before.clock.monotonicMs);
+  expect(after.clock.monotonicMs - before.clock.monotonicMs).toBeLessThan(HOUR_MS);
+  expect(after.schedule.upcoming).toEqual(before.schedule.upcoming);
+  expect(after.vfs_metrics.total_size_bytes).toBe(before.vfs_metrics.total_size_bytes);
+});
+
+describe('soc-shift', () => {
+  it('has the attacks it says, from the seed', () => {
+    const { attacks, events } = planShift(7);
+    expect(planShift(7)).toEqual(planShift(7));
+    expect(planShift(8)).not.toEqual(planShift(7));
+    const counts = Object.fromEntries(attacks.map(({ kind, events: count }) => [kind, count]));
+    expect(counts).toEqual({
+      brute_force: 30,
+      sql_injection: 8,
+      port_scan: 18,
+      data_exfil: 5,
+      privilege_escalation: 3,
+      ddos: 60,
+    });
+    expect(attacks).toHaveLength(Object.keys(ATTACK_KINDS).length + 3);
+    expect(Math.max(...events.map(({ atMs }) => atMs))).toBeLessThan(8 * HOUR_MS + 60_000);
+  });
+
+  it('systems, logs and services tell the same story', async () => {
+    const { member, http, advance } = await enter('soc-shift', { name: 'lab', seed: 7 });
+    const { attacks, events } = planShift(7);
+    await advance(8.1);
+    const { body: stats } = await http('GET', 'http://siem.corp/stats');
+    expect(stats.events).toBe(events.length);
+    const log = (await member.call('READ', { path: '/var/log/auth.log' })).content as string;
+    expect(log.trim().split('\n')).toHaveLength(events.filter(({ system }) => system === 'auth').length);
+    expect(log).toMatch(/^2026-03-02T\d\d:\d\d:\d\d\.\d{3}Z auth FAILED_LOGIN src=[\d.]+ user=\w+$/m);
+    expect(await member.call('WRITE', { path: '/var/log/auth.log', content: '' })).toMatchObject({
+      error: 'Virtual filesystem write denied',
+    });
+    const brute = attacks.find(({ kind }) => kind === 'brute_force');
+    const { body: found } = await http(
+      'GET',
+      `http://siem.corp/events?type=BRUTE_FORCE&source_ip=${brute?.sourceIp}`,
+    );
+    expect(found.events.length).toBeGreaterThan(0);
+    expect((await http('GET', `http://intel.corp/ip/${brute?.sourceIp}`)).body.score).toBeTypeOf('number');
+    // Only systems send events.
+    expect((await http('POST', 'http://siem.corp/events', { type: 'FORGED' })).status).toBe(403);
+  });
+
+  it('what is done has effect: a blocked address sends no more, a locked account is locked', async () => {
+    const { http, advance } = await enter('soc-shift', { seed: 7 });
+    const { attacks } = planShift(7);
+    const first = attacks.toSorted((a, b) => a.startMs - b.startMs)[0];
+    expect((await http('POST', 'http://firewall.corp/rules', { ip: '10.20.1.5' })).status).toBe(422);
+    expect((await http('POST', 'http://firewall.corp/rules', { ip: first?.sourceIp })).status).toBe(201);
+    await advance((first?.endMs ?? 0) / HOUR_MS + 0.01);
+    const { body: events } = await http('GET', `http://siem.corp/events?source_ip=${first?.sourceIp}`);
+    expect(events.events).toEqual([]);
+    expect((await http('GET', 'http://siem.corp/stats')).body.blocked).toBe(first?.events);
+    expect((await http('POST', 'http://idp.corp/users/backup/lock')).body).toMatchObject({ locked: true });
+    expect((await http('POST', 'http://edr.corp/hosts/db-1/isolate')).body).toMatchObject({ isolated: true });
+    expect((await http('GET', 'http://firewall.corp/actions')).body.actions).toHaveLength(3);
+    const alert = await http('POST', 'http://siem.corp/alerts', { title: 'brute force', severity: 'high' });
+    expect(alert.status).toBe(201);
+    expect(
+      (await http('PATCH', `http://siem.corp/alerts/${alert.body.id}`, { status: 'closed' })).body.status,
+    ).toBe('closed');
+  });
+});
+
+it('e-commerce: sells, keeps repeated charges apart from new ones, and loses its database for ten minutes', async () => {
+  const { http, advance, state } = await enter('e-commerce');
+  expect((await http('GET', 'http://app.shop.test/products')).body).toHaveLength(3);
+  expect((await http('POST', 'http://app.shop.test/carts/c1/items', { sku: 'mug' })).body).toEqual({
+    items: ['mug'],
+  });
+  expect((await http('GET', 'http://db.shop.test/orders/1')).body).toMatchObject({ total: 1290 });
+  await advance(5.01);
+  expect((await http('GET', 'http://db.shop.test/orders/1').catch(() => null))?.status ?? 503).toBe(503);
+  await advance(0.5);
+  expect((await http('GET', 'http://db.shop.test/orders/1')).status).toBe(200);
+  expect((await state()).history.map(({ kind }: { kind: string }) => kind)).toContain('load_spike');
+});
+
+it('sre-outage: the bad version fails until it is rolled back', async () => {
+  const { http, advance } = await enter('sre-outage');
+  await advance(1);
+  expect((await http('GET', 'http://cluster.test/deployments')).body.deployments[0]).toMatchObject({
+    version: 'v42',
+  });
+  expect((await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value).toBeGreaterThan(10);
+  expect((await http('GET', 'http://pager.test/incidents')).body.incidents).toHaveLength(1);
+  await http('POST', 'http://cluster.test/deployments/checkout/rollback');
+  const errors = (await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value;
+  await advance(0.5);
+  expect((await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value).toBe(errors);
+});
+
+it('coding-project: tests cannot be changed, and issues come in', async () => {
+  const { member, http, advance } = await enter('coding-project');
+  expect(await member.call('WRITE', { path: '/work/test/split.test.js', content: '' })).toMatchObject({
+    success: false,
+  });
+  expect(
+    await member.call('EXEC', { command: 'cd /work && ls src && grep -c floor src/split.js' }),
+  ).toMatchObject({
+    stdout: 'format.js\nsplit.js\n1\n',
+  });
+  await advance(3.5);
+  expect((await http('GET', 'http://tracker.test/issues')).body).toHaveLength(4);
+});
+
+it('trading-desk: papers have prices, and accounts limits', async () => {
+  const { http, advance } = await enter('trading-desk', { seed: 3 });
+  await advance(0.5);
+  const order = await http('POST', 'http://exchange.test/orders', {
+    symbol: 'ACME',
+    side: 'buy',
+    quantity: 10,
+  });
+  expect(order.status).toBe(201);
+  expect(
+    (await http('POST', 'http://exchange.test/orders', { symbol: 'ACME', side: 'buy', quantity: 10_000 }))
+      .status,
+  ).toBe(422);
+  expect((await http('GET', 'http://exchange.test/positions')).body.positions).toEqual({ ACME: 10 });
+});
+
+it('is laid under a definition that extends it', async () => {
+  const { id, http } = await enter('e-commerce', {
+    config: { name: 'mine', network: { routes: [{ host: 'extra.test', path: '/', json: { extra: true } }] } },
+  });
+  expect((await http('GET', 'http://extra.test/')).body).toEqual({ extra: true });
+  expect((await http('GET', 'http://app.shop.test/health')).body.status).toBe('ok');
+  expect(id).toMatch(/^mine-|^unnamed-|^e-commerce-/);
+  expect(await client.call('WORLD_CREATE', { template: 'nothing' })).toMatchObject({
+    success: false,
+    code: 'NOT_FOUND',
+    hint: expect.stringContaining('soc-lab'),
+  });
+  expect((await catalogWorld('blank')).name).toBe('blank');
+});
