@@ -21,19 +21,21 @@ export function split(cents, parts) {
   return \`\${(cents / 100).toFixed(2)} \${currency}\`;
 }
 `,
-      '/work/test/split.test.js': `import assert from 'node:assert/strict';
-import test from 'node:test';
-import { split } from '../src/split.js';
-
-test('nothing is lost', () => {
-  assert.equal(split(1000, 3).reduce((a, b) => a + b), 1000);
-});
-
-test('parts differ by at most one', () => {
-  const parts = split(1001, 4);
-  assert.ok(Math.max(...parts) - Math.min(...parts) <= 1);
-});
-`,
+      '/work/test/split.test.js': [
+        "import assert from 'node:assert/strict';",
+        "import test from 'node:test';",
+        "import { split } from '../src/split.js';",
+        '',
+        "test('nothing is lost', () => {",
+        '  assert.equal(split(1000, 3).reduce((a, b) => a + b), 1000);',
+        '});',
+        '',
+        "test('parts differ by at most one', () => {",
+        '  const parts = split(1001, 4);',
+        '  assert.ok(Math.max(...parts) - Math.min(...parts) <= 1);',
+        '});',
+        '',
+      ].join('\n'),
     },
     readonly: ['/work/test/**'],
   },
