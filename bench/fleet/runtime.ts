@@ -8,6 +8,7 @@ import { CloveError, errorToData } from '../../errors/index.ts';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { connect } from '../../sdk/typescript/index.ts';
+import { lazyWorldHost } from '../../worlds/lazy.ts';
 import { Luck } from '../../worlds/luck/streams.ts';
 import { emptyUsage, infrastructureEnding, timeoutError } from '../runtimes/ending.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from '../runtimes/runtime.ts';
@@ -61,13 +62,16 @@ export function createFleetRuntime<Facts>(
       await mkdir(site.folder, { recursive: true });
       for (const path of [context.scratchDirectory, folder, site.folder]) await chmod(path, 0o755);
       outside = (await scenario.outside?.(site)) ?? null;
-      kernel = await createKernel({
-        socketPath: join(folder, 'k.sock'),
-        dataDirectory: join(folder, 'data'),
-        logLevel: 'silent',
-        drainMs: 0,
-        ...(outside?.llm === undefined ? {} : { llm: outside.llm }),
-      });
+      kernel = await createKernel(
+        {
+          socketPath: join(folder, 'k.sock'),
+          dataDirectory: join(folder, 'data'),
+          logLevel: 'silent',
+          drainMs: 0,
+          ...(outside?.llm === undefined ? {} : { llm: outside.llm }),
+        },
+        { worlds: lazyWorldHost() },
+      );
       const { socketPath } = kernel;
       const [client, inbox, watcher] = await Promise.all([
         connect({ socketPath, reconnect: false }),

@@ -29,7 +29,7 @@ export default defineWorld({
       ].join('\n'),
     },
     readonly: ['/etc/**', '/README.md'],
-    writable: ['/var/log/lab/**', '/reports/**', '/tmp/**'],
+    writable: ['/var/log/lab/**', '/reports/**', '/data/**', '/tmp/**'],
   },
   services: {
     firewall: { host: 'firewall.lab', service: firewall },
