@@ -43,6 +43,7 @@ interface RunFlags extends CompareFlags {
   readonly datasets?: string;
   readonly features?: string;
   readonly models?: string;
+  readonly shift?: string;
   readonly split?: string;
 }
 
@@ -84,6 +85,7 @@ const runCommand: CommandBuilder = (context) =>
     .option('--datasets <names>', 'only these data sets')
     .option('--features <names>', 'only these feature sets')
     .option('--models <names>', 'only these models')
+    .option('--shift <duration>', 'soc-lab: length of the shift in world time, such as 8h')
     .option('--split <kind>', 'how the data are split, such as stratified or scaffold')
     .option('--set <name=value>', 'another setting of the scenario (repeatable)', collect, [])
     .addHelpText(
@@ -93,6 +95,7 @@ Examples:
   clove bench run drug-discovery
   clove bench run drug-discovery --quick --data ../shared/data
   clove bench run drug-discovery --faults crash=0.05,hang=0.02,leak=0.02 --compare process,thread,sequential
+  clove bench run soc-lab --shift 8h
   clove bench run drug-discovery --size 2000 --split scaffold --json > results.json`,
     )
     .action(async (scenarioName: string, flags: RunFlags, command: Command) => {
@@ -293,7 +296,7 @@ function dataPlace(given: string | undefined): string | null {
 
 function settingsOf(flags: RunFlags): Record<string, string> {
   const settings: Record<string, string> = {};
-  for (const name of ['datasets', 'features', 'models', 'split'] as const) {
+  for (const name of ['datasets', 'features', 'models', 'shift', 'split'] as const) {
     const value = flags[name];
     if (value !== undefined) settings[name] = value;
   }

@@ -1,5 +1,5 @@
 /** Keeps the book, gives or refuses its word where an action needs a second pair of eyes, and writes the report. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 import type { ApprovalRequest, LabRecord } from '../lib/messages.ts';
 
 /** Machines that are never taken off the network without a human. */
@@ -35,7 +35,7 @@ for await (const { message, from } of agent.messages()) {
       action: request.action,
       granted,
     });
-  } else if (message.type === 'finalize' && from === 'oracle') {
+  } else if (message.type === 'finalize' && isOperator(from)) {
     const counts: Record<string, number> = {};
     for (const { what } of book) counts[what] = (counts[what] ?? 0) + 1;
     await agent.clove.writeFile('/reports/shift.json', JSON.stringify({ counts, book }, null, 1));

@@ -1,9 +1,9 @@
 /** Stands for the machines of the lab: writes their lines when they are due, one file a minute. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 
 const agent = await LabAgent.start('event-source');
 for await (const { message, from } of agent.messages()) {
-  if (message.type !== 'start' || from !== 'oracle') continue;
+  if (message.type !== 'start' || !isOperator(from)) continue;
   for (const { dueMs, text } of message.lines) {
     const { world_time_ms } = await agent.clove.waitInWorld({ untilMs: dueMs });
     const at = new Date(Math.round(world_time_ms)).toISOString();

@@ -1,5 +1,5 @@
 /** Looks after the machines themselves, every half minute. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 import type { OpenIncident } from '../lib/correlate.ts';
 
 const EVERY_MS = 30_000;
@@ -12,8 +12,8 @@ interface Host {
 
 const agent = await LabAgent.start('health-monitor');
 let checks = 0;
-for await (const { message } of agent.messages()) {
-  if (message.type !== 'start') continue;
+for await (const { message, from } of agent.messages()) {
+  if (message.type !== 'start' || !isOperator(from)) continue;
   for (let dueMs = EVERY_MS; dueMs <= message.untilMs; dueMs += EVERY_MS) {
     const { world_time_ms } = await agent.clove.waitInWorld({ untilMs: dueMs });
     const answer = await agent.service<Host[]>('GET', 'http://hosts.lab/hosts');

@@ -1,5 +1,5 @@
 /** Reads the log as it grows, and reports what belongs together and looks like trouble. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 import { Correlator } from '../lib/correlate.ts';
 import { parseLine } from '../lib/log-line.ts';
 
@@ -41,8 +41,8 @@ async function readOn(minuteMs: number): Promise<void> {
   }
 }
 
-for await (const { message } of agent.messages()) {
-  if (message.type !== 'start') continue;
+for await (const { message, from } of agent.messages()) {
+  if (message.type !== 'start' || !isOperator(from)) continue;
   let ended = false;
   while (!ended) {
     const { world_time_ms } = await agent.clove.waitInWorld({ ms: POLL_MS });

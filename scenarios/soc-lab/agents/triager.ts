@@ -1,5 +1,5 @@
 /** Decides how bad an incident is, with a model that it fits to labelled incidents when it starts. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 import type { OpenIncident } from '../lib/correlate.ts';
 import { type AnomalyContext, TRAINING_PARTS, type TriageResult } from '../lib/messages.ts';
 import { PLAYBOOK } from '../lib/playbook.ts';
@@ -77,7 +77,7 @@ for await (const { message, from } of agent.messages()) {
     else await agent.send('threat-intel', { type: 'enrich_incident', id: ticket, sourceIp });
   } else if (message.type === 'enrichment_result' && from === 'threat-intel') {
     await triage(message.id, message.score);
-  } else if (message.type === 'judge' && from === 'oracle') {
+  } else if (message.type === 'judge' && isOperator(from)) {
     const verdicts = (await modelOf()).judgeAll(message.incidents);
     await agent.send('oracle', { answer: message.ask, severities: verdicts.map(({ severity }) => severity) });
   }

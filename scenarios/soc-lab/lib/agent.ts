@@ -1,6 +1,11 @@
 import { type CloveClient, connect } from 'clove/sdk';
 import type { LabMessage, LabRecord } from './messages.ts';
 
+/** Every agent has a name, so who has none is an operator's client. */
+export function isOperator(from: string): boolean {
+  return from === '';
+}
+
 /** What every agent of the lab has: its connection, the world's time, and the auditor's ear. */
 export class LabAgent {
   readonly name: string;
