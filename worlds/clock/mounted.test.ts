@@ -349,7 +349,7 @@ describe('a coordinator that is killed', () => {
     const file = path.join(folder, 'times');
     kernel = spawn(
       process.execPath,
-      [path.join(import.meta.dirname, 'conformance/coordinator.ts'), mode, file],
+      [path.join(import.meta.dirname, 'conformance/coordinator-testing.ts'), mode, file],
       {
         stdio: ['ignore', 'pipe', 'inherit'],
       },

@@ -1,4 +1,4 @@
-// A kernel that will be killed: node coordinator.ts MODE FILE. Runs an agent that sleeps half a second again and again and
+// A kernel that will be killed: node coordinator-testing.ts MODE FILE. Runs an agent that sleeps half a second again and again and
 // writes to the file, per line, how long that took in its own time and really.
 import { ClockFixture } from '../testing.ts';
 
