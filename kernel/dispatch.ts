@@ -86,6 +86,8 @@ export class Dispatcher {
   readonly #connections = new Map<number, Connection>();
   /** Audit records of calls that have not ended; most calls have none. */
   readonly #records = new Map<WireRequest, CallRecord>();
+  /** Calls of agents in worlds that are not answered yet, and do not only wait: the world's time is not skipped meanwhile. */
+  readonly #served = new Map<WireRequest, Disposable>();
   readonly #ofAgent = new Map<number, Set<Connection>>();
   readonly #turns = new Turns<WireRequest>((request) => this.#serveSafely(request));
 
@@ -363,6 +365,7 @@ export class Dispatcher {
     definition: SyscallDefinition,
     answer: Promise<unknown>,
   ): void {
+    this.#serveLonger(connection, request);
     answer.then(
       (value) => {
         try {
@@ -384,10 +387,18 @@ export class Dispatcher {
       this.#respondOk(connection, request, payload, value);
       return;
     }
+    this.#serveLonger(connection, request);
     recorded.then(
       () => this.#respondOk(connection, request, payload, value),
       (error: unknown) => this.#answerError(connection, request, definition, error),
     );
+  }
+
+  /** The answer needs more than this turn of the event loop. */
+  #serveLonger({ caller }: Connection, request: WireRequest): void {
+    if (caller.kind !== 'agent' || this.#served.has(request)) return;
+    const served = this.#kernel.worlds?.joinedBy(caller.id)?.serves(caller.id);
+    if (served != null) this.#served.set(request, served);
   }
 
   #respondOk(
@@ -510,9 +521,18 @@ export class Dispatcher {
   }
 
   #respond(connection: Connection, request: WireRequest, payload: string | Uint8Array): void {
+    // Given back when the answer is on its way: this thread is seen to be at work until then.
+    using _served = this.#takeServed(request);
     if (this.tap?.answered(request, payload, !connection.closed) === false) return;
     if (connection.closed) return;
     this.#kernel.wire.respond(request.connection, request.sequence, request.opcode, payload);
+  }
+
+  #takeServed(request: WireRequest): Disposable | null {
+    if (this.#served.size === 0) return null;
+    const served = this.#served.get(request) ?? null;
+    this.#served.delete(request);
+    return served;
   }
 }
 

@@ -129,7 +129,7 @@ export class WorldEngine implements WorldHost {
   async attach(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null> {
     const world = worldId === null ? this.#memberships.get(caller.id)?.world : this.#seen(worldId, caller);
     if (world === undefined) return null;
-    this.#enter(world, agent, null, true);
+    this.#enter(world, agent, null, true, this.#mounted.has(world));
     return this.#mounted.get(world)?.attach(agent) ?? null;
   }
 
@@ -382,10 +382,17 @@ export class WorldEngine implements WorldHost {
     );
   }
 
-  #enter(world: World, { id, name }: Member, caller: Caller | null, placed: boolean): void {
+  /** `isWatched`: its process runs under the world's own clock. */
+  #enter(
+    world: World,
+    { id, name }: Member,
+    caller: Caller | null,
+    placed: boolean,
+    isWatched = false,
+  ): void {
     const { mailboxes } = this.#kernel();
     this.#memberships.set(id, { world, caller: caller ?? agentCaller(id), placed });
-    world.add({ id, name }, !isOperator(id));
+    world.add({ id, name }, !isOperator(id), isWatched);
     const waiting = world.pendingMail.get(name);
     if (waiting === undefined) return;
     world.pendingMail.delete(name);

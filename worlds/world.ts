@@ -25,6 +25,7 @@ import type { WorldNetwork } from './network/types.ts';
 import type { Origin } from './origin.ts';
 import { Schedule } from './schedule/schedule.ts';
 import type { ScheduleEntry } from './schedule/schema.ts';
+import { ServedCalls } from './served-calls.ts';
 import { WorldShell } from './shell/shell.ts';
 
 /** Of the shared state of one world. */
@@ -83,6 +84,7 @@ export class World implements JoinedWorld {
   calls = 0;
   readonly #members = new Map<number, Member>();
   readonly #attentions: Attentions;
+  readonly #served: ServedCalls;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
   #closed = false;
@@ -94,6 +96,7 @@ export class World implements JoinedWorld {
     this.parts = parts;
     const { definition, clock, luck, files, network, outside } = parts;
     this.#attentions = new Attentions(clock);
+    this.#served = new ServedCalls(clock);
     const target: ChaosTarget = {
       form: parts.form,
       clock,
@@ -220,15 +223,20 @@ export class World implements JoinedWorld {
     return this.#members.get(id);
   }
 
-  /** `isAgent`: it is busy unless it waits; of an operator's client nobody knows. */
-  add(member: Member, isAgent: boolean): void {
+  /**
+   * `isAgent`: it is busy unless it waits; of an operator's client nobody knows. `isWatched`: its process runs in this world, and
+   * the clock sees itself whether it waits.
+   */
+  add(member: Member, isAgent: boolean, isWatched = false): void {
     this.#members.set(member.id, member);
-    if (isAgent) this.#attentions.add(member.id);
+    if (isWatched) this.#served.add(member.id);
+    else if (isAgent) this.#attentions.add(member.id);
     this.schedule.poke();
   }
 
   remove(id: number): boolean {
     this.#attentions.remove(id);
+    this.#served.remove(id);
     return this.#members.delete(id);
   }
 
@@ -238,7 +246,11 @@ export class World implements JoinedWorld {
   }
 
   waits(agentId: number): Disposable {
-    return this.#attentions.wait(agentId);
+    return this.#served.has(agentId) ? this.#served.wait(agentId) : this.#attentions.wait(agentId);
+  }
+
+  serves(agentId: number): Disposable | null {
+    return this.#served.has(agentId) ? this.#served.serve(agentId) : null;
   }
 
   after(ms: number, fire: () => void): () => void {
@@ -291,6 +303,7 @@ export class World implements JoinedWorld {
     this.schedule.close();
     this.chaos.close();
     this.#attentions.close();
+    this.#served.close();
     this.parts.network?.close();
     this.parts.clock.close();
     this.parts.files?.close();

@@ -83,6 +83,8 @@ export interface JoinedWorld {
   countCall(): void;
   /** The agent waits, for something that comes in the world's time, until this is disposed of: meanwhile the clock may skip. */
   waits(agentId: number): Disposable;
+  /** A call of the agent is being served until this is disposed of: what takes real time must not be skipped. null = no matter. */
+  serves(agentId: number): Disposable | null;
   /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. */
   after(ms: number, fire: () => void): () => void;
   /** Waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
