@@ -125,7 +125,12 @@ export interface Started {
 
 /** Starts the same command in the foreground as a session of its own and waits for its readiness line. */
 export async function startDaemon(flags: StartFlags): Promise<Started> {
-  const { DEFAULT_DATA_DIRECTORY } = await import('../../kernel/index.ts');
+  const [{ DEFAULT_DATA_DIRECTORY }, { ensureNative }] = await Promise.all([
+    import('../../kernel/index.ts'),
+    import('../../native/index.ts'),
+  ]);
+  // Here and not in the daemon: on a fresh clone this compiles, which takes longer than a start may, and the user should see it.
+  ensureNative({ onProgress: (line) => process.stderr.write(`clove: ${line}, once\n`) });
   const dataDirectory = path.resolve(flags.dataDir ?? DEFAULT_DATA_DIRECTORY);
   mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
   const log = path.join(dataDirectory, 'kernel.log');
