@@ -34,7 +34,13 @@ export type BenchEvent =
       readonly finished: number;
       readonly provenance: RunResults['provenance'];
     }
-  | { readonly kind: 'prepare'; readonly tasks: number; readonly cached: number }
+  | {
+      readonly kind: 'prepare';
+      readonly tasks: number;
+      readonly cached: number;
+      /** What is about to be done that takes long or changes something. */
+      readonly announcements: readonly string[];
+    }
   | {
       readonly kind: 'prepared';
       readonly preparation: Preparation;

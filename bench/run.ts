@@ -15,7 +15,7 @@ import { resultsFromRecords, writeResults } from './store/results.ts';
 import { makeRunId } from './store/runs.ts';
 import { type RunDefinition, SCHEMA_VERSION } from './store/schema.ts';
 import { RunStore } from './store/store.ts';
-import type { Preparation, RunResults, Trial } from './types.ts';
+import type { Preparation, RunResults, RuntimeName, Trial } from './types.ts';
 import { workOn } from './work.ts';
 
 export interface BenchRun {
@@ -75,7 +75,7 @@ export async function resumeBench(
     scenario = options.scenario ?? (await loadScenario(definition.scenario.name));
     const planned = await planTrials(
       scenario,
-      { ...definition.scenarioOptions, seed: definition.seed, signal },
+      { ...definition.scenarioOptions, runtimes: definition.runtimes, seed: definition.seed, signal },
       listener,
     );
     plan = planned.plan;
@@ -99,13 +99,20 @@ export async function resumeBench(
 
 async function planTrials(
   scenario: Scenario,
-  options: RunDefinition['scenarioOptions'] & { readonly seed: number; readonly signal: AbortSignal },
+  options: RunDefinition['scenarioOptions'] &
+    Pick<RunDefinition, 'runtimes' | 'seed'> & { readonly signal: AbortSignal },
   listener: BenchListener,
 ): Promise<{ plan: ScenarioPlan; trials: readonly Trial[]; preparations: readonly Preparation[] }> {
   const { quick, size, seed, dataDirectory, cacheDirectory, set } = options;
   const plan = await scenario.plan({ quick, size, seed, dataDirectory, cacheDirectory, set });
+  requireRuntimesFor(plan, options.runtimes);
   const tasks = plan.prepare;
-  listener({ kind: 'prepare', tasks: tasks.length, cached: tasks.filter((task) => task.cached).length });
+  listener({
+    kind: 'prepare',
+    tasks: tasks.length,
+    cached: tasks.filter((task) => task.cached).length,
+    announcements: tasks.flatMap((task) => (task.cached ? [] : (task.announcement ?? []))),
+  });
   const preparations = await prepareAll(tasks, {
     signal: options.signal,
     onDone: (preparation, done) => {
@@ -116,6 +123,21 @@ async function planTrials(
   const trials = await plan.trials();
   if (trials.length === 0) throw new CloveError('CONFIG', `the scenario ${scenario.name} has no trials`);
   return { plan, trials, preparations };
+}
+
+/** @throws USAGE when a runtime cannot run such workers */
+function requireRuntimesFor({ program }: ScenarioPlan, runtimes: readonly RuntimeName[]): void {
+  const wrong = runtimes.find((name) =>
+    program === undefined ? name === 'python-pool' : name === 'thread' || name === 'sequential',
+  );
+  if (wrong === undefined) return;
+  throw new CloveError(
+    'USAGE',
+    program === undefined
+      ? `${wrong} runs workers in Python, and this one is not`
+      : `${wrong} runs workers in TypeScript, and this one is in Python`,
+    { hint: 'Workers in Python (--worker python) run under clove, process and python-pool.' },
+  );
 }
 
 function define(
@@ -176,6 +198,7 @@ async function work(
     const finished = await workOn(store, {
       worker: scenario.worker,
       fleet: scenario.fleet,
+      program: plan.program,
       readOnlyPaths: plan.readOnlyPaths,
       kernelSocket: options.kernelSocket,
       zygote: options.zygote,

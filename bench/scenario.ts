@@ -29,6 +29,19 @@ export interface PrepareTask {
   readonly input: Readonly<Record<string, unknown>>;
   /** True when the output is there already. */
   readonly cached: boolean;
+  /** Told before it is begun, where it takes long or changes something: "installing … into …". */
+  readonly announcement?: string;
+}
+
+/** A worker in Python: a file with a function `run(trial, attempt, log)` that gives `{ metrics, facts }`. */
+export interface PythonProgram {
+  readonly language: 'python';
+  /** Absolute; of a virtual environment that every user can read. */
+  readonly interpreter: string;
+  /** Absolute path of the file. */
+  readonly script: string;
+  /** Modules it imports: what a process that runs several trials, or from which they are forked, loads once. */
+  readonly preload: readonly string[];
 }
 
 /** Errors come back as data: a thread boundary strips their code. */
@@ -41,6 +54,8 @@ export interface ScenarioPlan {
   /** Called after `trials`, with what was prepared, in the order of `prepare`. */
   readonly provenance: (preparations: readonly Preparation[]) => RunResults['provenance'];
   readonly notices: readonly string[];
+  /** Who runs the trials, where it is not the scenario's `worker`. */
+  readonly program?: PythonProgram;
   /** Host folders the workers read (prepared inputs); mounted read-only at the same path in sandboxes. */
   readonly readOnlyPaths: readonly string[];
   /** The options in force, defaults filled in; kept with the run and compared when it is resumed. */

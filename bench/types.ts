@@ -7,7 +7,7 @@ import type { FleetRecord } from './fleet/record.ts';
 
 export type * from './fleet/record.ts';
 
-export type RuntimeName = 'clove' | 'process' | 'thread' | 'sequential';
+export type RuntimeName = 'clove' | 'process' | 'thread' | 'sequential' | 'python-pool';
 export type ParameterValue = string | number | boolean;
 export type TrialParameters = Readonly<Record<string, ParameterValue>>;
 /** Nested figures a trial reports, e.g. { test: { aucRoc: 0.86 } }. null = not defined for this trial. */

@@ -9,6 +9,7 @@ import { RuntimeProgress } from './progress.ts';
 import type { Guardian } from './runtimes/guardian.ts';
 import { createRuntime } from './runtimes/index.ts';
 import type { Runtime } from './runtimes/runtime.ts';
+import type { PythonProgram } from './scenario.ts';
 import { runSegment, splitBlocks } from './scheduler.ts';
 import type { RunStore } from './store/store.ts';
 import type { RuntimeName, Trial } from './types.ts';
@@ -16,6 +17,7 @@ import type { RuntimeName, Trial } from './types.ts';
 export interface WorkOptions {
   readonly worker: URL;
   readonly fleet: FleetScenario | undefined;
+  readonly program: PythonProgram | undefined;
   readonly readOnlyPaths: readonly string[];
   readonly kernelSocket: string | null;
   readonly zygote: boolean;
@@ -83,6 +85,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
       {
         worker: options.worker,
         fleet: options.fleet,
+        program: options.program,
         limits: definition.limits,
         parallel,
         readOnlyPaths: options.readOnlyPaths,

@@ -9,7 +9,7 @@ import { LAYERS } from '../native/types.ts';
  * A compile-time check below holds it to `RunResults`.
  */
 
-const runtime = z.enum(['clove', 'process', 'thread', 'sequential']);
+const runtime = z.enum(['clove', 'process', 'thread', 'sequential', 'python-pool']);
 const parameterValue = z.union([z.string(), z.number(), z.boolean()]);
 const params = z.record(z.string(), parameterValue);
 const facts = z.record(z.string(), parameterValue.nullable());

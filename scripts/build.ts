@@ -24,7 +24,13 @@ if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 
 // What the code reads at run time besides modules.
 const assets = globSync(
-  ['scenarios/**/*.{json,md,py}', 'reports/**/*.{css,svg}', 'kernel/**/*.sql', 'sdk/typescript/**/*.md'],
+  [
+    'scenarios/**/*.{json,md,py}',
+    'bench/worker/**/*.py',
+    'reports/**/*.{css,svg}',
+    'kernel/**/*.sql',
+    'sdk/typescript/**/*.md',
+  ],
   { cwd: root },
 );
 for (const asset of assets) {

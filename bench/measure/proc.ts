@@ -22,6 +22,20 @@ export function residentBytes(pid: number): number | null {
   return pages === undefined ? null : Number(pages) * PAGE_BYTES;
 }
 
+/** Memory of a process and its children; what they share is counted once. null where the system does not tell. */
+export function familyBytes(pid: number): number | null {
+  const children = read(`/proc/${pid}/task/${pid}/children`);
+  if (children === null) return null;
+  const pids = [pid, ...children.trim().split(/\s+/).filter(Boolean).map(Number)];
+  let sum = 0;
+  for (const each of pids) {
+    // A share of every page, by how many processes have it.
+    const kilobytes = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${each}/smaps_rollup`) ?? '')?.[1];
+    sum += kilobytes === undefined ? 0 : Number(kilobytes) * 1024;
+  }
+  return sum;
+}
+
 /** Largest resident set the process ever had. */
 export function peakResidentBytes(pid: number): number | null {
   const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];

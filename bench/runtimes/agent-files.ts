@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { openCopy } from '../../kernel/agents/open-copy.ts';
 import { packageRoot } from '../../native/package.ts';
-import { workerEnvironment } from './child.ts';
+import type { SyscallRequest } from '../../sdk/typescript/index.ts';
+import type { PythonProgram } from '../scenario.ts';
+import { pythonHostPath, SINGLE_THREADED, workerEnvironment } from './child.ts';
 
 const run = promisify(execFile);
 /** The folder above bench/: the repository, or dist/ in a published package. */
@@ -27,6 +29,37 @@ export interface AgentMount {
 export interface AgentProgram {
   readonly command: readonly string[];
   readonly mounts: readonly AgentMount[];
+}
+
+/** How agents of the bench are started: a command line, or a script with its interpreter. */
+export interface AgentStart {
+  readonly request: Pick<SyscallRequest<'SPAWN'>, 'command' | 'script' | 'python' | 'env'>;
+  readonly mounts: readonly AgentMount[];
+}
+
+/** The kernel brings the interpreter's installation, the host's folder and the SDK along. */
+export async function pythonAgent(
+  program: PythonProgram,
+  readOnlyPaths: readonly string[],
+  scratch: string,
+): Promise<AgentStart> {
+  return {
+    request: {
+      script: pythonHostPath('agent_host'),
+      python: program.interpreter,
+      env: { ...SINGLE_THREADED },
+    },
+    mounts: await openMounts([dirname(program.script), ...readOnlyPaths], scratch),
+  };
+}
+
+export async function nodeAgent(
+  worker: URL,
+  readOnlyPaths: readonly string[],
+  directories: { readonly compileCache: string; readonly scratch: string },
+): Promise<AgentStart> {
+  const { command, mounts } = await agentProgram(worker, readOnlyPaths, directories);
+  return { request: { command: [...command] }, mounts };
 }
 
 /**
@@ -60,15 +93,7 @@ export async function agentProgram(
     workerFolder,
     ...readOnlyPaths,
   ];
-  const mounts = await Promise.all(
-    outermost(paths)
-      .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
-      .map(async (path, index) => ({
-        source: await openCopy(path, join(directories.scratch, `open-${index}`)),
-        target: path,
-        readonly: true,
-      })),
-  );
+  const mounts = await openMounts(paths, directories.scratch);
   if (cache !== null) mounts.push({ source: cache, target: COMPILE_CACHE, readonly: true });
   const main = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url);
   return {
@@ -82,6 +107,19 @@ export async function agentProgram(
     ],
     mounts,
   };
+}
+
+/** As they are where every user can read them, else from copies. */
+async function openMounts(paths: readonly string[], scratch: string): Promise<AgentMount[]> {
+  return await Promise.all(
+    outermost(paths)
+      .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
+      .map(async (path, index) => ({
+        source: await openCopy(path, join(scratch, `open-${index}`)),
+        target: path,
+        readonly: true,
+      })),
+  );
 }
 
 /** Without the paths that lie inside another one of them. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { PythonProgram } from '../scenario.ts';
 import { LOG_TAIL_BYTES } from '../worker/order.ts';
 import type { RuntimeContext } from './runtime.ts';
 
@@ -21,10 +22,43 @@ export function startWorker(
   const script = fileURLToPath(
     new URL(`../worker/${module}${extname(import.meta.filename)}`, import.meta.url),
   );
-  const child = spawn(process.execPath, [script, ...args], {
+  return startProgram([process.execPath, script, ...args], stdio, context);
+}
+
+/** A worker of a program in Python: `host` is the name of a file in worker/python. */
+export function startPython(
+  host: PythonHost,
+  program: PythonProgram,
+  args: readonly string[],
+  stdio: StdioOptions,
+  context: RuntimeContext,
+): ChildProcess {
+  return startProgram([program.interpreter, pythonHostPath(host), ...args], stdio, context, SINGLE_THREADED);
+}
+
+export type PythonHost = 'process_host' | 'pool_host' | 'agent_host';
+
+export function pythonHostPath(host: PythonHost): string {
+  return fileURLToPath(new URL(`../worker/python/${host}.py`, import.meta.url));
+}
+
+/** A trial has one core: libraries that start a thread for each of the machine's only get in their own way. */
+export const SINGLE_THREADED = {
+  OMP_NUM_THREADS: '1',
+  OPENBLAS_NUM_THREADS: '1',
+  PYTHONDONTWRITEBYTECODE: '1',
+} as const;
+
+function startProgram(
+  [executable = '', ...args]: readonly string[],
+  stdio: StdioOptions,
+  context: RuntimeContext,
+  environment: Readonly<Record<string, string>> = {},
+): ChildProcess {
+  const child = spawn(executable, args, {
     stdio,
     cwd: tmpdir(),
-    env: workerEnvironment(context.compileCacheDirectory),
+    env: { ...workerEnvironment(context.compileCacheDirectory), ...environment },
     // A process group of its own: killed as a whole, and out of reach of the terminal's Ctrl-C.
     detached: true,
   });
@@ -34,6 +68,11 @@ export function startWorker(
     child.once('close', () => context.guard.remove(pid));
   }
   return child;
+}
+
+/** As an order names it. */
+export function workerOf({ program, worker }: Pick<RuntimeContext, 'program' | 'worker'>): string {
+  return program === undefined ? worker.href : program.script;
 }
 
 /** Options of the bench's own Node (inspector, test runner, coverage) are not for workers. */

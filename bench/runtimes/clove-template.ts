@@ -2,13 +2,15 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import type { SyscallRequest } from '../../sdk/typescript/index.ts';
+import type { PythonProgram } from '../scenario.ts';
 import type { AgentMount } from './agent-files.ts';
+import { pythonHostPath } from './child.ts';
 
 const EXTENSION = extname(import.meta.filename);
 
 export interface TrialTemplate {
   /** Of SPAWN: the script of a trial, which reads its order as every agent of the bench does, and the template. */
-  readonly request: Pick<SyscallRequest<'SPAWN'>, 'script' | 'template'>;
+  readonly request: Pick<SyscallRequest<'SPAWN'>, 'script' | 'python' | 'template'>;
   /** A script that does nothing. */
   readonly probe: string;
 }
@@ -48,5 +50,33 @@ export async function trialTemplate(
       },
     },
     probe: join(folder, 'probe.mjs'),
+  };
+}
+
+/** The same for a worker in Python: its modules are loaded, and the worker itself. */
+export async function pythonTemplate(
+  program: PythonProgram,
+  mounts: readonly AgentMount[],
+  scratch: string,
+  memoryBytes: number,
+): Promise<TrialTemplate> {
+  const folder = join(scratch, 'template');
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o755);
+  const probe = join(folder, 'probe.py');
+  await writeFile(probe, '');
+  await chmod(probe, 0o644);
+  return {
+    request: {
+      script: pythonHostPath('agent_host'),
+      python: program.interpreter,
+      template: {
+        runtime: 'python',
+        preload: [...program.preload],
+        mounts: mounts.map(({ source, target }) => ({ source, target })),
+        memory: memoryBytes,
+      },
+    },
+    probe,
   };
 }

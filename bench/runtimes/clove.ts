@@ -10,9 +10,9 @@ import type { LayerReport } from '../../native/types.ts';
 import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { AttemptOrder, AttemptReport } from '../worker/order.ts';
-import { type AgentMount, agentProgram } from './agent-files.ts';
-import { LEAK_BEYOND_LIMIT_BYTES } from './child.ts';
-import { type TrialTemplate, trialTemplate } from './clove-template.ts';
+import { type AgentMount, nodeAgent, pythonAgent } from './agent-files.ts';
+import { LEAK_BEYOND_LIMIT_BYTES, workerOf } from './child.ts';
+import { pythonTemplate, type TrialTemplate, trialTemplate } from './clove-template.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
@@ -28,10 +28,12 @@ const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
   const [booted, prepared] = await Promise.allSettled([
     choice.kernelSocket === null ? bootKernel(context) : null,
-    agentProgram(context.worker, context.readOnlyPaths, {
-      compileCache: context.compileCacheDirectory,
-      scratch: context.scratchDirectory,
-    }),
+    context.program === undefined
+      ? nodeAgent(context.worker, context.readOnlyPaths, {
+          compileCache: context.compileCacheDirectory,
+          scratch: context.scratchDirectory,
+        })
+      : pythonAgent(context.program, context.readOnlyPaths, context.scratchDirectory),
   ]);
   const kernel = booted.status === 'fulfilled' ? booted.value : null;
   // Both are over by now: nothing goes on working in a folder that is about to be removed.
@@ -59,7 +61,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     observer = await connect({ socketPath });
     await requireSandbox(observer, socketPath);
     if (choice.zygote) template = await startTemplate(observer, program.mounts, context);
-    isolation = await probe(observer, program.mounts, limitsOf(context), template);
+    isolation = await probe(observer, program.mounts, probeCommand(context), limitsOf(context), template);
   } catch (error) {
     await kernel?.close();
     throw error;
@@ -72,7 +74,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
   function spawnRequest(request: AttemptRequest): SyscallRequest<'SPAWN'> {
     const { memoryBytes, timeoutMs } = context.limits;
     const order: AttemptOrder = {
-      worker: context.worker.href,
+      worker: workerOf(context),
       trial: request.trial,
       attempt: request.attempt,
       fault: request.fault,
@@ -80,7 +82,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     };
     return {
       name: `${request.trial.id}.${request.attempt}.${suffix}`,
-      ...(template === null ? { command: [...program.command] } : template.request),
+      ...(template === null ? program.request : template.request),
       stdin: JSON.stringify(order),
       mounts: [...program.mounts],
       limits: limitsOf(context),
@@ -203,12 +205,12 @@ async function startTemplate(
   context: RuntimeContext,
 ): Promise<TrialTemplate | null> {
   const startedAtMs = monotonicMs();
-  const wanted = await trialTemplate(
-    context.worker,
-    mounts,
-    context.scratchDirectory,
-    Math.max(context.limits.memoryBytes, TEMPLATE_MEMORY_BYTES),
-  );
+  const { program, worker, scratchDirectory } = context;
+  const memoryBytes = Math.max(context.limits.memoryBytes, TEMPLATE_MEMORY_BYTES);
+  const wanted =
+    program === undefined
+      ? await trialTemplate(worker, mounts, scratchDirectory, memoryBytes)
+      : await pythonTemplate(program, mounts, scratchDirectory, memoryBytes);
   const spawned = await client.spawn({ ...wanted.request, script: wanted.probe });
   await client.wait(spawned.id);
   if (spawned.template?.used !== true) {
@@ -228,13 +230,12 @@ async function startTemplate(
 async function probe(
   client: CloveClient,
   mounts: readonly AgentMount[],
+  command: readonly string[],
   limits: NonNullable<SyscallRequest<'SPAWN'>['limits']>,
   template: TrialTemplate | null,
 ): Promise<readonly LayerReport[]> {
   const { id, isolation } = await client.spawn({
-    ...(template === null
-      ? { command: [process.execPath, '--version'] }
-      : { ...template.request, script: template.probe }),
+    ...(template === null ? { command: [...command] } : { ...template.request, script: template.probe }),
     mounts: [...mounts],
     limits,
   });
@@ -245,6 +246,11 @@ async function probe(
       `a program in a sandbox ended with ${exit_code ?? reason}: ${log_tail}`,
     );
   return isolation.layers;
+}
+
+/** Something short that a trial needs, too. */
+function probeCommand({ program }: RuntimeContext): readonly string[] {
+  return program === undefined ? [process.execPath, '--version'] : ['/bin/true'];
 }
 
 function countsMemory(layers: readonly LayerReport[]): boolean {

@@ -1,13 +1,13 @@
 /**
- * Runtimes `thread` and `sequential`: one host process runs many trials. What ends the host ends every trial in it; the host is
+ * Runtimes `thread`, `sequential` and `python-pool`: one host process runs many trials. What ends the host ends every trial in it; the host is
  * then started again, and the loss is counted.
  */
-import type { StdioOptions } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { CloveError, errorToData } from '../../errors/index.ts';
-import { machineMemory, peakResidentBytes, residentBytes } from '../measure/proc.ts';
+import { familyBytes, machineMemory, peakResidentBytes, residentBytes } from '../measure/proc.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { FromHost, ToHost } from '../worker/host-messages.ts';
-import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startWorker, tailOf } from './child.ts';
+import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startPython, startWorker, tailOf, workerOf } from './child.ts';
 import { emptyUsage, infrastructureEnding } from './ending.ts';
 import {
   blame,
@@ -26,19 +26,19 @@ const WATCH_MS = 100;
 const ABORT_GRACE_MS = 5_000;
 
 export async function createHostedRuntime(
-  name: 'thread' | 'sequential',
+  name: 'thread' | 'sequential' | 'python-pool',
   context: RuntimeContext,
 ): Promise<Runtime> {
   const memoryGuardBytes = (machineMemory()?.totalBytes ?? Number.POSITIVE_INFINITY) * HOST_MEMORY_SHARE;
+  // Its trials run in processes of their own, which share what they were forked with.
+  const isTree = name === 'python-pool';
+  const memoryOf = (pid: number) => (isTree ? familyBytes(pid) : residentBytes(pid));
   let host: Host | null = null;
   let closing = false;
   let nextId = 1;
 
   function startHost(): Host {
-    const child =
-      name === 'thread'
-        ? startWorker('thread-host', [String(context.parallel)], HOST_STDIO, context)
-        : startWorker('sequential-host', [], HOST_STDIO, context);
+    const child = startChild(name, context);
     const pending = new Map<number, Pending>();
     let settleReady: { resolve(): void; reject(error: unknown): void } | undefined;
     const ready = new Promise<void>((resolve, reject) => {
@@ -77,8 +77,9 @@ export async function createHostedRuntime(
   function watchMemory(watched: Host): void {
     const pid = watched.child.pid;
     if (pid === undefined) return;
-    watched.peakBytes = Math.max(watched.peakBytes, peakResidentBytes(pid) ?? 0);
-    if ((residentBytes(pid) ?? 0) <= memoryGuardBytes) return;
+    const bytes = memoryOf(pid);
+    watched.peakBytes = Math.max(watched.peakBytes, isTree ? (bytes ?? 0) : (peakResidentBytes(pid) ?? 0));
+    if ((bytes ?? 0) <= memoryGuardBytes) return;
     watched.cause ??= { kind: 'memory' };
     killGroup(watched.child);
   }
@@ -150,7 +151,7 @@ export async function createHostedRuntime(
       };
       const onTimeout = () => {
         pending.timedOut = true;
-        if (name === 'sequential') return endHost();
+        if (name !== 'thread') return endHost();
         send(chosen, { kind: 'abort', id });
         timers.push(setTimeout(endHost, ABORT_GRACE_MS));
       };
@@ -162,7 +163,7 @@ export async function createHostedRuntime(
         kind: 'run',
         id,
         order: {
-          worker: context.worker.href,
+          worker: workerOf(context),
           trial: request.trial,
           attempt: request.attempt,
           fault: request.fault,
@@ -180,7 +181,7 @@ export async function createHostedRuntime(
     name,
     isolation: [],
     start: (request) => start(request).catch((error) => infrastructureEnding(errorToData(error), 0)),
-    memoryBytes: () => (host?.child.pid === undefined ? 0 : residentBytes(host.child.pid)),
+    memoryBytes: () => (host?.child.pid === undefined ? 0 : memoryOf(host.child.pid)),
     async close() {
       closing = true;
       const last = host;
@@ -190,6 +191,15 @@ export async function createHostedRuntime(
       await ended;
     },
   };
+}
+
+function startChild(name: 'thread' | 'sequential' | 'python-pool', context: RuntimeContext): ChildProcess {
+  const places = String(context.parallel);
+  if (name === 'thread') return startWorker('thread-host', [places], HOST_STDIO, context);
+  if (name === 'sequential') return startWorker('sequential-host', [], HOST_STDIO, context);
+  const { program } = context;
+  if (program === undefined) throw new CloveError('USAGE', 'python-pool runs workers in Python alone');
+  return startPython('pool_host', program, [places, ...program.preload], HOST_STDIO, context);
 }
 
 const HOST_STDIO: StdioOptions = ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'];

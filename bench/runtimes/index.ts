@@ -3,7 +3,13 @@ import { createHostedRuntime } from './hosted.ts';
 import { createProcessRuntime } from './process.ts';
 import type { Runtime, RuntimeContext } from './runtime.ts';
 
-export const RUNTIME_NAMES: readonly RuntimeName[] = ['clove', 'process', 'thread', 'sequential'];
+export const RUNTIME_NAMES: readonly RuntimeName[] = [
+  'clove',
+  'process',
+  'thread',
+  'sequential',
+  'python-pool',
+];
 
 export interface RuntimeChoice {
   /** Socket of a kernel that runs already; null = a private one of the bench's own. Only for `clove`. */
@@ -32,6 +38,7 @@ export async function createRuntime(
       return createProcessRuntime(context);
     case 'thread':
     case 'sequential':
+    case 'python-pool':
       return await createHostedRuntime(name, context);
   }
 }

@@ -5,7 +5,7 @@ import { errorToData } from '../../errors/index.ts';
 import { peakResidentBytes, processCpuMs, residentBytes } from '../measure/proc.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { AttemptOrder, AttemptReport } from '../worker/order.ts';
-import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startWorker, tailOf } from './child.ts';
+import { killGroup, LEAK_BEYOND_LIMIT_BYTES, startPython, startWorker, tailOf, workerOf } from './child.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
 
@@ -17,7 +17,12 @@ export function createProcessRuntime(context: RuntimeContext): Runtime {
 
   async function start(request: AttemptRequest): Promise<AttemptEnding> {
     const startedAtMs = monotonicMs();
-    const child = startWorker('process-host', [], ['pipe', 'pipe', 'pipe', 'pipe'], context);
+    const stdio = ['pipe', 'pipe', 'pipe', 'pipe'] as const;
+    const { program } = context;
+    const child =
+      program === undefined
+        ? startWorker('process-host', [], [...stdio], context)
+        : startPython('process_host', program, [], [...stdio], context);
     const pid = child.pid;
     if (pid === undefined) {
       const [error] = await once(child, 'error');
@@ -35,7 +40,7 @@ export function createProcessRuntime(context: RuntimeContext): Runtime {
     answer.on('data', (chunk: Buffer) => chunks.push(chunk));
     for (const stream of [stdin, answer]) stream.on('error', () => {});
     const order: AttemptOrder = {
-      worker: context.worker.href,
+      worker: workerOf(context),
       trial: request.trial,
       attempt: request.attempt,
       fault: request.fault,

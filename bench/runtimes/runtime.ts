@@ -2,6 +2,7 @@ import type { ErrorData } from '../../errors/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import type { FaultDraw } from '../faults.ts';
 import type { FleetScenario } from '../fleet/types.ts';
+import type { PythonProgram } from '../scenario.ts';
 import type { AttemptEnd, AttemptUsage, RuntimeName, Trial, TrialLimits, TrialResult } from '../types.ts';
 
 /** One attempt to be made. */
@@ -28,6 +29,8 @@ export interface AttemptEnding {
 
 /** What every runtime is made from. */
 export interface RuntimeContext {
+  /** Given where the worker is no module of Node's. */
+  readonly program?: PythonProgram | undefined;
   /** Given where the trials are fleets. */
   readonly fleet?: FleetScenario | undefined;
   /** URL of the scenario's worker module. */

@@ -80,7 +80,13 @@ const fault = (kind: FaultKind) => ({ kind, moment: 'after' }) as const;
 const ends = (endings: readonly AttemptEnding[]) => endings.map((ending) => ending.end);
 
 const ALL: readonly RuntimeName[] = ['clove', 'process', 'thread', 'sequential'];
-const MEMORY_SOURCE = { clove: 'cgroup', process: 'maxrss', thread: 'shared', sequential: 'shared' } as const;
+const MEMORY_SOURCE = {
+  clove: 'cgroup',
+  process: 'maxrss',
+  thread: 'shared',
+  sequential: 'shared',
+  'python-pool': 'shared',
+} as const;
 
 describe.each(ALL)('runtime %s', (name) => {
   it('gives the result, the figures and the log of a trial', async () => {

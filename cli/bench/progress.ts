@@ -28,6 +28,7 @@ export class BenchProgress {
         this.#onRun(event);
         break;
       case 'prepare':
+        for (const text of event.announcements) this.#terminal.note(`  ${escapeLine(text)}`);
         if (event.tasks > event.cached) {
           this.#preparing = `preparing inputs, once for every runtime: 0/${event.tasks}`;
         }

@@ -30,6 +30,7 @@ interface RunFlags extends CompareFlags {
   readonly seed?: string;
   readonly runtime: string;
   readonly compare?: string;
+  readonly worker?: string;
   readonly parallel?: string;
   readonly faults?: string;
   readonly data?: string;
@@ -70,7 +71,8 @@ const runCommand: CommandBuilder = (context) =>
     .option('--size <n>', 'widen the grid by seeds and hyper-parameters to this many trials')
     .option('--seed <n>', 'seed of everything that is random (default: 42)')
     .addOption(new Option('--runtime <name>', 'what runs the trials').default('clove'))
-    .option('--compare <names>', 'run the same trials on these too: process,thread,sequential')
+    .option('--compare <names>', 'run the same trials on these too: process,thread,sequential,python-pool')
+    .option('--worker <language>', 'typescript, or python where the scenario has such a worker')
     .option('--parallel <n>', "trials at once, or 'auto' (default: one per core, fewer under pressure)")
     .option('--faults <plan>', 'inject real faults: crash=0.05,hang=0.02,leak=0.02 (probability per attempt)')
     .addOption(
@@ -296,7 +298,7 @@ function dataPlace(given: string | undefined): string | null {
 
 function settingsOf(flags: RunFlags): Record<string, string> {
   const settings: Record<string, string> = {};
-  for (const name of ['datasets', 'features', 'models', 'shift', 'split'] as const) {
+  for (const name of ['datasets', 'features', 'models', 'shift', 'split', 'worker'] as const) {
     const value = flags[name];
     if (value !== undefined) settings[name] = value;
   }

@@ -32,6 +32,7 @@ export const RUNTIME_COLOUR: Readonly<Record<RuntimeName, string>> = {
   process: '--rt-process',
   thread: '--rt-thread',
   sequential: '--rt-sequential',
+  'python-pool': '--rt-python-pool',
 };
 
 export const RUNTIME_TEXT: Readonly<Record<RuntimeName, string>> = {
@@ -39,4 +40,6 @@ export const RUNTIME_TEXT: Readonly<Record<RuntimeName, string>> = {
   process: 'plain child processes, no isolation',
   thread: 'a piscina pool of worker threads in one process',
   sequential: 'one after the other in one process',
+  'python-pool':
+    "Python's ProcessPoolExecutor: one process per place, forked from one that has loaded everything",
 };

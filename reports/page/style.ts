@@ -23,6 +23,7 @@ const LIGHT_DARK: Readonly<Record<string, readonly [string, string]>> = {
   'rt-process': ['#008f68', '#38cf9f'],
   'rt-thread': ['#b06f00', '#f0b429'],
   'rt-sequential': ['#9a4f86', '#e392c7'],
+  'rt-python-pool': ['#5b6b00', '#c3d34f'],
   box: ['#9cc5de', '#2d6f99'],
   'heat-none': ['#f0f2f4', '#1b222b'],
   'heat-0': ['#eff5f8', '#15222e'],

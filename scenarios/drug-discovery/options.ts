@@ -10,16 +10,25 @@ export interface DrugDiscoveryOptions {
   readonly features: readonly FeatureSetName[];
   readonly models: readonly ModelName[];
   readonly split: SplitMethod;
+  readonly worker: WorkerName;
+  readonly featurize: FeaturizeName;
 }
+
+export const WORKERS = ['typescript', 'python'] as const;
+export type WorkerName = (typeof WORKERS)[number];
+export const FEATURIZERS = ['prepared', 'worker'] as const;
+export type FeaturizeName = (typeof FEATURIZERS)[number];
 
 export const SETTINGS = {
   datasets: `Comma-separated, of ${DATASET_NAMES.join(', ')} (default: all)`,
   features: `Comma-separated, of ${FEATURE_SET_NAMES.join(', ')} (default: all)`,
   models: `Comma-separated, of ${MODEL_NAMES.join(', ')} (default: all)`,
   split: `${SPLIT_METHODS.join(' or ')} (default: stratified)`,
+  worker: `${WORKERS.join(' or ')}: who fits the models, our own learners or scikit-learn (default: typescript)`,
+  featurize: `prepared once for all, or in each experiment by the python worker: ${FEATURIZERS.join(' or ')} (default: prepared)`,
 } as const;
 
-const QUICK: Omit<DrugDiscoveryOptions, 'split'> = {
+const QUICK: Pick<DrugDiscoveryOptions, 'datasets' | 'features' | 'models'> = {
   datasets: ['hERG', 'AMES'],
   features: ['morgan', 'maccs'],
   models: ['random_forest', 'logistic_regression'],
@@ -28,15 +37,29 @@ const QUICK: Omit<DrugDiscoveryOptions, 'split'> = {
 /** What is named wins over `--quick`, which wins over everything there is. Throws USAGE. */
 export function parseSettings(options: Pick<ScenarioOptions, 'quick' | 'set'>): DrugDiscoveryOptions {
   const { quick, set } = options;
-  const split = set.split ?? 'stratified';
-  if (!SPLIT_METHODS.includes(split as SplitMethod))
-    throw new CloveError('USAGE', `there is no split "${split}"`, { hint: SETTINGS.split });
+  const worker = oneOf('worker', set.worker ?? 'typescript', WORKERS);
+  const featurize = oneOf('featurize', set.featurize ?? 'prepared', FEATURIZERS);
+  if (featurize === 'worker' && worker !== 'python')
+    throw new CloveError('USAGE', 'featurize=worker needs the python worker', { hint: SETTINGS.featurize });
   return {
     datasets: choose('datasets', set.datasets, DATASET_NAMES, quick ? QUICK.datasets : DATASET_NAMES),
     features: choose('features', set.features, FEATURE_SET_NAMES, quick ? QUICK.features : FEATURE_SET_NAMES),
     models: choose('models', set.models, MODEL_NAMES, quick ? QUICK.models : MODEL_NAMES),
-    split: split as SplitMethod,
+    split: oneOf('split', set.split ?? 'stratified', SPLIT_METHODS),
+    worker,
+    featurize,
   };
+}
+
+function oneOf<Name extends string>(
+  setting: keyof typeof SETTINGS,
+  text: string,
+  known: readonly Name[],
+): Name {
+  const found = known.find((name) => name === text);
+  if (found === undefined)
+    throw new CloveError('USAGE', `${setting}: there is no "${text}"`, { hint: SETTINGS[setting] });
+  return found;
 }
 
 /** Always in the order of the whole grid, so that ids do not depend on how a list was typed. */

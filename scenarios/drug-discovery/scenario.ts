@@ -12,6 +12,7 @@ import { type DataSource, resolveSources } from './data/resolve.ts';
 import { DATASETS, type DatasetName } from './data/sources.ts';
 import type { ModelName } from './ml/index.ts';
 import { parseSettings, SETTINGS } from './options.ts';
+import { describePython, pythonParts } from './python/parts.ts';
 import { variantParameters } from './variants.ts';
 import type { ExperimentInput } from './worker.ts';
 
@@ -69,16 +70,21 @@ const drugDiscovery: Scenario = {
     const cells = gridCells(options, settings, (dataset, features) =>
       fileOf(sources.find((source) => source.dataset === dataset) as DataSource, features),
     );
+    const trials = () =>
+      makeTrials(widen(cells, options), (cell) => ({
+        scenario: 'drug-discovery',
+        version: VERSION,
+        split: settings.split,
+        // The file's name is the digest of what is in it.
+        features: basename(String(cell.input.featuresFile)),
+        ...(settings.worker === 'python' ? { worker: settings.worker, featurize: settings.featurize } : {}),
+      }));
+    const python =
+      settings.worker === 'python' ? pythonParts(options, settings, sources, cacheDirectory) : null;
     return {
-      prepare,
-      trials: () =>
-        makeTrials(widen(cells, options), (cell) => ({
-          scenario: 'drug-discovery',
-          version: VERSION,
-          split: settings.split,
-          // The file's name is the digest of what is in it.
-          features: basename(String(cell.input.featuresFile)),
-        })),
+      prepare: [...prepare, ...(python?.prepare ?? [])],
+      trials: () => python?.complete(trials()) ?? trials(),
+      ...(python === null ? {} : { program: python.program }),
       provenance: (preparations) =>
         sources.map((source, index) => describeSource(source, preparations[index])),
       notices: noticesOf(sources),
@@ -88,6 +94,8 @@ const drugDiscovery: Scenario = {
         features: settings.features.join(','),
         models: settings.models.join(','),
         split: settings.split,
+        worker: settings.worker,
+        featurize: settings.featurize,
         quick: options.quick,
         size: options.size,
         data: sources[0]?.origin === 'built-in' ? 'built-in' : (sources[0]?.origin ?? null),
@@ -96,6 +104,7 @@ const drugDiscovery: Scenario = {
   },
 
   describePreparation: ({ name, from, wallMs, facts }) =>
+    describePython(name, facts) ??
     `${name}: ${facts.rows} molecules, ${facts.positives} positive${
       facts.dropped ? `, ${facts.dropped} rows dropped (${facts.droppedWhy})` : ''
     }; features ${from === 'cache' ? 'from the cache' : `computed in ${(wallMs / 1000).toFixed(1)} s`}`,

@@ -13,6 +13,10 @@ export interface ExperimentInput {
   readonly splitSeed: number;
   readonly modelSeed: number;
   readonly modelParameters: ModelParameters;
+  /** For the Python worker: the rows of each part. */
+  readonly splitFile?: string;
+  /** For the Python worker, where it computes the features itself. */
+  readonly moleculesFile?: string;
 }
 
 /**

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { defaultCacheDirectory } from '../../../bench/options.ts';
+import { runBench } from '../../../bench/run.ts';
+import type { MetricTree, RunResults, RuntimeName, TrialOutcome } from '../../../bench/types.ts';
+import { errorToData } from '../../../errors/index.ts';
+import drugDiscovery from '../scenario.ts';
+import { ensureEnvironment, environmentFolder } from './environment.ts';
+
+/** The one of users: it takes a minute to install. */
+const cacheDirectory = defaultCacheDirectory();
+let folder: string;
+let whyNot: string | null = null;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'clove-python-'));
+  await ensureEnvironment(environmentFolder(cacheDirectory)).catch((error) => {
+    whyNot = errorToData(error).message;
+  });
+}, 600_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function needPython(context: TestContext): void {
+  if (whyNot !== null) context.skip(whyNot);
+}
+
+async function run(
+  runtimes: readonly RuntimeName[],
+  set: Record<string, string>,
+  more: Partial<Parameters<typeof runBench>[0]> = {},
+): Promise<RunResults> {
+  const { results } = await runBench({
+    scenario: drugDiscovery,
+    dataDirectory: 'built-in',
+    runtimes,
+    blocks: 1,
+    parallel: 2,
+    runsDirectory: join(folder, 'runs'),
+    cacheDirectory,
+    set: { datasets: 'hERG', ...set },
+    ...more,
+  });
+  return results;
+}
+
+const figure = (trial: TrialOutcome | undefined, part: string, name: string): number =>
+  (trial?.metrics?.[part] as MetricTree)[name] as number;
+
+/** How far two implementations of a model may lie apart on the 131 test molecules; the first two solve the same convex problem. */
+const CLOSE: Readonly<Record<string, number>> = {
+  logistic_regression: 0.005,
+  svm: 0.01,
+  gradient_boosting: 0.05,
+  random_forest: 0.05,
+};
+
+describe('the Python worker of drug-discovery', () => {
+  it('agrees closely with the TypeScript one: the same experiments, splits and measures', async (context) => {
+    needPython(context);
+    const features = 'maccs,descriptors';
+    const ours = await run(['process'], { features });
+    const theirs = await run(['python-pool'], { features, worker: 'python' });
+    expect(theirs.trials.length).toBe(8);
+    expect(theirs.trials.map(({ status }) => status)).toEqual(Array(8).fill('passed'));
+    for (const [index, own] of ours.trials.entries()) {
+      const other = theirs.trials[index] as TrialOutcome;
+      expect([other.id, other.params]).toEqual([own.id, own.params]);
+      expect(other.key).not.toBe(own.key);
+      for (const count of ['trainSamples', 'validSamples', 'testSamples', 'nFeatures'])
+        expect(other.facts?.[count]).toBe(own.facts?.[count]);
+      expect(Object.keys(other.metrics?.test as MetricTree)).toEqual(
+        Object.keys(own.metrics?.test as MetricTree),
+      );
+      const model = String(own.params.model);
+      const apart = Math.abs(figure(own, 'test', 'aucRoc') - figure(other, 'test', 'aucRoc'));
+      expect(apart, `${own.id} ${JSON.stringify(own.params)}`).toBeLessThan(CLOSE[model] as number);
+    }
+  });
+
+  it('runs in sandboxes, and computes there with RDKit what was prepared without it', async (context) => {
+    needPython(context);
+    if (process.geteuid?.() !== 0) context.skip('sandboxes need root');
+    const set = { features: 'maccs', models: 'logistic_regression', worker: 'python' };
+    const prepared = await run(['clove', 'process'], set);
+    expect(prepared.trials.map(({ runtime, status }) => [runtime, status])).toEqual([
+      ['clove', 'passed'],
+      ['process', 'passed'],
+    ]);
+    expect(prepared.trials[0]?.metrics).toEqual(prepared.trials[1]?.metrics);
+    const computed = await run(['clove'], { ...set, featurize: 'worker' });
+    expect(computed.trials[0]?.metrics).toEqual(prepared.trials[0]?.metrics);
+    expect(computed.trials[0]?.facts?.featurizeMs).toBeGreaterThan(0);
+  });
+
+  it('loses everything that a broken pool had in hand, and nothing for good', async (context) => {
+    needPython(context);
+    const set = { features: 'maccs', models: 'logistic_regression,svm', worker: 'python' };
+    const results = await run(['python-pool'], set, {
+      size: 6,
+      faults: { crash: 0.5 },
+      maxAttempts: 20,
+      seed: 3,
+    });
+    const [summary] = results.runtimes;
+    expect(summary?.faultsInjected.crash).toBeGreaterThan(0);
+    expect(summary?.hostCrashes).toBe(summary?.faultsInjected.crash);
+    expect(summary?.passed).toBe(6);
+  });
+});
+
+describe('runtimes and workers', () => {
+  it('fit together, or are refused before anything runs', async () => {
+    await expect(run(['python-pool'], {})).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(run(['thread'], { worker: 'python' })).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(run(['process'], { featurize: 'worker' })).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(run(['process'], { worker: 'cobol' })).rejects.toMatchObject({ code: 'USAGE' });
+  });
+});
