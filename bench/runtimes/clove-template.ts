@@ -72,7 +72,8 @@ export async function pythonTemplate(
       python: program.interpreter,
       template: {
         runtime: 'python',
-        preload: [...program.preload],
+        // What an agent of the bench tells its result with.
+        preload: [...program.preload, 'clove_sdk'],
         mounts: mounts.map(({ source, target }) => ({ source, target })),
         memory: memoryBytes,
       },
