@@ -45,7 +45,10 @@ async function run(
   return results;
 }
 
-const testAuc = ({ metrics }: TrialOutcome): number => (metrics?.test as MetricTree).aucRoc as number;
+function testAuc(trial: TrialOutcome): number {
+  const { test } = trial.metrics as { readonly test: { readonly aucRoc: number } };
+  return test.aucRoc;
+}
 
 /** How far two implementations of a model may lie apart on the 131 test molecules; the first two solve the same convex problem. */
 const CLOSE: Readonly<Record<string, number>> = {
