@@ -6,6 +6,7 @@ import { filesFrom } from './filesystem/mounted/open.ts';
 import { StreamBook } from './luck/stream-book.ts';
 import { Luck } from './luck/streams.ts';
 import { openMountedClock } from './mounted-clock.ts';
+import { createAuthority } from './network/mounted/authority.ts';
 import { type AgentNetwork, MountedNetwork } from './network/mounted/network.ts';
 import { createVirtualNetwork } from './network/virtual.ts';
 import { goOn, type VirtualWorldOrder } from './virtual-world.ts';
@@ -39,6 +40,10 @@ export async function createMountedWorld(order: MountedWorldOrder): Promise<Moun
     undo.push(() => clock.close());
     const luck = new StreamBook(new Luck(seed));
     if (image !== undefined) luck.restore(image.luck);
+    // Keys are made on other threads: meanwhile the files are written.
+    const authority =
+      definition.network === 'own' ? null : createAuthority(order.name, () => clock.clock.nowMs());
+    authority?.catch(() => {});
     const files = await filesFrom(order, clock.clock, luck, path.join(hostFolder, 'files'));
     if (files !== null) undo.push(() => files.close());
     const virtual =
@@ -51,7 +56,9 @@ export async function createMountedWorld(order: MountedWorldOrder): Promise<Moun
     if (virtual !== null && image?.network != null) virtual.restore(image.network);
     if (virtual !== null) undo.push(() => virtual.close());
     const network =
-      virtual === null ? null : await MountedNetwork.open(virtual, order.name, path.join(hostFolder, 'ca'));
+      virtual === null || authority === null
+        ? null
+        : await MountedNetwork.open(virtual, await authority, path.join(hostFolder, 'ca'));
     if (network !== null) undo.push(() => network.close());
     const world = new World({
       id,

@@ -1,6 +1,5 @@
-import { type HttpHandler, http } from 'msw';
 import type { Draws } from './draws.ts';
-import { bodyText, currentExchange, type Exchange, parsedBody } from './exchange.ts';
+import { bodyText, type Exchange, parsedBody } from './exchange.ts';
 import {
   compileGlob,
   compilePath,
@@ -31,7 +30,7 @@ interface CompiledRoute {
   readonly matchRest: (exchange: Exchange) => boolean;
 }
 
-/** All routes of a definition as one msw handler: the first that matches answers. */
+/** All routes of a definition: the first that matches answers. */
 export class Router {
   readonly #routes: readonly CompiledRoute[];
   readonly #around: RouterSurroundings;
@@ -42,21 +41,10 @@ export class Router {
     this.#around = around;
   }
 
-  get handler(): HttpHandler {
-    const chosen = new WeakMap<Exchange, { readonly route: CompiledRoute; readonly params: PathParams }>();
-    return http.all(
-      () => {
-        const exchange = currentExchange();
-        const found = this.#find(exchange);
-        if (found !== null) chosen.set(exchange, found);
-        return found !== null;
-      },
-      () => {
-        const exchange = currentExchange();
-        const found = chosen.get(exchange);
-        return found === undefined ? undefined : this.#respond(exchange, found.route, found.params);
-      },
-    );
+  /** The answer of the first route that matches; null = none does. */
+  answer(exchange: Exchange): Promise<Response> | null {
+    const found = this.#find(exchange);
+    return found === null ? null : this.#respond(exchange, found.route, found.params);
   }
 
   snapshot(): Record<string, number> {

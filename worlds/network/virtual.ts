@@ -10,7 +10,7 @@ import { currentExchange, type Exchange, inExchange } from './exchange.ts';
 import { FaultBoard } from './faults.ts';
 import { RequestLog } from './log.ts';
 import { importHandlers, importService, readCassette } from './modules.ts';
-import { compileGlob, hostMatcher, plainHost, portOf } from './patterns.ts';
+import { compileGlob, hostMatcher, parseHostPattern, plainHost, portOf } from './patterns.ts';
 import { ResetConnection, Router } from './router.ts';
 import type { NetworkConfig, ServicesConfig } from './schema.ts';
 import { LiveService, type ServiceDefinition } from './service.ts';
@@ -78,6 +78,23 @@ interface LoadedService {
   readonly definition: ServiceDefinition;
 }
 
+/** One part of a definition that may answer; null = it does not. */
+type Part = (exchange: Exchange) => Promise<Response | null> | Response | null;
+
+function definitionHandler(parts: readonly Part[]): RequestHandler {
+  return http.all(
+    () => true,
+    async () => {
+      const exchange = currentExchange();
+      for (const part of parts) {
+        const answer = await part(exchange);
+        if (answer !== null) return answer;
+      }
+      return undefined;
+    },
+  );
+}
+
 export class VirtualNetwork implements WorldNetwork {
   readonly mode: NetworkMode;
   readonly log: RequestLog;
@@ -127,14 +144,15 @@ export class VirtualNetwork implements WorldNetwork {
     );
     const mocks = new Map(Object.entries(config.mocks));
     this.#mockCount = mocks.size + config.routes.length + handlers.length;
-    this.#handlers = [
-      ...handlers,
+    const parts: readonly Part[] = [
       ...services.map(({ service }, index) =>
-        this.#serviceHandler(service, this.#services[index] as LiveService),
+        this.#servicePart(service, this.#services[index] as LiveService),
       ),
-      this.#router.handler,
-      this.#mocksHandler(mocks),
+      ...(config.routes.length === 0 ? [] : [(exchange: Exchange) => this.#router.answer(exchange)]),
+      ...(mocks.size === 0 ? [] : [this.#mocksPart(mocks)]),
     ];
+    // msw copies the request for every handler: what is data is one of them.
+    this.#handlers = [...handlers, ...(parts.length === 0 ? [] : [definitionHandler(parts)])];
     this.#cassette.load(cassette);
     this.declaredHosts = [
       ...new Set([
@@ -142,9 +160,7 @@ export class VirtualNetwork implements WorldNetwork {
         ...services.flatMap(({ service }) => service.host),
         ...config.tcp.flatMap(({ host }) => host),
         ...config.websockets.flatMap(({ host }) => host),
-        ...[...mocks.keys()].flatMap(
-          (url) => URL.parse(url.includes('://') ? url : `http://${url}`)?.hostname ?? [],
-        ),
+        ...[...mocks.keys()].map(hostOfMock),
         ...handlers.flatMap(hostsOfHandler),
         ...config.allow,
         ...this.#cassette.snapshot().entries.flatMap(({ url }) => URL.parse(url)?.hostname ?? []),
@@ -314,40 +330,29 @@ export class VirtualNetwork implements WorldNetwork {
     if (!this.#isAllowed(url.hostname, portOf(url))) return null;
     exchange.matched = 'upstream';
     this.#counters.passedThrough += 1;
-    const response = await this.#upstream(copyOf(request, body), caller);
+    const signal = busy.current()?.signal ?? this.#closed.signal;
+    const response = await this.#upstream(new Request(copyOf(request, body), { signal }), caller);
     if (this.mode === 'record') await this.#cassette.keep(exchange, response.clone());
     return response;
   }
 
-  #serviceHandler(service: ServicesConfig[string], live: LiveService): RequestHandler {
+  #servicePart(service: ServicesConfig[string], live: LiveService): Part {
     const isHost = hostMatcher(service.host);
-    return http.all(
-      () => {
-        const { url } = currentExchange();
-        return isHost(url.hostname, portOf(url));
-      },
-      async () => {
-        const exchange = currentExchange();
-        const delay = service.delay_ms;
-        const ms =
-          typeof delay === 'number'
-            ? delay
-            : delay.min + this.#draws.next(`delay/${live.name}`).next() * (delay.max - delay.min);
-        if (ms > 0) await this.#idle(ms);
-        const answer = await live.answer(exchange.request, exchange.caller);
-        if (answer === null) return undefined;
-        exchange.matched = `service:${live.name}`;
-        return answer;
-      },
-    );
+    return async (exchange) => {
+      if (!isHost(exchange.url.hostname, portOf(exchange.url))) return null;
+      const delay = service.delay_ms;
+      const ms =
+        typeof delay === 'number'
+          ? delay
+          : delay.min + this.#draws.next(`delay/${live.name}`).next() * (delay.max - delay.min);
+      if (ms > 0) await this.#idle(ms);
+      const answer = await live.answer(copyOf(exchange.request, exchange.body), exchange.caller);
+      if (answer !== null) exchange.matched = `service:${live.name}`;
+      return answer;
+    };
   }
 
-  #mocksHandler(
-    mocks: ReadonlyMap<
-      string,
-      { status: number; body: string; latency_ms: number; headers: Record<string, string> }
-    >,
-  ) {
+  #mocksPart(mocks: ReadonlyMap<string, NetworkConfig['mocks'][string]>): Part {
     const patterns = [...mocks]
       .filter(([url]) => url.includes('*'))
       .map(([url]) => [url, compileGlob(url)] as const);
@@ -358,18 +363,14 @@ export class VirtualNetwork implements WorldNetwork {
       );
       return exact ?? patterns.find(([, is]) => is(href))?.[0] ?? null;
     };
-    return http.all(
-      () => mocks.size > 0 && find(currentExchange().url.href) !== null,
-      async () => {
-        const exchange = currentExchange();
-        const url = find(exchange.url.href) ?? '';
-        const mock = mocks.get(url);
-        if (mock === undefined) return undefined;
-        exchange.matched = `mock:${url}`;
-        if (mock.latency_ms > 0) await this.#idle(mock.latency_ms);
-        return plainResponse(mock);
-      },
-    );
+    return async (exchange) => {
+      const url = find(exchange.url.href);
+      const mock = url === null ? undefined : mocks.get(url);
+      if (mock === undefined) return null;
+      exchange.matched = `mock:${url}`;
+      if (mock.latency_ms > 0) await this.#idle(mock.latency_ms);
+      return plainResponse(mock);
+    };
   }
 
   /** A delay of a handler: time may be skipped over it. */
@@ -456,12 +457,12 @@ export class VirtualNetwork implements WorldNetwork {
   }
 }
 
+/** Without its signal, which costs more than all the rest: whoever waits for the answer watches it. */
 function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
   const withBody = request.method !== 'GET' && request.method !== 'HEAD' && body.length > 0;
   return new Request(request.url, {
     method: request.method,
     headers: request.headers,
-    signal: request.signal,
     ...(withBody ? { body } : {}),
   });
 }
@@ -476,6 +477,12 @@ function plainResponse(mock: { status: number; body: string; headers: Record<str
   const headers = new Headers(mock.headers);
   if (!headers.has('content-type')) headers.set('content-type', 'text/plain; charset=utf-8');
   return new Response(hasNoBody(status) ? null : mock.body, { status, headers });
+}
+
+/** `*` where the pattern does not say which. */
+function hostOfMock(pattern: string): string {
+  const host = URL.parse(pattern.includes('://') ? pattern : `http://${pattern}`)?.hostname ?? '*';
+  return parseHostPattern(host) === null ? '*' : host;
 }
 
 function hostsOfHandler(handler: RequestHandler): string[] {

@@ -131,16 +131,9 @@ export class MountedFiles implements WorldFiles, Attachment {
       );
     const layer = path.join(options.folder, 'base');
     await mkdir(layer, { recursive: true, mode: 0o755 });
-    const { isShared } = await writeLayer(
-      layer,
-      base,
-      rules,
-      (hash) => options.blocks.get(hash),
-      coversProtected,
-    );
+    const { isShared } = writeLayer(layer, base, rules, (hash) => options.blocks.get(hash), coversProtected);
     for (const { target, kind } of places.places) {
-      if (kind === 'folder' && !base.some((entry) => entry.path === target))
-        await addFolder(layer, target, rules);
+      if (kind === 'folder' && !base.some((entry) => entry.path === target)) addFolder(layer, target, rules);
     }
     const tree = await makeWorldTree({
       layers: [layer],

@@ -1,5 +1,13 @@
-import { closeSync, openSync } from 'node:fs';
-import { chmod, mkdir, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { shareFolder } from '../../../native/index.ts';
 import type { PathPatterns } from '../path-patterns.ts';
@@ -22,18 +30,19 @@ const ANY_NAME = 'a-new-file';
 const STICKY = 0o1000;
 
 /**
+ * At once, file by file: a trip to a thread for each small one would cost more than the writing.
  * A tree as files on the host, to lie below a world's own layer. Whoever is in the world may do with a file what its owner
  * may: that is what modes mean in a world, whichever form it has. Protected files belong to root and cannot be written. That
  * nobody puts another in their place takes a mount over each (`coversProtected`), or folders from which everybody takes only
  * what is his own.
  */
-export async function writeLayer(
+export function writeLayer(
   folder: string,
   entries: readonly TreeEntry[],
   rules: LayerRules,
   content: (hash: string) => Buffer,
   coversProtected: boolean,
-): Promise<Layer> {
+): Layer {
   let isShared = true;
   const share = (place: string) => {
     isShared = shareAt(place) && isShared;
@@ -42,32 +51,38 @@ export async function writeLayer(
   if (!coversProtected)
     for (const { path: at } of exposed(entries, rules)) holdsProtected.add(path.posix.dirname(at));
   const made = new Set<string>();
-  const makeFolder = async (at: string, mode: number): Promise<void> => {
+  const makeFolder = (at: string, mode: number): void => {
     if (made.has(at)) return;
     made.add(at);
     const parent = path.posix.dirname(at);
-    if (at !== '/') await makeFolder(parent, 0o755);
+    if (at !== '/') makeFolder(parent, 0o755);
     const place = path.join(folder, at);
-    await mkdir(place, { recursive: true });
+    mkdirSync(place, { recursive: true });
     const closed = isClosed(at, rules);
     if (!closed) share(place);
     const wanted = closed ? spread(mode) & ~0o222 : spread(mode) | (holdsProtected.has(at) ? STICKY : 0);
-    await chmod(place, at === '/' ? 0o755 : at === '/tmp' && !closed ? 0o1777 : wanted);
+    chmodSync(place, at === '/' ? 0o755 : at === '/tmp' && !closed ? 0o1777 : wanted);
   };
-  await makeFolder('/', 0o755);
+  makeFolder('/', 0o755);
   // Folders with their own modes first: those that nobody named come from what lies in them.
-  for (const { path: at, kind, mode } of entries) if (kind === 'folder') await makeFolder(at, mode);
+  for (const { path: at, kind, mode } of entries) if (kind === 'folder') makeFolder(at, mode);
   for (const entry of entries) {
     if (entry.kind === 'folder') continue;
-    await makeFolder(path.posix.dirname(entry.path), 0o755);
+    makeFolder(path.posix.dirname(entry.path), 0o755);
     const place = path.join(folder, entry.path);
     if (entry.kind === 'link') {
-      await symlink(entry.target ?? '', place);
+      symlinkSync(entry.target ?? '', place);
       continue;
     }
-    await writeFile(place, content(entry.hash ?? ''), { flag: 'wx' });
-    await chmod(place, isProtected(entry, rules) ? spread(entry.mode) & ~0o222 : spread(entry.mode));
-    await utimes(place, entry.mtimeMs / 1000, entry.mtimeMs / 1000);
+    const fd = openSync(place, 'wx');
+    try {
+      const bytes = content(entry.hash ?? '');
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+      fchmodSync(fd, isProtected(entry, rules) ? spread(entry.mode) & ~0o222 : spread(entry.mode));
+      futimesSync(fd, entry.mtimeMs / 1000, entry.mtimeMs / 1000);
+    } finally {
+      closeSync(fd);
+    }
   }
   return { isShared };
 }
@@ -81,12 +96,15 @@ export function exposed(entries: readonly TreeEntry[], rules: LayerRules): TreeE
 }
 
 /** Adds a folder that the definition does not name. */
-export async function addFolder(folder: string, at: string, rules: LayerRules): Promise<void> {
+export function addFolder(folder: string, at: string, rules: LayerRules): void {
   const place = path.join(folder, at);
-  await mkdir(place, { recursive: true });
-  if (isClosed(at, rules)) return chmod(place, 0o555);
+  mkdirSync(place, { recursive: true });
+  if (isClosed(at, rules)) {
+    chmodSync(place, 0o555);
+    return;
+  }
   shareAt(place);
-  return chmod(place, at === '/tmp' ? 0o1777 : 0o777);
+  chmodSync(place, at === '/tmp' ? 0o1777 : 0o777);
 }
 
 function isProtected({ path: at, mode }: TreeEntry, { readonly }: LayerRules): boolean {

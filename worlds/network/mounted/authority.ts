@@ -44,14 +44,8 @@ export async function createAuthority(worldName: string, worldNowMs: () => numbe
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as CryptoKey),
     ],
   });
-  // One key for all names: making one costs more than signing, and nobody outside the kernel process sees it.
-  const leafKeys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const leafKey = x509.PemConverter.encode(
-    await webcrypto.subtle.exportKey('pkcs8', leafKeys.privateKey),
-    'PRIVATE KEY',
-  );
-
   const makeLeaf = async (name: string, expired: boolean): Promise<SecureContext> => {
+    const { publicKey, pem } = await keyOfServers();
     const dayMs = 86_400_000;
     const certificate = await x509.X509CertificateGenerator.create({
       serialNumber: serial(),
@@ -60,7 +54,7 @@ export async function createAuthority(worldName: string, worldNowMs: () => numbe
       notBefore: from,
       notAfter: expired ? new Date(Math.min(Date.now(), worldNowMs()) - dayMs) : until,
       signingAlgorithm: ALGORITHM,
-      publicKey: leafKeys.publicKey as CryptoKey,
+      publicKey: publicKey as CryptoKey,
       signingKey: keys.privateKey as CryptoKey,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
@@ -70,7 +64,7 @@ export async function createAuthority(worldName: string, worldNowMs: () => numbe
         await x509.AuthorityKeyIdentifierExtension.create(keys.publicKey as CryptoKey),
       ],
     });
-    return createSecureContext({ key: leafKey, cert: `${certificate.toString('pem')}\n` });
+    return createSecureContext({ key: pem, cert: `${certificate.toString('pem')}\n` });
   };
 
   const contexts = new Map<string, Promise<SecureContext>>();
@@ -88,6 +82,18 @@ export async function createAuthority(worldName: string, worldNowMs: () => numbe
       return made;
     },
   };
+}
+
+let serversKey: Promise<{ readonly publicKey: webcrypto.CryptoKey; readonly pem: string }> | null = null;
+
+/** One key for all names of all worlds: making one costs more than signing, and it never leaves this process. */
+function keyOfServers() {
+  serversKey ??= (async () => {
+    const { publicKey, privateKey } = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+    const exported = await webcrypto.subtle.exportKey('pkcs8', privateKey);
+    return { publicKey, pem: x509.PemConverter.encode(exported, 'PRIVATE KEY') };
+  })();
+  return serversKey;
 }
 
 function serial(): string {

@@ -5,7 +5,7 @@ import { makeWorldNetwork, type SandboxMount, type WorldNetworkSpace } from '../
 import type { NetworkCaller } from '../types.ts';
 import type { VirtualNetwork } from '../virtual.ts';
 import { type AgentAddress, createNameTable, type NameTable } from './addresses.ts';
-import { type Authority, createAuthority } from './authority.ts';
+import type { Authority } from './authority.ts';
 import { connectInside, Gateway } from './gateway.ts';
 
 const BUNDLE = 'ca-certificates.crt';
@@ -43,8 +43,7 @@ export class MountedNetwork {
   }
 
   /** `folder`: on the host, private to the kernel, made and removed here. @throws IO */
-  static async open(network: VirtualNetwork, worldName: string, folder: string): Promise<MountedNetwork> {
-    const authority = await createAuthority(worldName, () => network.clock.nowMs());
+  static async open(network: VirtualNetwork, authority: Authority, folder: string): Promise<MountedNetwork> {
     await mkdir(folder, { recursive: true, mode: 0o755 });
     await Promise.all([
       writeFile(path.join(folder, BUNDLE), authority.pem, { mode: 0o644 }),

@@ -7,6 +7,7 @@ import { Luck } from '../../luck/streams.ts';
 import { type NetworkInput, networkSchema, servicesSchema } from '../schema.ts';
 import type { NetworkClock } from '../types.ts';
 import { createVirtualNetwork } from '../virtual.ts';
+import { createAuthority } from './authority.ts';
 import { type AgentNetwork, MountedNetwork } from './network.ts';
 
 /** The host's time, for real clients. */
@@ -36,7 +37,11 @@ export async function testWorld(
     { clock: realClock, luck: new Luck(1) },
   );
   const folder = mkdtempSync(path.join(os.tmpdir(), 'clove-world-'));
-  const mounted = await MountedNetwork.open(network, 'test', path.join(folder, 'ca'));
+  const mounted = await MountedNetwork.open(
+    network,
+    await createAuthority('test', () => Date.now()),
+    path.join(folder, 'ca'),
+  );
   const agents = new Map<string, Promise<AgentNetwork>>();
   const agent = (name: string) =>
     agents.getOrInsertComputed(name, () => mounted.attach({ agentId: agents.size + 1, agentName: name }));
