@@ -61,6 +61,13 @@ describe('the quick grid on built-in data', () => {
     ]);
     const metrics = (results: RunResults) => results.trials.map((trial) => trial.metrics);
     expect(metrics(plain.results)).toEqual(metrics(faulty.results));
+    // The trials above were forked from one process; here each is a program of its own.
+    const apart = await runBench({ ...options, runtimes: ['clove'], zygote: false });
+    expect(metrics(apart.results)).toEqual(metrics(faulty.results));
+    if (process.geteuid?.() !== 0) return;
+    const forked = /^Runtime clove forks trials from a template/;
+    expect(faulty.results.notices).toContainEqual(expect.stringMatching(forked));
+    expect(apart.results.notices).not.toContainEqual(expect.stringMatching(forked));
   });
 });
 
