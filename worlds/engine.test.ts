@@ -242,6 +242,85 @@ describe('an existing client', () => {
 });
 
 describe('a member', () => {
+  it('has at most what its role in the world has', async () => {
+    const { world_id } = await client.call('WORLD_CREATE', {
+      config: {
+        name: 'roles',
+        roles: { reader: { permissions: 'readonly' } },
+        agents: { watcher: { role: 'reader' } },
+        permissions: 'standard',
+      },
+    });
+    const answersOf = async (name: string) => {
+      const { stdout } = await client.run({
+        name,
+        world: world_id,
+        ...callingAgent([
+          ['WRITE', { path: '/work/x', content: 'x' }],
+          ['EXEC', { command: 'true' }],
+        ]),
+      });
+      return JSON.parse(stdout).map(({ answer }: { answer: { success: boolean } }) => answer.success);
+    };
+    expect(await answersOf('watcher-2')).toEqual([false, false]);
+    expect(await answersOf('other')).toEqual([true, false]);
+    await expect.poll(async () => (await client.call('WORLD_STATE', { world_id })).agents).toEqual([]);
+  });
+
+  it('does not reach those on the other side of a partition', async () => {
+    const { world_id } = await client.call('WORLD_CREATE', { config: { name: 'split', clock: 'step' } });
+    const [one, two] = [await kernel.connect(), await kernel.connect()];
+    await one.call('REGISTER', { name: 'one' });
+    await two.call('REGISTER', { name: 'two' });
+    for (const each of [one, two]) await each.call('WORLD_JOIN', { world_id });
+    await client.call('WORLD_EVENT', {
+      world_id,
+      event_type: 'network_partition',
+      params: { between: [['one'], ['two']], duration: '1m' },
+    });
+    expect(await one.call('SEND', { to_name: 'two', message: 1 })).toMatchObject({ code: 'NETWORK_FAULT' });
+    expect(await one.call('BROADCAST', { message: 2 })).toMatchObject({ code: 'NETWORK_FAULT' });
+    await client.call('WORLD_ADVANCE', { world_id, ms: 60_000 });
+    expect(await one.call('SEND', { to_name: 'two', message: 3 })).toMatchObject({ success: true });
+    expect((await two.call('RECV', {})).messages).toMatchObject([{ message: 3 }]);
+    for (const each of [one, two]) await each.close();
+  });
+
+  it('finds its messages again in a restored world, by its name', async () => {
+    const { world_id } = await client.call('WORLD_CREATE', { config: { name: 'mail', clock: 'step' } });
+    const one = await kernel.connect();
+    await one.call('REGISTER', { name: 'postbox' });
+    await one.call('WORLD_JOIN', { world_id });
+    await client.call('SEND', { to_name: 'postbox', message: { letter: 1 } });
+    const { snapshot } = await client.call('WORLD_SNAPSHOT', { world_id });
+    await one.close();
+    const restored = await client.call('WORLD_RESTORE', { snapshot });
+    const two = await kernel.connect();
+    await expect.poll(async () => (await two.call('REGISTER', { name: 'postbox' })).success).toBe(true);
+    await two.call('WORLD_JOIN', { world_id: restored.world_id });
+    expect((await two.call('RECV', {})).messages).toMatchObject([{ message: { letter: 1 } }]);
+    await two.close();
+  });
+
+  it('leaves a trace: an audit record of each decision, and events for operators', async () => {
+    await client.call('SET_AUDIT_CONFIG', { log_world: true });
+    await client.call('SUBSCRIBE', { event_types: ['WORLD_CHANGED'] });
+    const { world_id } = await client.call('WORLD_CREATE', { config: { name: 'seen', clock: 'step' } });
+    await client.call('WORLD_EVENT', { world_id, event_type: 'disk_full' });
+    await client.call('WORLD_DESTROY', { world_id });
+    const { entries } = await client.call('GET_AUDIT_LOG', { category: 'WORLD', limit: 100 });
+    const calls = entries.map(({ details }: { details: { syscall?: string } }) => details.syscall);
+    expect(calls).toEqual(expect.arrayContaining(['WORLD_CREATE', 'WORLD_EVENT', 'WORLD_DESTROY']));
+    const { events } = await client.call('POLL_EVENTS', { max: 100 });
+    expect(events.map(({ data }: { data: unknown }) => data)).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ world_id, change: 'event', event_type: 'disk_full' }),
+      ]),
+    );
+    await client.call('UNSUBSCRIBE', { all: true });
+    await client.call('SET_AUDIT_CONFIG', { log_world: false });
+  });
+
   it('takes the agents it starts along, which cannot leave', async () => {
     const { world_id } = await client.call('WORLD_CREATE', {
       name: 'family',

@@ -24,6 +24,7 @@ import { readLegacySnapshot } from './legacy/snapshot.ts';
 import type { MountedWorld } from './mounted-world.ts';
 import { outsideOf } from './outside.ts';
 import { type ResolvedDefinition, resolveConfig, resolveFile, resolveOrigin } from './resolve.ts';
+import { narrow } from './roles.ts';
 import { readSnapshotFile, writeSnapshotFile } from './snapshot/file.ts';
 import { SNAPSHOT_FORMAT, SNAPSHOT_VERSION } from './snapshot/format.ts';
 import { type Packed, pack, unpackInto } from './snapshot/pack.ts';
@@ -130,6 +131,7 @@ export class WorldEngine implements WorldHost {
     const world = worldId === null ? this.#memberships.get(caller.id)?.world : this.#seen(worldId, caller);
     if (world === undefined) return null;
     this.#enter(world, agent, null, true, this.#mounted.has(world));
+    narrow(this.#kernel().permissions, world.parts.definition, agent, caller);
     return this.#mounted.get(world)?.attach(agent) ?? null;
   }
 

@@ -48,7 +48,7 @@ export interface ReceivedMessage extends Message {
 export interface BroadcastResult {
   /** Ids that got it. */
   readonly delivered: readonly number[];
-  /** Ids whose mailboxes were full. */
+  /** Ids whose mailboxes were full, or out of reach. */
   readonly refused: readonly number[];
 }
 
@@ -151,7 +151,12 @@ export class Mailboxes implements KeepsByCaller {
   }
 
   /** To every principal that has a name (every agent has). @throws OVERLOAD when the sender's quota is used up. */
-  broadcast(fromId: number, text: string, includeSelf: boolean): BroadcastResult {
+  broadcast(
+    fromId: number,
+    text: string,
+    includeSelf: boolean,
+    reaches: (id: number) => boolean = () => true,
+  ): BroadcastResult {
     const message = this.#admit(fromId, text);
     const delivered: number[] = [];
     const refused: number[] = [];
@@ -161,7 +166,7 @@ export class Mailboxes implements KeepsByCaller {
       if (id === fromId && !includeSelf) continue;
       const box = this.#boxes.get(id);
       if (box === undefined) continue;
-      if (this.#deliver(box, message)) delivered.push(id);
+      if (reaches(id) && this.#deliver(box, message)) delivered.push(id);
       else refused.push(id);
     }
     this.#room.leave(message);

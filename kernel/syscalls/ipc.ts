@@ -59,6 +59,8 @@ export const send = defineSyscall({
     const to = request.to || request.target_id;
     const name = request.to_name || request.target_name;
     const target = to !== 0 ? to : resolveName(kernel.mailboxes, caller.id, name);
+    const severed = kernel.worlds?.joinedBy(caller.id)?.severs(caller.id, target) ?? null;
+    if (severed !== null) throw new CloveError('NETWORK_FAULT', `not delivered: ${severed}`);
     kernel.mailboxes.send(caller.id, target, JSON.stringify(request.message));
     countSent(context);
     announce(context, target);
@@ -119,8 +121,12 @@ export const broadcast = defineSyscall({
   handle(request, context) {
     const { kernel, caller } = context;
     const text = JSON.stringify(request.message);
-    const { delivered, refused } = kernel.mailboxes.broadcast(caller.id, text, request.include_self);
+    const world = kernel.worlds?.joinedBy(caller.id) ?? null;
+    const reaches = (id: number) => world === null || world.severs(caller.id, id) === null;
+    const { delivered, refused } = kernel.mailboxes.broadcast(caller.id, text, request.include_self, reaches);
     if (delivered.length === 0 && refused.length > 0) {
+      if (!refused.some(reaches))
+        throw new CloveError('NETWORK_FAULT', 'not delivered: a partition is in between');
       throw new CloveError('OVERLOAD', 'every mailbox is full', { details: { refused } });
     }
     countSent(context);

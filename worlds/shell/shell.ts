@@ -37,7 +37,7 @@ const LIMITS: NonNullable<BashOptions['executionLimits']> = {
 };
 
 /** Its own worker threads and databases are more than a world's shell needs. */
-const LEFT_OUT = new Set(['sqlite3', 'html-to-markdown', 'xan', 'date', 'hostname', 'whoami']);
+const LEFT_OUT = new Set(['sqlite3', 'html-to-markdown', 'xan', 'date', 'hostname', 'whoami', 'sleep']);
 
 export interface WorldShellOptions {
   readonly files: VirtualFiles;
@@ -118,6 +118,14 @@ export class WorldShell {
       sleep: (ms) => busy.sleep(ms, signal),
       processInfo: { pid: 2, ppid: 1, uid: 1000, gid: 1000 },
       customCommands: [
+        // The built-in one sleeps for an hour at most.
+        defineCommand('sleep', async (args) => {
+          const ms = sleepMs(args);
+          if (ms === null)
+            return { stdout: '', stderr: `sleep: invalid time interval '${args.join(' ')}'\n`, exitCode: 1 };
+          await busy.sleep(ms, signal);
+          return { stdout: '', stderr: '', exitCode: 0 };
+        }),
         defineCommand('date', async (args) => runDate(args, tellMs())),
         defineCommand('hostname', async () => say(hostname)),
         defineCommand('whoami', async () => say(user)),
@@ -173,6 +181,19 @@ function asFailedRedirection(error: unknown, merged: boolean): Omit<WorldCommand
     timedOut: false,
     truncated: false,
   };
+}
+
+const SLEEP_UNITS_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** "5", "1.5h 10s"; null = it is no time. */
+function sleepMs(args: readonly string[]): number | null {
+  let total = 0;
+  for (const arg of args) {
+    const [, amount, unit = 's'] = /^(\d{1,12}(?:\.\d+)?)([smhd]?)$/.exec(arg) ?? [];
+    if (amount === undefined) return null;
+    total += Number(amount) * (SLEEP_UNITS_MS[unit || 's'] ?? 1000);
+  }
+  return args.length === 0 ? null : total;
 }
 
 function uname(args: readonly string[], hostname: string): string {
