@@ -4,7 +4,7 @@ export { parseFaults } from './faults.ts';
 export type * from './fleet/types.ts';
 export { type Cell, expandGrid, type GridAxes, makeTrials, widenCells } from './grid.ts';
 export { type BenchOptions, defaultCacheDirectory } from './options.ts';
-export { type BenchRun, type ResumeOptions, resumeBench, runBench } from './run.ts';
+export { type BenchRun, type ResumeOptions, resumeBench, runBench, scenarioOfRun } from './run.ts';
 export { RUNTIME_NAMES } from './runtimes/index.ts';
 export type { PrepareTask, Scenario, ScenarioOptions, ScenarioPlan } from './scenario.ts';
 export {

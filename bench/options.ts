@@ -10,6 +10,8 @@ import type { FaultPlan, RuntimeName } from './types.ts';
 /** What a run is asked for. Everything but the scenario has a default. */
 export interface BenchOptions {
   readonly scenario: Scenario;
+  /** Where it is, when it cannot be found by its name. */
+  readonly scenarioFile?: string | null;
   /** The first is the one the verdict is about; the others run the same trials for comparison. Default ['clove']. */
   readonly runtimes?: readonly RuntimeName[];
   /** Trials at once; 'auto' = one per core, less what others keep busy when the run begins. Default 'auto'. */
@@ -68,6 +70,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
   const parallel = asked === 'auto' && options.scenario.fleet !== undefined ? 1 : asked;
   const resolved: ResolvedBenchOptions = {
     scenario: options.scenario,
+    scenarioFile: options.scenarioFile ?? null,
     runtimes,
     parallel: parallel === 'auto' ? availableParallelism() : parallel,
     // A comparison keeps its slots: runtimes that ran beside more or less of others' load would not compare.

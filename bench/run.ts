@@ -72,7 +72,7 @@ export async function resumeBench(
   let scenario: Scenario;
   const signal = options.signal ?? new AbortController().signal;
   try {
-    scenario = options.scenario ?? (await loadScenario(definition.scenario.name));
+    scenario = options.scenario ?? (await scenarioOf(definition));
     const planned = await planTrials(
       scenario,
       { ...definition.scenarioOptions, runtimes: definition.runtimes, seed: definition.seed, signal },
@@ -95,6 +95,15 @@ export async function resumeBench(
   const { kernelSocket = null, zygote = true } = options;
   const choice = { kernelSocket, zygote, signal, openedAtMs, resumed: true };
   return await work(store, plan, scenario, choice, listener);
+}
+
+/** The scenario that a run was begun with, as it is now. @throws RUN_NOT_FOUND, USAGE when it is no longer there */
+export function scenarioOfRun(runDirectory: string): Promise<Scenario> {
+  return scenarioOf(RunStore.read(runDirectory).definition);
+}
+
+function scenarioOf({ scenario, scenarioFile }: RunDefinition): Promise<Scenario> {
+  return loadScenario(scenarioFile ?? scenario.name);
 }
 
 async function planTrials(
@@ -152,6 +161,7 @@ function define(
     schemaVersion: SCHEMA_VERSION,
     ...run,
     scenario: { name, title, version, description },
+    ...(options.scenarioFile === null ? {} : { scenarioFile: options.scenarioFile }),
     runtimes: options.runtimes,
     parallel: options.parallel,
     adaptive: options.adaptive,

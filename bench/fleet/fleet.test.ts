@@ -1,7 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Luck } from '../../worlds/luck/streams.ts';
+import { resumeBench, runBench } from '../run.ts';
+import { findScenario, loadScenarioFile } from '../scenarios.ts';
 import { fleetAsScenario } from './as-scenario.ts';
 import { planFaults } from './faults.ts';
+import { newScenario } from './template.ts';
 import { runFleet } from './testing.ts';
 import { endText, historyOf, marksOf } from './timeline.ts';
 import type { Fleet, FleetEvent, FleetScenario } from './types.ts';
@@ -210,5 +216,29 @@ describe('planned faults', () => {
         .toSorted(),
     ).toEqual(agents);
     for (const { afterMs } of plan(2)) expect(afterMs >= 10 && afterMs <= 20).toBe(true);
+  });
+});
+
+describe('a scenario that was named by its path', () => {
+  it('is found again when its run is resumed', async (context) => {
+    if (process.geteuid?.() !== 0) context.skip('sandboxes need root');
+    const folder = mkdtempSync(join(tmpdir(), 'clove-path-'));
+    try {
+      const [file = ''] = newScenario(folder, 'elsewhere');
+      const scenario = await loadScenarioFile(findScenario(file));
+      const stopped = AbortSignal.abort();
+      const { runDirectory, results } = await runBench({
+        scenario,
+        scenarioFile: file,
+        runsDirectory: join(folder, 'runs'),
+        cacheDirectory: join(folder, 'cache'),
+        signal: stopped,
+      });
+      expect(results.status).toBe('interrupted');
+      const resumed = await resumeBench(runDirectory);
+      expect(resumed.results).toMatchObject({ status: 'complete', verdict: { kind: 'pass' } });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });

@@ -17,6 +17,8 @@ export interface RunDefinition {
   readonly schemaVersion: typeof SCHEMA_VERSION;
   readonly runId: string;
   readonly scenario: RunResults['scenario'];
+  /** Where it is, for one that was named by its path. */
+  readonly scenarioFile?: string;
   readonly runtimes: readonly RuntimeName[];
   readonly parallel: number;
   /** Slots follow measured load instead of being taken at once. */

@@ -102,8 +102,9 @@ Examples:
     )
     .action(async (scenarioName: string, flags: RunFlags, command: Command) => {
       const cli = context(command);
-      const { loadScenario, parseFaults, runBench } = await import('../../bench/index.ts');
-      const scenario = await loadScenario(scenarioName);
+      const { findScenario, loadScenarioFile, parseFaults, runBench } = await import('../../bench/index.ts');
+      const found = findScenario(scenarioName);
+      const scenario = await loadScenarioFile(found);
       const gate = await gateOf(flags);
       const runtimes = [flags.runtime, ...(flags.compare ? parseList(flags.compare, '--compare') : [])];
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
@@ -111,6 +112,7 @@ Examples:
         runBench(
           {
             scenario,
+            scenarioFile: found.origin === 'file' ? found.file : null,
             runtimes: [...new Set(runtimes)] as RuntimeName[],
             parallel:
               flags.parallel === undefined || flags.parallel === 'auto'
@@ -147,11 +149,11 @@ const resumeCommand: CommandBuilder = (context) =>
     .option('--kernel <socket>', 'use this running kernel instead of a private one')
     .action(async (wanted: string, flags: { runsDir?: string; kernel?: string }, command: Command) => {
       const cli = context(command);
-      const { findRunDirectory, loadScenario, resultsOf, resumeBench, runsDirectory } = await import(
+      const { findRunDirectory, resumeBench, runsDirectory, scenarioOfRun } = await import(
         '../../bench/index.ts'
       );
       const runDirectory = findRunDirectory(runsDirectory(flags.runsDir ?? null), wanted);
-      const scenario = await loadScenario((await resultsOf(runDirectory)).scenario.name);
+      const scenario = await scenarioOfRun(runDirectory);
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
       const run = await interruptible(cli.terminal, (signal) =>
         resumeBench(runDirectory, { kernelSocket: flags.kernel ?? null, signal, scenario }, progress.listen),
