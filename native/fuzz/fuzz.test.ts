@@ -12,7 +12,7 @@ import { shouldPass } from './json-oracle.ts';
  */
 const run = promisify(execFile);
 const SEED = process.env.CLOVE_FUZZ_SEED ?? String(Date.now());
-const SECONDS = process.env.CLOVE_FUZZ_SECONDS ?? '2';
+const SECONDS = process.env.CLOVE_FUZZ_SECONDS ?? '4';
 const COMPILER = process.env.CXX ?? 'g++';
 const ADDON = path.join(import.meta.dirname, '..', 'addon');
 const FLAGS = ['-std=c++20', '-O1', '-g', '-fno-exceptions', '-Wall', '-Wextra', '-Werror'];
