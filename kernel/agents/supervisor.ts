@@ -11,6 +11,8 @@ import type { Life } from './life.ts';
 import { newAgent } from './new-agent.ts';
 import type { Plan } from './plan.ts';
 
+const ANNOUNCED_AT_ONCE = 256;
+
 /** For what even SIGKILL does not end at once. */
 const PATIENCE_MS = 1000;
 
@@ -34,6 +36,8 @@ export interface SpawnOrder {
  * from spawn until it is retired; only then is anything of it given to others.
  */
 export class Supervisor {
+  /** Agents of the last kernel that nobody was told of yet. */
+  readonly #toAnnounce: { readonly agent: Agent; readonly delayMs: number }[] = [];
   readonly #options: SupervisorOptions;
   readonly #incarnations: Incarnations;
   readonly #handover: Handover;
@@ -257,13 +261,22 @@ export class Supervisor {
     const life = this.#incarnations.admit(agent);
     life.prepare = prepare;
     this.#incarnations.waits(life, delayMs);
-    this.#incarnations.announcer.restarting(agent, null, 'kernel_restart', delayMs);
+    this.#toAnnounce.push({ agent, delayMs });
     this.#incarnations.tree.admit(memberOf(agent), performance.now(), { delayMs, isPaced: true });
   }
 
   /** All of them were. */
   restored(): void {
+    this.#announceRestored();
     this.#incarnations.apply(this.#incarnations.tree.restored(performance.now()));
+  }
+
+  /** Slice by slice: ten thousand events and records are not to be waited for before the kernel is ready. */
+  #announceRestored(): void {
+    for (const { agent, delayMs } of this.#toAnnounce.splice(0, ANNOUNCED_AT_ONCE)) {
+      this.#incarnations.announcer.restarting(agent, null, 'kernel_restart', delayMs);
+    }
+    if (this.#toAnnounce.length > 0) setImmediate(() => this.#announceRestored());
   }
 
   liveIds(): number[] {
