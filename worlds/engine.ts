@@ -304,7 +304,11 @@ export class WorldEngine implements WorldHost {
     const bootFolder = path.dirname(this.#kernel().launcher.socketPathOf(0));
     const hostFolder = path.join(bootFolder, 'worlds', `w${this.#lastMounted}`);
     const { createMountedWorld } = await import('./mounted-world.ts');
-    const mounted = await createMountedWorld({ ...order, hostFolder });
+    const mounted = await createMountedWorld({
+      ...order,
+      hostFolder,
+      pidOf: (memberId) => this.#kernel().agents.get(memberId)?.sandbox?.pid ?? null,
+    });
     this.#mounted.set(mounted.world, mounted);
     return mounted.world;
   }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, callingAgent, type TestClient, TestKernel } from '../kernel/fixture.ts';
 import { ensureNative } from '../native/index.ts';
 import { worldHost } from './engine.ts';
+import { groupOf } from './pressure.ts';
 
 const isRoot = process.geteuid?.() === 0;
 let kernel: TestKernel;
@@ -167,6 +168,57 @@ describe.runIf(isRoot)('agents started in a mounted world', () => {
     expect(stdout).toBe('kept\n/app:\nkept\n\n/work:\ndir\non\n');
     for (const id of [world, restored.world_id])
       await client.call('WORLD_DESTROY', { world_id: id, force: true });
+  });
+
+  it('are put under pressure, held and killed by events, and let go afterwards', async () => {
+    const world = await create();
+    const { id, pid } = await client.spawn({
+      world,
+      name: 'victim',
+      command: ['sleep', '1000'],
+      limits: { memory_mb: 64, cpu: 1 },
+    });
+    const limits = () => {
+      const memory = groupOf(pid, 'memory');
+      const cpu = groupOf(pid, 'cpu');
+      return [
+        Number(
+          readFileSync(
+            `${memory.folder}/${memory.version === 1 ? 'memory.limit_in_bytes' : 'memory.max'}`,
+            'utf8',
+          ),
+        ),
+        Number(
+          readFileSync(`${cpu.folder}/${cpu.version === 1 ? 'cpu.cfs_quota_us' : 'cpu.max'}`, 'utf8').split(
+            ' ',
+          )[0],
+        ),
+      ];
+    };
+    expect(limits()).toEqual([64 * 2 ** 20, 100_000]);
+    const event = (event_type: string, params: Record<string, unknown> = {}) =>
+      client.call('WORLD_EVENT', { world_id: world, event_type, params });
+    expect(await event('memory_pressure', { percent: 50 })).toMatchObject({ success: true });
+    expect(await event('cpu_contention', { percent: 90 })).toMatchObject({ success: true });
+    expect(limits()).toEqual([32 * 2 ** 20, 10_000]);
+    expect(await event('disk_full')).toMatchObject({ success: true });
+    expect(
+      (await sh(world, 'writer', 'dd if=/dev/zero of=/app/big bs=64k count=4 2>/dev/null || echo full'))
+        .stdout,
+    ).toBe('full\n');
+    expect(await event('disk_fail')).toMatchObject({
+      success: false,
+      error: expect.stringContaining('mounted world'),
+    });
+    await client.call('WORLD_EVENT', { world_id: world, event_type: 'clear' });
+    expect(limits()).toEqual([64 * 2 ** 20, 100_000]);
+    expect(
+      (await sh(world, 'writer2', 'dd if=/dev/zero of=/app/big bs=64k count=4 2>/dev/null && echo room'))
+        .stdout,
+    ).toBe('room\n');
+    expect(await event('agent_crash', { agents: ['victim'] })).toMatchObject({ success: true });
+    expect(await client.call('WAIT', { id })).toMatchObject({ reason: 'killed' });
+    await client.call('WORLD_DESTROY', { world_id: world, force: true });
   });
 
   it('are refused what contradicts a world, and nothing of it stays', async () => {

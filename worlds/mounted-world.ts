@@ -9,12 +9,15 @@ import { openMountedClock } from './mounted-clock.ts';
 import { createAuthority } from './network/mounted/authority.ts';
 import { type AgentNetwork, MountedNetwork } from './network/mounted/network.ts';
 import { createVirtualNetwork } from './network/virtual.ts';
+import { processPressure } from './pressure.ts';
 import { goOn, type VirtualWorldOrder } from './virtual-world.ts';
 import { World } from './world.ts';
 
 export interface MountedWorldOrder extends VirtualWorldOrder {
   /** Folder on the host for what this world shows to its processes; made and removed here. Private to the kernel. */
   readonly hostFolder: string;
+  /** A process of a member; null = it has none. */
+  readonly pidOf: (memberId: number) => number | null;
 }
 
 /** A world for real processes: the same world, with namespaces and mounts in front of it. */
@@ -72,7 +75,7 @@ export async function createMountedWorld(order: MountedWorldOrder): Promise<Moun
       luck,
       files,
       network: virtual,
-      pressure: null,
+      pressure: processPressure(order.pidOf),
       outside: order.outside,
     });
     undo.push(() => world.close());

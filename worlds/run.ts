@@ -82,6 +82,7 @@ export async function worldForCommand(
         )
       : null,
     hostFolder: path.join(folder, 'world'),
+    pidOf: () => running.sandbox?.pid ?? null,
   });
   const createMs = performance.now() - started;
   const begunMs = mounted.world.parts.clock.monotonicMs();

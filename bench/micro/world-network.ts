@@ -48,6 +48,7 @@ const make = (index: number) =>
     },
     upstream: null,
     hostFolder: path.join(folder, `w${index}`),
+    pidOf: () => null,
   });
 
 const caller = { agentId: 1, agentName: 'bench' };

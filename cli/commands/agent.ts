@@ -23,6 +23,7 @@ interface RunFlags extends SocketFlag {
   readonly timeout?: string;
   readonly interpreter?: string;
   readonly restart: 'never' | 'always' | 'on-failure';
+  readonly world?: string;
   readonly persist?: boolean;
   readonly wait?: boolean;
 }
@@ -64,6 +65,7 @@ const runCommand: CommandBuilder = (context) =>
         .choices(['never', 'always', 'on-failure'])
         .default('never'),
     )
+    .option('--world <id>', 'start it in this world, to stay; see clove world list')
     .option('--persist', 'start it again after a restart of the kernel, as with --restart')
     .option('--wait', 'wait for its end, print its output and take over its exit status')
     .action(async (script: string, args: string[], flags: RunFlags, command: Command) => {
@@ -76,6 +78,7 @@ const runCommand: CommandBuilder = (context) =>
           ...(flags.interpreter === undefined ? {} : { python: flags.interpreter }),
           ...(flags.timeout === undefined ? {} : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
           restart_policy: flags.restart,
+          ...(flags.world === undefined ? {} : { world: flags.world }),
           ...(flags.persist === true ? { persist: true } : {}),
           limits: {
             ...(flags.memory === undefined ? {} : { memory: parseBytes(flags.memory, '--memory') }),

@@ -119,6 +119,27 @@ describe.runIf(process.geteuid?.() === 0)('clove world run', () => {
     expect(await uuid('--seed', '6')).not.toBe(first);
   });
 
+  it('has time of its own: an hour of waiting is over at once, and time-outs hold', async () => {
+    const patient = path.join(folder, 'patient.yaml');
+    writeFileSync(
+      patient,
+      'network: { routes: [{ host: api.test, path: /slow, delay_ms: 3600000, body: "at last" }] }\n',
+    );
+    const { stdout } = await clove(
+      'world',
+      'run',
+      patient,
+      '--',
+      'sh',
+      '-c',
+      'a=$(date +%s); curl -sS --max-time 7200 https://api.test/slow; b=$(date +%s); echo " $((b - a))"; curl -s --max-time 5 http://api.test/slow; echo $?',
+    );
+    const [, seconds, timedOut] = /^at last (\d+)\n(\d+)\n$/.exec(stdout) ?? [stdout];
+    expect(Number(seconds)).toBeGreaterThanOrEqual(3600);
+    expect(Number(seconds)).toBeLessThan(3660);
+    expect(timedOut).toBe('28');
+  });
+
   it('answers as JSON, with what isolates it', async () => {
     const { code, stdout } = await clove(
       '--json',
