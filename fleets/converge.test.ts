@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -172,6 +172,32 @@ describe('a fleet', () => {
     inside.close();
     expect(await planned(definition)).toEqual([]);
   });
+});
+
+it('the example runs as its comments say', async (context) => {
+  if (!existsSync('/usr/bin/python3')) context.skip('its workers are in Python: no /usr/bin/python3');
+  const definition = loadFleet(path.join(import.meta.dirname, '../examples/fleet/clove.yaml'), {});
+  expect(await up(definition)).toMatchObject({ failed: [] });
+  const store = async () => (await running()).get('store');
+  await until(async () => /^[1-9]\d* results$/.test((await store())?.status ?? ''));
+  await until(async () => (await running()).get('worker-1')?.health === 'healthy');
+  // The store takes all that work with it along, and they come back after it.
+  process.kill((await store())?.pid ?? 0, 'SIGKILL');
+  await until(async () => {
+    const agents = await running();
+    return ['store', 'worker-1', 'worker-2', 'dispatcher'].every(
+      (name) => agents.get(name)?.restarts === 1 && agents.get(name)?.ready,
+    );
+  });
+  await takeDown(
+    client,
+    'pipeline',
+    definition.agents.map(({ name }) => name),
+    definition.groups.map(({ name }) => name),
+    silent,
+    0,
+  );
+  expect(await client.groups()).toEqual([]);
 });
 
 it('files are watched through replacement, and only those', async () => {

@@ -54,18 +54,16 @@ const isRoot = process.geteuid?.() === 0;
 const asUser = ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups', '--'];
 const hasPython = spawnSync('/usr/bin/python3', ['-c', '']).status === 0;
 
-/** A seccomp filter like the one containers are started with: no namespaces, no mounts, no clone3. */
-const CONTAINER_FILTER = `
+/** Runs a command under a seccomp filter. `rules`: Python that adds to `program`, with the number of the call loaded. */
+const filterOf = (rules: string) => `
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None)
 stmt = lambda code, k: struct.pack('HBBI', code, 0, 0, k)
 jump = lambda code, k, yes, no: struct.pack('HBBI', code, yes, no, k)
 ALLOW, EPERM, ENOSYS = 0x7fff0000, 0x00050001, 0x00050026
 program = [stmt(0x20, 0)]
-for number in (272, 165, 166, 155, 161, 428, 429, 430, 431, 432, 308):
-    program += [jump(0x15, number, 0, 1), stmt(0x06, EPERM)]
-program += [jump(0x15, 435, 0, 1), stmt(0x06, ENOSYS)]
-program += [jump(0x15, 56, 0, 3), stmt(0x20, 16), jump(0x45, 0x7E020000, 0, 1), stmt(0x06, EPERM), stmt(0x06, ALLOW)]
+${rules}
+program += [stmt(0x06, ALLOW)]
 class Program(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_char_p)]
 text = b''.join(program)
 held = ctypes.create_string_buffer(text, len(text))
@@ -73,6 +71,15 @@ loaded = Program(len(program), ctypes.cast(held, ctypes.c_char_p))
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(loaded), 0, 0) == 0
 os.execvp(sys.argv[1], sys.argv[1:])
 `;
+
+/** Like the filter that containers are started with: no namespaces, no mounts, no clone3. */
+const CONTAINER_FILTER = filterOf(`
+for number in (272, 165, 166, 155, 161, 428, 429, 430, 431, 432, 308):
+    program += [jump(0x15, number, 0, 1), stmt(0x06, EPERM)]
+program += [jump(0x15, 435, 0, 1), stmt(0x06, ENOSYS)]
+program += [jump(0x15, 56, 0, 3), stmt(0x20, 16), jump(0x45, 0x7E020000, 0, 1), stmt(0x06, EPERM)]`);
+/** A Linux without Landlock. */
+const NO_LANDLOCK = filterOf('program += [jump(0x15, 444, 0, 1), stmt(0x06, ENOSYS)]');
 
 describe('clove doctor', () => {
   it('finds every layer on as root, and leaves nothing behind', async (context) => {
@@ -156,6 +163,22 @@ describe('clove doctor', () => {
     expect(result.host).toMatchObject({ seccompMode: 2 });
     expect(result.error?.message).toMatch(/clone/);
     expect(result.error?.hint).toMatch(/seccomp/);
+  });
+
+  it('goes on without Landlock where Linux has none, and says so', async (context) => {
+    if (!isRoot || !hasPython || process.arch !== 'x64') context.skip('needs root, /usr/bin/python3 and x64');
+    if (hostCapabilities().cgroup === 'none') context.skip('this machine has no cgroups');
+    const filter = path.join(folder, 'landlock.py');
+    writeFileSync(filter, NO_LANDLOCK);
+    const result = await doctor(['/usr/bin/python3', filter]);
+    expect(result).toMatchObject({ status: 1, strength: 'reduced', host: { landlockAbi: 0 } });
+    expect(missing(result)).toMatchObject([
+      { layer: 'landlock', state: 'off', remedy: expect.stringContaining('lsm=landlock') },
+    ]);
+    expect(await doctor(['/usr/bin/python3', filter], ['--require', 'reduced'])).toMatchObject({
+      status: 0,
+      ok: true,
+    });
   });
 
   it('tells what a machine without cgroups lacks', async (context) => {

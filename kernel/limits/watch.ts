@@ -18,7 +18,9 @@ export interface LimitWatchOptions {
 interface Watched {
   readonly agent: Agent;
   readonly gauge: LimitGauge;
-  readonly probe: Probe;
+  readonly instance: string;
+  /** Made for the first look: one that ends before is not to pay for it. */
+  probe: Probe | null;
   work: string | null;
   intervalMs: number;
   dueMs: number;
@@ -47,12 +49,12 @@ export class LimitWatch {
   started(agent: Agent): void {
     const { sandbox } = agent;
     if (sandbox === null) return;
-    const cgroupPath = `${this.#options.cgroupParent}/${sandbox.instance}`;
-    this.#watched.get(agent.id)?.probe.close();
+    this.#watched.get(agent.id)?.probe?.close();
     this.#watched.set(agent.id, {
       agent,
       gauge: new LimitGauge(),
-      probe: new Probe(this.#roots, cgroupPath, sandbox, agent.plan.sandbox.limits),
+      instance: sandbox.instance,
+      probe: null,
       work: null,
       intervalMs: ACTIVE_MS,
       dueMs: performance.now() + ACTIVE_MS,
@@ -67,7 +69,7 @@ export class LimitWatch {
     const watched = this.#watched.get(agent.id);
     if (watched === undefined) return;
     this.#watched.delete(agent.id);
-    watched.probe.close();
+    watched.probe?.close();
     if (this.#watched.size === 0) this.close();
     const { gauge } = watched;
     const { memoryBytes, maxPids } = agent.plan.sandbox.limits;
@@ -112,19 +114,31 @@ export class LimitWatch {
   }
 
   #lookAt(watched: Watched, now: number): void {
-    const { agent, probe } = watched;
-    const { maxPids } = agent.plan.sandbox.limits;
+    const { agent } = watched;
+    const { sandbox, plan } = agent;
+    if (sandbox === null || sandbox.instance !== watched.instance) return;
+    const { limits } = plan.sandbox;
+    watched.probe ??= new Probe(
+      this.#roots,
+      `${this.#options.cgroupParent}/${sandbox.instance}`,
+      sandbox,
+      limits,
+    );
+    const { probe } = watched;
+    const { maxPids } = limits;
     const work = probe.work();
     const isActive = work === null || work !== watched.work;
     watched.work = work;
-    watched.intervalMs = isActive ? ACTIVE_MS : Math.min(IDLE_MS, watched.intervalMs * 2);
+    // With thousands that do nothing, each is looked at more seldom.
+    const idleMs = Math.max(IDLE_MS, this.#watched.size);
+    watched.intervalMs = isActive ? ACTIVE_MS : Math.min(idleMs, watched.intervalMs * 2);
     watched.dueMs = now + watched.intervalMs;
     this.#countPids(watched, probe.pidsRefused(), maxPids, now);
     this.#countDropped(watched, now);
-    if (isActive) this.#lookAtFills(watched, now);
+    if (isActive) this.#lookAtFills(watched, probe, now);
   }
 
-  #lookAtFills({ agent, gauge, probe }: Watched, now: number): void {
+  #lookAtFills({ agent, gauge }: Watched, probe: Probe, now: number): void {
     const { bytes, inodes } = probe.fills();
     for (const { where, used, limit } of bytes)
       this.#tell(agent, gauge.level('tmpfs', used, limit, where, now));

@@ -170,8 +170,9 @@ export class SupervisionTree {
     let next: number | null = null;
     for (const member of this.#toStart) {
       const at = member.isPaced ? Math.max(member.notBeforeMs, this.#nextPacedMs) : member.notBeforeMs;
-      if (this.#isHeldBack(member)) continue;
-      if (next === null || at < next) next = at;
+      // Thousands may wait after a start of the kernel: what they need is looked at only where it matters.
+      if ((next !== null && at >= next) || this.#isHeldBack(member)) continue;
+      next = at;
     }
     return next;
   }
@@ -400,6 +401,7 @@ export class SupervisionTree {
   }
 
   #isHeldBack(member: Member): boolean {
+    if (member.scope === null && member.group === null && member.spec.dependsOn.length === 0) return false;
     const { scope } = member;
     if (scope !== null) for (const other of this.#toStop) if (isBelow(other, scope)) return true;
     return this.#missing(member).length > 0 || this.#prerequisites(member).length > 0;
