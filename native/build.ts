@@ -326,6 +326,7 @@ export async function ensureZygote(): Promise<ZygoteFiles> {
     if (existsSync(library.file) && existsSync(node.file)) return { library: library.file, node: node.file };
   }
   const { library, node } = zygoteTargets(root, writableFolder(folders));
+  process.stderr.write('clove: compiling the library of templates with g++, once\n');
   await promisify(execFile)(process.execPath, [import.meta.filename, ZYGOTE_FLAG]).catch((error: unknown) => {
     const stderr = String((error as { stderr?: unknown }).stderr ?? '');
     throw new CloveError('SETUP_FAILED', `the template library cannot be compiled: ${firstError(stderr)}`, {

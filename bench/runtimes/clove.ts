@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { RunningKernel } from '../../kernel/index.ts';
+import { ensureZygote } from '../../native/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
 import { monotonicMs } from '../worker/execute.ts';
@@ -22,6 +23,8 @@ import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './r
  * beside it for a moment, as long as it uses no more than its share over a second.
  */
 const CPU_PERIOD_US = 1_000_000;
+/** How long loading may take on a busy machine. */
+const TEMPLATE_START_MS = 180_000;
 /** A template loads and warms up what trials use one at a time. */
 const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 
@@ -211,13 +214,22 @@ async function startTemplate(
     program === undefined
       ? await trialTemplate(worker, mounts, scratchDirectory, memoryBytes)
       : await pythonTemplate(program, mounts, scratchDirectory, memoryBytes);
-  const spawned = await client.spawn({ ...wanted.request, script: wanted.probe });
-  await client.wait(spawned.id);
-  if (spawned.template?.used !== true) {
+  const without = (reason: string | undefined): null => {
     context.onNotice(
-      `Trials are started as programs of their own, not forked from a template: ${spawned.template?.reason}.`,
+      `Trials are started as programs of their own, not forked from a template: ${reason ?? 'the kernel does not say why'}.`,
     );
     return null;
+  };
+  try {
+    // Compiles on the first run, and takes its time on a busy machine: not within a call that has a limit.
+    await ensureZygote();
+    const call = { timeoutMs: TEMPLATE_START_MS };
+    const spawned = await client.spawn({ ...wanted.request, script: wanted.probe }, call);
+    await client.wait(spawned.id, call);
+    if (spawned.template?.used !== true) return without(spawned.template?.reason);
+  } catch (error) {
+    // Trials do not need it; whether there are sandboxes at all shows next.
+    return without(error instanceof Error ? error.message : String(error));
   }
   const seconds = ((monotonicMs() - startedAtMs) / 1000).toFixed(1);
   context.onNotice(
