@@ -214,7 +214,7 @@ async function startTemplate(
     program === undefined
       ? await trialTemplate(worker, mounts, scratchDirectory, memoryBytes)
       : await pythonTemplate(program, mounts, scratchDirectory, memoryBytes);
-  const without = (reason: string | undefined): null => {
+  const without = (reason: string | null | undefined): null => {
     context.onNotice(
       `Trials are started as programs of their own, not forked from a template: ${reason ?? 'the kernel does not say why'}.`,
     );
