@@ -1,4 +1,4 @@
-import { CloveError, errorFromData, isErrorCode } from '../../errors/index.ts';
+import { CloveError, errorFromData, isCloveError, isErrorCode } from '../../errors/index.ts';
 import { MAX_ANSWER_BYTES, MAX_PAYLOAD_BYTES } from '../../kernel/protocol/constants.ts';
 import { OPCODES } from '../../kernel/protocol/opcodes.ts';
 import type { Frame } from '../../kernel/wire/codec.ts';
@@ -250,6 +250,19 @@ export class SyscallClient {
         if (name === 'REGISTER') this.names.delete((request as { name: string }).name);
         const { code, message } = error as CloveError;
         this.warn(new CloveError(code, `after a reconnect: ${name} ${JSON.stringify(request)}: ${message}`));
+      }
+    }
+  }
+
+  /** null when this client was closed; after a lost connection it tries again. */
+  protected async untilClosed<Result>(attempt: () => Promise<Result>): Promise<Result | null> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (this.closed) return null;
+        if (!isCloveError(error) || error.code !== 'DISCONNECTED' || this.options.reconnect === false)
+          throw error;
       }
     }
   }
