@@ -108,7 +108,11 @@ function recordOf(
   return {
     name: world.name,
     seed,
-    warnings: [...resolved.warnings, ...warnings],
+    warnings: [
+      ...resolved.warnings,
+      ...warnings,
+      ...clock.status().degradations.map(({ name, detail }) => `clock: ${name}: ${detail}`),
+    ],
     worldMs: clock.monotonicMs() - begunMs,
     createMs,
     changes:

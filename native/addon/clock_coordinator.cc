@@ -32,6 +32,7 @@ constexpr int64_t kLastingNs = 100 * kMillisecond;
 constexpr int64_t kPollingNs = 20 * kMillisecond;
 constexpr int64_t kPollingPauseNs = 10 * kMillisecond;
 constexpr size_t kKeptJumps = 4096;
+constexpr size_t kKernelThreads = 16;
 
 template <typename Shared>
 Shared* MapNew(const std::string& path, mode_t mode) {
@@ -175,6 +176,7 @@ void* Coordinator::ThreadMain(void* self) {
 }
 
 void Coordinator::Run() {
+  FindKernelThreads();
   while (!isStopping_.load(std::memory_order_relaxed)) {
     const uint32_t attention = attention_.load();
     uint32_t agent = 0;
@@ -281,7 +283,7 @@ Blocker Coordinator::Attempt(int64_t realNow) {
   for (auto& [id, agent] : agents_)
     if (const Blocker blocker = agent->Survey(now, earliest)) return blocker;
   const int64_t limit = target_ >= 0 ? target_ : options_.horizonNs == kForever ? kForever : start_ + options_.horizonNs;
-  if (!OwnThreadsSleep()) return {true, nullptr, "", ""};
+  if (!KernelThreadsSleep() || !OwnThreadsSleep()) return {true, nullptr, "", ""};
   for (auto& [id, agent] : agents_)
     if (const Blocker blocker = agent->Verify(realNow)) return blocker;
   if (target_ < 0 && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
@@ -343,6 +345,20 @@ void Coordinator::MoveTo(int64_t virtualTarget) {
   isTimerTold_ = false;
 }
 
+/** The kernel's threads for what interrupts left to do: packets on their way within this machine, when there are many. */
+void Coordinator::FindKernelThreads() {
+  DIR* processes = opendir("/proc");
+  if (processes == nullptr) return;
+  while (const dirent* entry = readdir(processes)) {
+    const int pid = atoi(entry->d_name);
+    std::string name;
+    if (pid <= 0 || !ReadFileAt(dirfd(processes), (std::string(entry->d_name) + "/comm").c_str(), name)) continue;
+    // On a large machine looking at all of them would cost more than it tells.
+    if (name.starts_with("ksoftirqd/") && kernelThreads_.size() < kKernelThreads) kernelThreads_.emplace_back(pid);
+  }
+  closedir(processes);
+}
+
 void Coordinator::FindOwnThreads() {
   ownThreads_.clear();
   ownThreads_.push_back({ThreadProbe(getpid()), 0});
@@ -356,6 +372,14 @@ void Coordinator::FindOwnThreads() {
       ownThreads_.push_back({ThreadProbe(tid), 0});
   }
   closedir(tasks);
+}
+
+bool Coordinator::KernelThreadsSleep() const {
+  for (const ThreadProbe& thread : kernelThreads_) {
+    ThreadProbe::Call call;
+    if (thread.ReadCall(call) && !call.isAsleep) return false;
+  }
+  return true;
 }
 
 /** Whether the threads that serve agents wait for events; what agents have sent wakes them before the agents sleep. */
@@ -391,7 +415,12 @@ void Coordinator::Note(const Blocker& blocker) {
       blockedSince_ = real;
     }
   }
-  if (blocker.name.empty()) return;
+  // A look-up of a name, a program before its first instruction: what is over in a moment degrades nothing.
+  if (!blocker.isWork && blocker.detail != candidate_) {
+    candidate_ = blocker.detail;
+    candidateSince_ = real;
+  }
+  if (blocker.name.empty() || real - candidateSince_ < kLastingNs) return;
   for (Degradation& known : status_.degradations) {
     if (known.name != blocker.name || known.detail != blocker.detail) continue;
     known.isActive = true;

@@ -95,6 +95,8 @@ class Coordinator {
   Blocker Attempt(int64_t realNow);
   bool OwnThreadsSleep();
   void FindOwnThreads();
+  void FindKernelThreads();
+  bool KernelThreadsSleep() const;
   void MoveTo(int64_t virtualTarget);
   int64_t Virtual(int64_t real) const;
   void Note(const Blocker& blocker);
@@ -126,13 +128,15 @@ class Coordinator {
   bool isAwaited_ = false;
   int64_t target_ = -1;  // of AdvanceTo; -1 = none
   std::vector<OwnThread> ownThreads_;
+  std::vector<ThreadProbe> kernelThreads_;  // of the coordinator's thread alone
   int64_t ownThreadsFoundAt_ = 0;
   int64_t refreshedAt_ = 0;
   int64_t backoff_ = 0;
   int64_t wokeAllAt_ = 0;
   int64_t nextDue_ = kForever;
   uint32_t lastBusy_ = 0;
-  std::string blocker_;
+  std::string blocker_, candidate_;
+  int64_t candidateSince_ = 0;
   int64_t blockedSince_ = 0;
   int lastWoken_ = 0;
   int pollingThread_ = 0;

@@ -2,6 +2,7 @@
 // deadline; a thread of ours sleeps until the next one and has the kernel's timer expire at that moment, so that the
 // signal or the readiness is the kernel's own.
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -83,11 +84,33 @@ void SetKernelTimer(const Timer& timer, int64_t realNs, int64_t interval) {
   }
 }
 
+/** Whether the kernel's timer still has to expire. */
+bool IsPending(const Timer& timer) {
+  itimerspec value = {};
+  itimerval interval = {};
+  switch (timer.kind) {
+    case kInterval:
+      real_getitimer(ITIMER_REAL, &interval);
+      return interval.it_value.tv_sec != 0 || interval.it_value.tv_usec != 0;
+    case kPosix:
+      real_timer_gettime(timer.id, &value);
+      break;
+    case kDescriptor:
+      real_timerfd_gettime(timer.fd, &value);
+      break;
+    case kFree:
+      break;
+  }
+  return value.it_value.tv_sec != 0 || value.it_value.tv_nsec != 0;
+}
+
 void Expire(Timer& timer, int64_t now) {
   const int64_t missed = timer.interval > 0 ? (now - timer.deadline) / timer.interval : 0;
   timer.expirations += 1 + static_cast<uint64_t>(missed);
   timer.deadline = timer.interval > 0 ? timer.deadline + (missed + 1) * timer.interval : kForever;
   SetKernelTimer(timer, 1, 0);
+  // Until the kernel has let it expire nobody is awake but this thread, and it must be: else time could jump over the moment.
+  for (int i = 0; i < 10000 && IsPending(timer); i++) sched_yield();
 }
 
 /** Expires what is due; the next deadline. */

@@ -69,7 +69,7 @@ const clockObject = z.strictObject({
   llm_time: llmTime
     .default({ kind: 'real' })
     .describe(
-      'Virtual time a model call costs: real, free, recorded, fixed:<ms> or per-token:<µs>. real = as long as it took.',
+      'Virtual time a model call costs. Only real (as long as it took) is available; free, recorded, fixed:<ms> and per-token:<µs> are refused.',
     ),
 });
 
@@ -77,6 +77,12 @@ const clockObject = z.strictObject({
 export const clockSchema = z.preprocess(
   (value) => (typeof value === 'string' ? { mode: value } : value),
   clockObject.superRefine((clock, context) => {
+    if (clock.llm_time.kind !== 'real')
+      context.addIssue({
+        code: 'custom',
+        path: ['llm_time'],
+        message: 'only real is available: model calls take as long as they take',
+      });
     if (clock.scale !== 1 && clock.mode !== 'scale')
       context.addIssue({ code: 'custom', path: ['scale'], message: 'scale needs mode scale' });
   }),

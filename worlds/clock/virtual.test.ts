@@ -27,19 +27,16 @@ describe('the definition of a clock', () => {
     expect(clockSchema.parse({})).toMatchObject({ mode: 'skip', llm_time: { kind: 'real' } });
   });
 
-  it('reads dates, durations and prices', () => {
-    const clock = clockSchema.parse({
-      start: '2031-05-06T07:08:09Z',
-      horizon: '1h30m',
-      llm_time: 'fixed:250',
-    });
+  it('reads dates and durations', () => {
+    const clock = clockSchema.parse({ start: '2031-05-06T07:08:09Z', horizon: '1h30m', llm_time: 'real' });
     expect(clock.start).toBe(Date.UTC(2031, 4, 6, 7, 8, 9));
     expect(clock.horizon).toBe(1.5 * HOUR_MS);
-    expect(clock.llm_time).toEqual({ kind: 'fixed', ms: 250 });
-    expect(clockSchema.parse({ llm_time: 'per-token:12.5' }).llm_time).toEqual({
-      kind: 'per-token',
-      usPerToken: 12.5,
-    });
+  });
+
+  it('says that a price of model calls is not to be had', () => {
+    expect(clockSchema.safeParse({ llm_time: 'fixed:250' }).error?.issues).toMatchObject([
+      { path: ['llm_time'], message: expect.stringContaining('only real') },
+    ]);
   });
 
   it.each([
