@@ -1,4 +1,4 @@
-import { closeSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, readlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -18,6 +18,7 @@ import {
   leftoverGroups,
   type Outcome,
   readAll,
+  runToEnd,
   type SpecChanges,
   TEST_UID,
   temporaryFolder,
@@ -401,6 +402,25 @@ print(json.dumps(dict(
       });
     }
     expect(await run(python, file)).toMatchObject({ stdout: 'ran\n' });
+  });
+
+  it('cost their memory only what they write', async () => {
+    const mib = 2 ** 20;
+    const heavy = script('heavy.py', 'DATA = b"x" * (64 << 20)\n');
+    const reader = script('reader.py', 'import heavy\nprint(heavy.DATA.count(b"x"))\n');
+    const loaded = await startTemplate('python', [heavy]);
+    const forked = await run(loaded, reader);
+    expect(forked).toMatchObject({ exitCode: 0, stdout: `${64 * mib}\n` });
+    expect(forked.memoryPeakBytes).toBeLessThan(32 * mib);
+    const apart = await runToEnd([PYTHON, reader], { mounts: mounts() });
+    expect(apart).toMatchObject({ exitCode: 0, stdout: forked.stdout });
+    expect(apart.memoryPeakBytes).toBeGreaterThan(64 * mib);
+  });
+
+  it('come only for whole requests of the kernel, which alone has the other end', async () => {
+    for (const noise of ['x', 'x'.repeat(24), 'x'.repeat(5000)]) writeSync(python.channel, noise);
+    const file = script('served.py', 'print("served")\n');
+    expect(await run(python, file)).toMatchObject({ exitCode: 0, stdout: 'served\n' });
   });
 
   it('live on when their template is killed; it takes no more requests then', async () => {

@@ -22,6 +22,7 @@ const MAX_TEMPLATES = 16;
 const BACKOFF_MS = 1000;
 const BACKOFF_CAP_MS = 60_000;
 const LOG_BYTES = 4096;
+const UNKILLABLE_MS = 10_000;
 
 /** Everything but Landlock, which would forbid agents their mounts, and the entries of /proc that agents cover themselves. */
 const REQUIRED: readonly Layer[] = [
@@ -145,7 +146,11 @@ export class Zygotes {
       this.#retire(template);
       template.sandbox.kill();
     }
-    await Promise.all(living.map(({ sandbox }) => sandbox.exited));
+    const cut = Promise.withResolvers<void>();
+    const timer = setTimeout(cut.resolve, UNKILLABLE_MS);
+    // A process that even SIGKILL does not end must not keep the kernel from stopping.
+    await Promise.race([Promise.all(living.map(({ sandbox }) => sandbox.exited)), cut.promise]);
+    clearTimeout(timer);
     if (this.#gid !== null) this.#options.users.release(this.#gid);
     this.#gid = null;
   }
