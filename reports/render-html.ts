@@ -59,7 +59,7 @@ export async function renderHtml(results: RunResults): Promise<string> {
     agentsSection(results, charts),
     comparison(results, summary, chart('runtimes') ?? null),
     hasGrid ? heatmapSection(results, summary, heatmap, chart('heatmap') ?? null) : null,
-    hasGrid || fleets.length > 1 ? leaderboardSection(results, summary) : null,
+    hasGrid || (summary.primary?.trials ?? 0) > 1 ? leaderboardSection(results, summary) : null,
     timelineSection(chart('timeline')),
     loadSection(
       results,

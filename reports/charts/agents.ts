@@ -47,7 +47,7 @@ export function agentsChart(of: FleetTrial, id: string): Chart | null {
         label,
         colour: CLASS_COLOUR[index] as string,
         shape: 'box' as const,
-      })),
+      })).filter(({ label }) => bars.some(({ outcome }) => outcome === label)),
       ...(crosses.length > 0 ? [{ label: 'ended badly', colour: '--ink', shape: 'cross' as const }] : []),
     ],
     spec: {

@@ -8,6 +8,7 @@ import { type Html, html } from '../text/html.ts';
 import { dataTable, type Section } from './parts.ts';
 
 const LISTED_AGENTS = 40;
+const LISTED_MARKS = 60;
 
 /** Charts of the fleets that are drawn; their ids begin with "agents" and "series" and the fleet's letter. */
 export function fleetCharts(results: RunResults): Chart[] {
@@ -41,6 +42,7 @@ function part(of: FleetTrial, index: number, charts: readonly DrawnChart[]): Htm
   const { agents } = of.fleet;
   return html`<h3>${fleetName(of)}</h3>
 ${own.map((drawn) => figure(drawn, null))}
+${markTable(of)}
 ${dataTable(
   `${formatCount(agents.length)} agents, their limits and what they used${agents.length > LISTED_AGENTS ? `; the first ${LISTED_AGENTS}` : ''}`,
   [
@@ -70,6 +72,26 @@ ${dataTable(
   `Agents of ${fleetName(of)}`,
   'dense loose',
 )}`;
+}
+
+/** The marks of the timeline as text. */
+function markTable({ fleet }: FleetTrial): Html | null {
+  const { marks } = fleet;
+  if (marks.length === 0) return null;
+  return html`<details class="alternative"><summary>What happened, in order (${formatCount(marks.length)})</summary>${dataTable(
+    marks.length > LISTED_MARKS ? `The first ${LISTED_MARKS}` : 'Phases, faults, limits, restarts, refusals',
+    [{ title: 'At', numeric: true }, { title: 'Agent' }, { title: 'Kind' }, { title: 'What' }],
+    marks
+      .slice(0, LISTED_MARKS)
+      .map(({ atMs, agent, kind, text }) => [
+        formatDuration(Math.max(0, atMs)),
+        agent ?? 'fleet',
+        kind,
+        text,
+      ]),
+    'What happened',
+    'dense loose',
+  )}</details>`;
 }
 
 function letter(index: number): string {

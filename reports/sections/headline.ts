@@ -73,7 +73,13 @@ function bestFigure(results: RunResults, { best, parameters, primary }: Summary)
     {
       name: primary?.trials === 1 ? label : `Best ${label}`,
       value: formatMetric(best.value, primaryFormat(results)),
-      note: parameters.map((name) => parameterText(best.trial, name)).join(' · '),
+      note: parameters
+        // A number alone says nothing.
+        .map((name) => {
+          const text = parameterText(best.trial, name);
+          return /^[\d.]+$/.test(text) ? `${name} ${text}` : text;
+        })
+        .join(' · '),
     },
   ];
 }

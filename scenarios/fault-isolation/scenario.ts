@@ -233,7 +233,7 @@ async function cpuHog(fleet: Fleet): Promise<() => Observation> {
     return () => ({ holds: null, observed: `${used}: others left it no more than that`, evidence });
   return () => ({
     holds: periods > 0 && cores <= MOST_CORES && quotaOf(figures) <= MOST_CORES,
-    observed: `${used} and was held back in ${periods} periods, for ${Math.round(throttledMs)} ms of its threads' time`,
+    observed: `${used}${quotaOf(figures) > MOST_CORES ? `, would have been let use ${quotaOf(figures).toFixed(2)},` : ''} and was held back in ${periods} periods, for ${Math.round(throttledMs)} ms of its threads' time`,
     layer: periods > 0 ? 'cpu' : null,
     evidence,
   });
