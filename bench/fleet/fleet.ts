@@ -6,13 +6,14 @@ import type { MetricTree, ParameterValue, TrialParameters, TrialResult } from '.
 import { monotonicMs } from '../worker/execute.ts';
 import { Arrivals, DEFAULT_WAIT_MS, within } from './arrivals.ts';
 import { applyFaults } from './faults.ts';
+import { type JudgedFleet, type Judgement, type JudgeRequest, judgeWork } from './judge.ts';
 import type { CheckResult, FleetMark, FleetRecord } from './record.ts';
 import { agentNames, programText, spawnRequestOf } from './spawn.ts';
 import { historyOf, marksOf } from './timeline.ts';
 import type {
   AgentExitReport,
+  AgentPermissions,
   CgroupFigures,
-  Fleet,
   FleetAgent,
   FleetEvent,
   FleetScenario,
@@ -49,7 +50,7 @@ export interface FleetClients {
   readonly watcher: CloveClient;
 }
 
-export class FleetRun<Facts> implements Fleet<Facts> {
+export class FleetRun<Facts> implements JudgedFleet {
   readonly params: TrialParameters;
   readonly seed: number;
   readonly luck: Luck;
@@ -144,8 +145,7 @@ export class FleetRun<Facts> implements Fleet<Facts> {
     const wanted = roles.length === 0 ? Object.keys(all) : roles;
     const started: FleetAgent[] = [];
     for (const name of wanted) {
-      const role = all[name];
-      if (role === undefined) throw new CloveError('CONFIG', `the scenario has no role "${name}"`);
+      const role = this.role(name);
       for (const agentName of agentNames(name, role.count ?? 1))
         started.push(await this.#spawn(agentName, name, role));
     }
@@ -153,6 +153,32 @@ export class FleetRun<Facts> implements Fleet<Facts> {
     const faults = (this.#scenario.faults ?? []).filter((fault) => wanted.includes(fault.role));
     applyFaults(faults, this);
     return started;
+  }
+
+  role(name: string): Role {
+    const role = this.#scenario.roles[name];
+    if (role === undefined) throw new CloveError('CONFIG', `the scenario has no role "${name}"`);
+    return role;
+  }
+
+  judge(request: JudgeRequest): Promise<Judgement> {
+    return judgeWork(this, request);
+  }
+
+  async spawnJudge(
+    role: string,
+    permissions: AgentPermissions,
+    source: string,
+    target: string,
+  ): Promise<FleetAgent> {
+    const { restart: _, mounts = [], ...rest } = this.role(role);
+    const agent = await this.#spawn(role, role, {
+      ...rest,
+      permissions,
+      mounts: [...mounts, { source, target }],
+    });
+    this.#agents.push(agent);
+    return agent;
   }
 
   agent(name: string): FleetAgent {

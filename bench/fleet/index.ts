@@ -1,5 +1,8 @@
 /** What the files of scenarios with fleets stand on. */
 
+export type { Artifact, ArtifactFile, ArtifactLimits } from './artifacts.ts';
+export { type Canary, canaryFinder, newCanary } from './canary.ts';
+export type { Finding, Judgement, JudgeRequest, Verdict } from './judge.ts';
 export { isWalled, lookAt, lookText, namespaceOf, type ProcessLook, treeOf } from './look.ts';
 export { type Percentiles, percentiles } from './percentiles.ts';
 export type * from './record.ts';

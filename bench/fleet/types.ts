@@ -9,6 +9,7 @@ import type {
 import type { Luck } from '../../worlds/luck/streams.ts';
 import type { GridAxes } from '../grid.ts';
 import type { Presentation, TrialParameters } from '../types.ts';
+import type { Judgement, JudgeRequest } from './judge.ts';
 import type { CheckResult, Evidence, FleetMark } from './record.ts';
 
 type SpawnRequest = SyscallRequest<'SPAWN'>;
@@ -202,6 +203,8 @@ export interface Fleet<Facts = unknown> extends Site {
     condition: () => Promise<Value | null | false> | Value | null | false,
     waiting?: Waiting,
   ): Promise<Value>;
+  /** Freezes and ends the whole fleet, and has the work of one agent judged out of its reach. docs/judging.md */
+  judge(request: JudgeRequest): Promise<Judgement>;
   /** One assertion. What `observe` throws is what was observed, and the check failed. */
   check(
     id: string,
