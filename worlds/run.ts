@@ -7,7 +7,8 @@ import type { FileChange } from '../kernel/worlds/host.ts';
 import type { Sandbox } from '../native/types.ts';
 import { CATALOG_NAMES } from './catalog/index.ts';
 import { BlockStore } from './filesystem/blocks.ts';
-import { compareTrees } from './filesystem/changes.ts';
+import { compareTrees, type TreesToCompare } from './filesystem/changes.ts';
+import { type Committed, commitTree } from './filesystem/commit.ts';
 import { createMountedWorld, type MountedWorld } from './mounted-world.ts';
 import type { Har } from './network/har.ts';
 import type { NetworkLogEntry } from './network/types.ts';
@@ -30,6 +31,8 @@ export interface WorldRunRecord {
   readonly log: readonly NetworkLogEntry[];
   readonly har: Har;
   readonly logDropped: number;
+  /** What was written to and removed from the folder of `commitTo`. */
+  readonly committed: Committed | null;
 }
 
 export interface WorldRunOptions {
@@ -39,6 +42,8 @@ export interface WorldRunOptions {
   readonly upstream: boolean;
   /** Whether to compare the files afterwards. */
   readonly wantsChanges: boolean;
+  /** Folder of the host that is brought to what has become of the tree; null = the changes are discarded. */
+  readonly commitTo: string | null;
 }
 
 /** A file, a folder with a `world.yaml`, or a world of the catalogue. @throws CONFIG, DATA_MISSING, NOT_FOUND */
@@ -59,7 +64,7 @@ export async function findWorld(named: string): Promise<ResolvedDefinition & { r
 /** A fresh world for one command in the foreground. `onEnded` is told once, before the world goes. */
 export async function worldForCommand(
   resolved: ResolvedDefinition & { readonly name: string },
-  { seed, upstream, wantsChanges }: WorldRunOptions,
+  { seed, upstream, wantsChanges, commitTo }: WorldRunOptions,
   { kernel, folder }: ForegroundPlace,
   onEnded: (record: WorldRunRecord) => void,
 ): Promise<ForegroundWorld> {
@@ -93,7 +98,7 @@ export async function worldForCommand(
       mounted.world.add({ id: 0, name: 'run' }, false);
     },
     async ended() {
-      onEnded(recordOf(mounted, resolved, { createMs, begunMs, wantsChanges }));
+      onEnded(recordOf(mounted, resolved, { createMs, begunMs, wantsChanges, commitTo }));
     },
     close: () => mounted.close(),
   };
@@ -102,9 +107,18 @@ export async function worldForCommand(
 function recordOf(
   { world, files, warnings }: MountedWorld,
   resolved: ResolvedDefinition,
-  { createMs, begunMs, wantsChanges }: { createMs: number; begunMs: number; wantsChanges: boolean },
+  {
+    createMs,
+    begunMs,
+    wantsChanges,
+    commitTo,
+  }: { createMs: number; begunMs: number; wantsChanges: boolean; commitTo: string | null },
 ): WorldRunRecord {
   const { clock, network, seed } = world.parts;
+  const trees: TreesToCompare | null =
+    files === null
+      ? null
+      : { before: files.baseEntries(), after: files.entries(), content: (hash) => files.content(hash) };
   return {
     name: world.name,
     seed,
@@ -115,14 +129,8 @@ function recordOf(
     ],
     worldMs: clock.monotonicMs() - begunMs,
     createMs,
-    changes:
-      files === null || !wantsChanges
-        ? []
-        : compareTrees({
-            before: files.baseEntries(),
-            after: files.entries(),
-            content: (hash) => files.content(hash),
-          }),
+    changes: trees === null || !wantsChanges ? [] : compareTrees(trees),
+    committed: trees === null || commitTo === null ? null : commitTree(trees, commitTo),
     log: network?.log.entries() ?? [],
     har: network?.log.toHar() ?? {
       log: { version: '1.2', creator: { name: 'clove', version: '' }, entries: [] },

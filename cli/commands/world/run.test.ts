@@ -141,10 +141,13 @@ describe.runIf(process.geteuid?.() === 0)('clove world run', () => {
   });
 
   it('answers as JSON, with what isolates it', async () => {
+    const committed = mkdtempSync(path.join(folder, 'committed-'));
     const { code, stdout } = await clove(
       '--json',
       'world',
       'run',
+      '--commit',
+      committed,
       file,
       '--',
       'sh',
@@ -161,6 +164,7 @@ describe.runIf(process.geteuid?.() === 0)('clove world run', () => {
       world: { name: 'shop', seed: 5 },
       changes: [{ path: '/app/config.txt', change: 'changed' }],
     });
+    expect(readFileSync(path.join(committed, 'app/config.txt'), 'utf8')).toBe('y\n');
     const layer = (name: string) => answer.isolation.find((one) => one.layer === name);
     expect(layer('netns')).toMatchObject({ state: 'on', how: expect.stringContaining('network of a world') });
     expect(layer('overlay')).toMatchObject({ state: 'on', how: expect.stringContaining('/app') });

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { Command } from 'commander';
 import { CloveError } from '../../../errors/index.ts';
 import type { ForegroundResult } from '../../../kernel/foreground.ts';
@@ -19,6 +20,7 @@ interface WorldRunFlags {
   readonly log?: true;
   readonly logTo?: string;
   readonly har?: string;
+  readonly commit?: string;
   readonly upstream?: boolean;
   readonly memory: string;
   readonly cpu: string;
@@ -42,6 +44,7 @@ export const worldRunCommand: CommandBuilder = (context) =>
     .option('--seed <n>', 'luck of the world (default: the one of its definition)')
     .option('--diff', 'afterwards, what became of its files as a unified diff, to stderr')
     .option('--diff-to <file>', 'the same into a file')
+    .option('--commit <folder>', 'afterwards, bring this folder of the host to what has become of its tree')
     .option('--log', 'afterwards, every request, one per line, to stderr')
     .option('--log-to <file>', 'the same into a file, as JSON lines')
     .option('--har <file>', 'every HTTP request, as an HTTP archive')
@@ -78,6 +81,7 @@ Needs root: the world is mounted. Exit status: that of the command; 128+n when s
         seed: flags.seed === undefined ? null : seedOf(flags.seed),
         upstream: flags.upstream === true,
         wantsChanges: flags.diff === true || flags.diffTo !== undefined || cli.json,
+        commitTo: flags.commit === undefined ? null : path.resolve(flags.commit),
       };
       try {
         const result = await interruptible(cli.terminal, (signal) =>
@@ -183,6 +187,7 @@ function answerOf(
       world_ms: record.worldMs,
     },
     changes: record.changes,
+    committed: record.committed,
     requests: record.log,
     requests_dropped: record.logDropped,
     isolation: layers,
