@@ -142,7 +142,12 @@ class StateCalls(Caller):
 
         # The global scope is the same for every connection.
         return Call(
-            SyscallOp.SYS_WATCH, request, parse, extra_time=timeout, long=True, impersonal=scope == "global" and self._session.world is None
+            SyscallOp.SYS_WATCH,
+            request,
+            parse,
+            extra_time=timeout,
+            long=True,
+            impersonal=scope == "global" and self._session.world is None,
         )
 
     @syscall
