@@ -26,7 +26,7 @@ import { outsideOf } from './outside.ts';
 import { type ResolvedDefinition, resolveConfig, resolveFile, resolveOrigin } from './resolve.ts';
 import { narrow } from './roles.ts';
 import { readSnapshotFile, writeSnapshotFile } from './snapshot/file.ts';
-import { SNAPSHOT_FORMAT, SNAPSHOT_VERSION } from './snapshot/format.ts';
+import { corrupt, SNAPSHOT_FORMAT, SNAPSHOT_VERSION } from './snapshot/format.ts';
 import { type Packed, pack, unpackInto } from './snapshot/pack.ts';
 import { fromWire, toWire } from './snapshot/wire.ts';
 import { worldState } from './state.ts';
@@ -42,6 +42,9 @@ export interface WorldLimits {
   /** Contents of all files of all worlds. */
   readonly bytes: number;
 }
+
+/** How long a snapshot waits for calls to end; one that waits in the world's own time may never. */
+const QUIET_MS = 1000;
 
 const LIMITS: WorldLimits = { worlds: 4096, worldsPerAgent: 32, bytes: 2 * 2 ** 30 };
 
@@ -183,10 +186,12 @@ export class WorldEngine implements WorldHost {
 
   async snapshot(worldId: string, file: string | null, caller: Caller): Promise<WorldSnapshotAnswer> {
     const world = this.#managed(worldId, caller);
+    const underWay = await world.quiet(QUIET_MS);
     const packed = this.#pack(world);
-    if (file === null) return { snapshot_id: packed.id, snapshot: toWire(world, packed) };
+    const told = { snapshot_id: packed.id, calls_under_way: underWay };
+    if (file === null) return { ...told, snapshot: toWire(world, packed) };
     await writeSnapshotFile(file, packed);
-    return { snapshot_id: packed.id, snapshot: { id: world.id, name: world.name, snapshot_path: file } };
+    return { ...told, snapshot: { id: world.id, name: world.name, snapshot_path: file } };
   }
 
   async restore(
@@ -214,6 +219,9 @@ export class WorldEngine implements WorldHost {
         image: body.image,
       });
       return world.info();
+    } catch (error) {
+      // The parts read their own state, and may meet what only looks like it.
+      throw isCloveError(error) ? error : corrupt((error as Error).message);
     } finally {
       release();
     }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CloveError, isCloveError } from '../errors/index.ts';
 import { StateStore } from '../kernel/state/state-store.ts';
 import type {
@@ -87,6 +88,7 @@ export class World implements JoinedWorld {
   readonly #served: ServedCalls;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
+  #underWay = 0;
   #closed = false;
 
   constructor(parts: WorldParts) {
@@ -173,11 +175,11 @@ export class World implements JoinedWorld {
   }
 
   async read(member: Member, path: string): Promise<Buffer> {
-    return this.#files().read(path, member);
+    return this.#during(() => this.#files().read(path, member));
   }
 
   async write(member: Member, path: string, content: Uint8Array, append: boolean): Promise<void> {
-    await this.#files().write(path, content, { append, by: member });
+    await this.#during(() => this.#files().write(path, content, { append, by: member }));
   }
 
   async exec(member: Member, command: WorldCommand): Promise<WorldCommandResult> {
@@ -195,7 +197,8 @@ export class World implements JoinedWorld {
     });
     // What a command sleeps is the world's time; what it computes is over in this process before the clock is looked at.
     using _waits = this.waits(member.id);
-    return await this.#shell.run(member, command);
+    const shell = this.#shell;
+    return await this.#during(() => shell.run(member, command));
   }
 
   async http(member: Member, request: WorldHttpRequest): Promise<WorldHttpResponse> {
@@ -208,7 +211,24 @@ export class World implements JoinedWorld {
     }
     // What a mock takes its time for is the world's time.
     using _waits = this.waits(member.id);
-    return await fetchAs(network, clock, { agentId: member.id, agentName: member.name }, request);
+    const by = { agentId: member.id, agentName: member.name };
+    return await this.#during(() => fetchAs(network, clock, by, request));
+  }
+
+  /** Waits until no call of a member is under way, at most so long in real time. Returns how many are, all the same. */
+  async quiet(ms: number): Promise<number> {
+    const deadline = performance.now() + ms;
+    while (this.#underWay > 0 && performance.now() < deadline) await sleep(5);
+    return this.#underWay;
+  }
+
+  async #during<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#underWay += 1;
+    try {
+      return await work();
+    } finally {
+      this.#underWay -= 1;
+    }
   }
 
   memberIds(): readonly number[] {

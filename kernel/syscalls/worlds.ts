@@ -286,6 +286,7 @@ export const snapshot = defineSyscall({
     snapshot: jsonObject.describe('Without the files’ content where it went to `path`.'),
     snapshot_data: jsonObject.optional().describe('As `snapshot`.'),
     snapshot_path: z.string().optional(),
+    calls_under_way: z.int().describe('Of members, that had not ended when it was taken.'),
   }),
   permission: 'worlds.manage',
   audit: 'WORLD',
@@ -298,6 +299,7 @@ export const snapshot = defineSyscall({
       success: true as const,
       world_id: id,
       snapshot_id: made.snapshot_id,
+      calls_under_way: made.calls_under_way,
       snapshot: made.snapshot,
       ...(file === null ? {} : { snapshot_path: file }),
     };

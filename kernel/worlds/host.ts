@@ -152,6 +152,8 @@ export interface FileChange {
 
 export interface WorldSnapshotAnswer {
   readonly snapshot_id: string;
+  /** Calls of members that had not ended: the snapshot is of before them, or of their midst. */
+  readonly calls_under_way: number;
   readonly snapshot: Readonly<Record<string, unknown>>;
 }
 
@@ -179,7 +181,7 @@ export interface WorldHost extends KeepsByCaller {
   clearEvents(worldId: string, eventId: string | null, caller: Caller): number;
   /** @throws NOT_FOUND */
   state(worldId: string, caller: Caller): Promise<Readonly<Record<string, unknown>>>;
-  /** @throws NOT_FOUND, CONFLICT (never quiet), IO */
+  /** Waits a moment for calls to end. @throws NOT_FOUND, IO, PAYLOAD_TOO_LARGE */
   snapshot(worldId: string, file: string | null, caller: Caller): Promise<WorldSnapshotAnswer>;
   /** @throws DATA_CORRUPT, CONFIG, CONFLICT, OVERLOAD */
   restore(

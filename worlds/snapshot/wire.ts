@@ -87,7 +87,7 @@ export function fromWire(snapshot: Readonly<Record<string, unknown>>): Packed | 
   const entries = (body as { image?: { files?: { entries?: unknown } | null } } | undefined)?.image?.files
     ?.entries;
   for (const entry of Array.isArray(entries) ? entries : []) {
-    const { path, hash } = entry as { path?: unknown; hash?: unknown };
+    const { path, hash } = (entry ?? {}) as { path?: unknown; hash?: unknown };
     if (typeof path !== 'string' || typeof hash !== 'string' || blocks.has(hash)) continue;
     const content = (shown.get(path) as { content?: unknown } | undefined)?.content;
     if (typeof content === 'string') blocks.set(hash, Buffer.from(content));
