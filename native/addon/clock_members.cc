@@ -62,6 +62,9 @@ int64_t MonotonicNs() {
   return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
+/** Whether the last look at a thread failed because nobody may look, not because it is gone. */
+bool IsDenied() { return errno == EPERM || errno == EACCES || errno == EBADF; }
+
 ThreadProbe::ThreadProbe(int tid) : tid_(tid) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/syscall", tid);
@@ -218,6 +221,11 @@ bool Agent::IsCovered(const Thread& thread) const {
   return false;
 }
 
+Blocker Agent::Unwatchable() {
+  return {false, this, "not-watched",
+          "what the threads of agent " + std::to_string(id_) + " do cannot be seen in /proc (" + strerror(errno) + "): the world runs at real speed"};
+}
+
 Blocker Agent::Survey(int64_t now, int64_t& earliest) {
   for (Thread& thread : threads_) {
     Slot slot;
@@ -234,7 +242,8 @@ Blocker Agent::Survey(int64_t now, int64_t& earliest) {
     }
     thread.runs = thread.probe.Runs();
     ThreadProbe::Call call;
-    if (!thread.probe.ReadCall(call) || !call.isAsleep) return {true, this, "", ""};
+    if (!thread.probe.ReadCall(call) && IsDenied()) return Unwatchable();
+    if (!call.isAsleep) return {true, this, "", ""};
   }
   return {};
 }
@@ -245,7 +254,8 @@ Blocker Agent::Verify(int64_t realNow) {
   bool anyUncovered = false;
   for (Thread& thread : threads_) {
     ThreadProbe::Call call;
-    if (!thread.probe.ReadCall(call) || !call.isAsleep || call.number < 0) return {true, this, "", ""};
+    if (!thread.probe.ReadCall(call) && IsDenied()) return Unwatchable();
+    if (!call.isAsleep || call.number < 0) return {true, this, "", ""};
     if (thread.isWaiting) continue;
     const Blocker blocker = VerifyBlocked(thread, call, realNow);
     anyUncovered = anyUncovered || !IsCovered(thread);

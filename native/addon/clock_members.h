@@ -35,7 +35,7 @@ class ThreadProbe {
     long number = -1;
     unsigned long arguments[6] = {};
   };
-  /** Whether it sleeps in the kernel, and in which call. False: it is gone. */
+  /** Whether it sleeps in the kernel, and in which call. False: it is gone, or not to be looked at (errno says which). */
   bool ReadCall(Call& call) const;
   /** How often it has been given a processor; 0 when the kernel does not count. */
   uint64_t Runs() const;
@@ -106,6 +106,7 @@ class Agent {
   void WriteAt(size_t offset, uint32_t value) const;
   void Wake(Thread& thread, const Slot& slot, int64_t realNow, int wakeSignal);
   bool IsCovered(const Thread& thread) const;
+  Blocker Unwatchable();
   Blocker VerifyBlocked(Thread& thread, const ThreadProbe::Call& call, int64_t realNow);
 
   const uint32_t id_;

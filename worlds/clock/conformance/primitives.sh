@@ -16,8 +16,6 @@ measure() {
   [ "$got" = "$status" ] || { echo "$name: status $got instead of $status" >&2; failed=1; }
 }
 
-silent() { while :; do /bin/sleep 600; done; }
-
 measure bash-sleep 10 0 sleep 10
 measure bash-sleep-fraction 2.5 0 sleep 2.5
 measure bash-read-t 10 142 bash -c 'read -r -t 10 line < <(sleep 60)'
@@ -33,9 +31,10 @@ if command -v curl >/dev/null; then
   # A server that accepts and never answers.
   exec 3< <(python3 -c 'import socket,time
 s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(100000)')
+  server=$!
   read -r port <&3
   measure curl-max-time 10 28 curl -s --max-time 10 "http://127.0.0.1:$port/"
   measure curl-retry 7 28 curl -s --max-time 2 --retry 1 --retry-delay 3 "http://127.0.0.1:$port/"
-  kill %% 2>/dev/null || pkill -P $$ 2>/dev/null
+  kill "$server"
 fi
 exit $failed
