@@ -49,7 +49,7 @@ std::string Cgroup::WriteLimit(Step step, int directory, bool v1, const CgroupLi
   switch (step) {
     case S_cgroup_memory:
       set(v1 ? "memory.limit_in_bytes" : "memory.max", number(memory));
-      if (!v1) set("memory.oom.group", "1");
+      if (!v1 && limits.oomGroup) set("memory.oom.group", "1");
       break;
     case S_cgroup_swap:
       set(v1 ? "memory.memsw.limit_in_bytes" : "memory.swap.max", number(v1 ? memory + swap : swap));

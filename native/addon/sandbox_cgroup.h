@@ -37,6 +37,7 @@ void InheritCpuset(int parent, int child);
 struct CgroupLimits {
   int64_t memoryBytes = -1, swapBytes = -1, cpuQuotaUs = -1, cpuPeriodUs = 100000, cpuShares = -1, maxPids = -1;
   std::string cpus;
+  bool oomGroup = true;  // v2: without memory the whole group ends. Not that of a template, below whose PID 1 agents live
 };
 
 /** Where a step stopped. `step` is S_NONE when nothing did. */

@@ -95,6 +95,7 @@ std::unique_ptr<LaunchRequest> ParseLaunch(Napi::Object object) {
     if (fd >= 0) request->stdio[i].fd = Fd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
   }
   request->role = static_cast<PlanRole>(Number(object, "role"));
+  request->limits.oomGroup = request->role != ROLE_TEMPLATE;
   if (request->role == ROLE_FORKED) request->templateChannel = Fd(fcntl(static_cast<int>(Number(object, "templateChannel")), F_DUPFD_CLOEXEC, 3));
   request->templateUid = static_cast<uint32_t>(Number(object, "templateUid"));
   request->templateGid = static_cast<uint32_t>(Number(object, "templateGid"));
