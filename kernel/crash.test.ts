@@ -48,7 +48,14 @@ async function startKernel(): Promise<ChildProcess> {
   throw new Error('the kernel did not start');
 }
 
-const connect = async () => new TestClient(await RawClient.connect(path.join(folder, 'k.sock')));
+/** Of this round: a connection whose other end is killed holds its descriptor until it is closed here, too. */
+const clients: TestClient[] = [];
+
+async function connect(): Promise<TestClient> {
+  const client = new TestClient(await RawClient.connect(path.join(folder, 'k.sock')));
+  clients.push(client);
+  return client;
+}
 
 /** mulberry32: a round that fails must fail again. */
 function randomOf(seed: number): () => number {
@@ -213,6 +220,7 @@ it(
       // A broken connection, and no assertion that failed.
       for (const reason of await Promise.all(running))
         expect(reason).toMatch(/connection|ended|ECONN|ENOENT/i);
+      for (const each of clients.splice(0)) await each.close();
     }
     expect(model.acknowledgedInAll).toBeGreaterThan(ROUNDS);
     const kernel = await startKernel();
