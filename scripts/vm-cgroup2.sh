@@ -76,7 +76,7 @@ chmod +x "$work/image/init"
 # KVM inside a virtual machine may be there and not work: it is used only when it is asked for.
 accelerate=(-accel "${CLOVE_VM_ACCEL:-tcg}")
 qemu-system-x86_64 "${accelerate[@]}" -cpu max,-arch-capabilities -smp 2 -m 3072 -nographic -no-reboot -nodefaults -serial stdio \
-  -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 panic=-1 lsm=landlock" \
+  -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 quiet panic=-1 lsm=landlock" \
   -virtfs "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap" \
   </dev/null | tee "$work/log"
 status=$(tr -d '\r' <"$work/log" | sed -n 's/^vm-status: //p')
