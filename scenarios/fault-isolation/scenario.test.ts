@@ -31,5 +31,5 @@ describe('fault-isolation', () => {
     const agents = results.trials[0]?.attempts[0]?.result?.fleet?.agents ?? [];
     expect(agents.find(({ name }) => name === 'memory-hog')?.lives).toMatchObject([{ reason: 'oom' }]);
     expect(agents.find(({ name }) => name === 'healthy')).toMatchObject({ restarts: 0, escalated: false });
-  });
+  }, 240_000);
 });

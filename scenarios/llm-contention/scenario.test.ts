@@ -16,5 +16,5 @@ describe('llm-contention', () => {
     const fairness = results.trials[0]?.metrics?.fairness as number;
     expect(fairness).toBeGreaterThan(0.9);
     expect(fairness).toBeLessThanOrEqual(1);
-  });
+  }, 240_000);
 });

@@ -27,5 +27,5 @@ describe('supervisor', () => {
     const agents = results.trials[0]?.attempts[0]?.result?.fleet?.agents ?? [];
     expect(agents.find(({ name }) => name === 'hopeless')).toMatchObject({ restarts: 3, escalated: true });
     expect(results.trials[0]?.metrics).toMatchObject({ escalations: 1 });
-  });
+  }, 240_000);
 });

@@ -24,5 +24,5 @@ describe('untrusted', () => {
       expect(open[id]?.status, explain('process')).toBe('failed');
     // What the kernel grants does not hang on sandboxes.
     expect(open.kernel?.status, explain('process')).toBe('passed');
-  });
+  }, 240_000);
 });

@@ -58,7 +58,7 @@ const CLOSE: Readonly<Record<string, number>> = {
   random_forest: 0.05,
 };
 
-describe('the Python worker of drug-discovery', () => {
+describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
   it('agrees closely with the TypeScript one: the same experiments, splits and measures', async (context) => {
     needPython(context);
     const features = 'maccs,descriptors';
