@@ -30,5 +30,5 @@ describe('coding-project', () => {
     expect(facts[0]?.judgeSha256).toBe(facts[1]?.judgeSha256);
     expect(facts[0]?.artifactSha256).not.toBe(facts[1]?.artifactSha256);
     expect(results.trials.map(({ status }) => status)).toEqual(['passed', 'passed']);
-  });
+  }, 180_000);
 });

@@ -10,6 +10,8 @@ from clove_sdk import CloveClient, CloveError
 
 #: Until the stand itself runs, on a busy machine. Seconds.
 START_S = 40
+#: How often a silent stand is looked after: one that is gone need not be waited for.
+LOOK_S = 0.5
 
 
 class NoAnswer(Exception):
@@ -24,21 +26,27 @@ class Stand:
 
     def ask(self, body, timeout):
         self._number += 1
-        try:
-            sent = self._clove.send_message({"call": self._number, **body}, to=self._stand["id"])
-        except CloveError as error:
-            raise NoAnswer(f"the stand is gone: {error}") from error
-        if not sent.success:
-            raise NoAnswer(f"the stand is gone: {sent.error}")
+        self._send({"call": self._number, **body})
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
-            for received in self._clove.recv_messages(1, wait=True, timeout=left).messages:
+            messages = self._clove.recv_messages(1, wait=True, timeout=min(left, LOOK_S)).messages
+            if not messages:
+                self._send({"call": self._number, "do": "nothing"})
+            for received in messages:
                 answer = received.message
                 # Whose a message is, the kernel says; which call it answers is all that it may say itself.
                 mine = received.from_agent == self._stand["id"] and isinstance(answer, dict)
                 if mine and answer.get("call") == self._number:
                     return answer
         raise NoAnswer(f"no answer within {timeout} s")
+
+    def _send(self, message):
+        try:
+            sent = self._clove.send_message(message, to=self._stand["id"])
+        except CloveError as error:
+            raise NoAnswer(f"the stand is gone: {error}") from error
+        if not sent.success:
+            raise NoAnswer(f"the stand is gone: {sent.error}")
 
 
 def same(got, wanted):

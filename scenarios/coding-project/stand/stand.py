@@ -22,6 +22,8 @@ with CloveClient() as clove:
     module = None
     for received in clove.messages():
         order = received.message
+        if order["do"] == "nothing":
+            continue
         answer = {"call": order["call"]}
         if order["do"] == "load":
             sys.path.insert(0, WORK)
