@@ -3,7 +3,7 @@ import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { shouldPass } from './json-oracle.ts';
 
 /**
@@ -13,6 +13,7 @@ import { shouldPass } from './json-oracle.ts';
 const run = promisify(execFile);
 const SEED = process.env.CLOVE_FUZZ_SEED ?? String(Date.now());
 const SECONDS = process.env.CLOVE_FUZZ_SECONDS ?? '4';
+vi.setConfig({ testTimeout: Number(SECONDS) * 1000 + 120_000 });
 const COMPILER = process.env.CXX ?? 'g++';
 const ADDON = path.join(import.meta.dirname, '..', 'addon');
 const FLAGS = ['-std=c++20', '-O1', '-g', '-fno-exceptions', '-Wall', '-Wextra', '-Werror'];
