@@ -284,7 +284,7 @@ function describeAgent(agent: Agent, { supervisor }: Kernel): z.input<typeof lis
     cpu: Math.round(cpuPercent * 10) / 10,
     restarts: agent.restart.count,
     restart_policy: agent.restart.options.policy,
-    restart_in_ms: agent.restartAt === null ? null : Math.max(0, agent.restartAt - Date.now()),
+    restart_in_ms: agent.restartAt === null ? null : Math.max(0, Math.ceil(agent.restartAt - Date.now())),
     parent_id: agent.parentId,
     ready: agent.ready,
     health: supervisor.healthOf(agent.id),
