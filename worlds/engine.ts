@@ -68,7 +68,8 @@ export class WorldEngine implements WorldHost {
   readonly #worlds = new Map<string, World>();
   readonly #memberships = new Map<number, Membership>();
   /** Ids that are being made. */
-  readonly #reserved = new Set<string>();
+  /** Ids of worlds that are being made, and for whom. */
+  readonly #reserved = new Map<string, number>();
   #lastNumber = 0;
 
   constructor(kernel: () => Kernel, limits: WorldLimits) {
@@ -187,7 +188,7 @@ export class WorldEngine implements WorldHost {
   async snapshot(worldId: string, file: string | null, caller: Caller): Promise<WorldSnapshotAnswer> {
     const world = this.#managed(worldId, caller);
     const underWay = await world.quiet(QUIET_MS);
-    const packed = this.#pack(world);
+    const packed = this.#pack(world, caller);
     const told = { snapshot_id: packed.id, calls_under_way: underWay };
     if (file === null) return { ...told, snapshot: toWire(world, packed) };
     await writeSnapshotFile(file, packed);
@@ -216,7 +217,8 @@ export class WorldEngine implements WorldHost {
       const world = await this.#make(id, caller, resolved, {
         name: body.name,
         seed: body.seed,
-        image: body.image,
+        // Messages that an agent wrote into a snapshot itself would come from whomever it names.
+        image: caller.kind === 'operator' ? body.image : { ...body.image, mail: {} },
       });
       return world.info();
     } catch (error) {
@@ -240,7 +242,7 @@ export class WorldEngine implements WorldHost {
   async branch(worldId: string, count: number, caller: Caller): Promise<readonly WorldInfo[]> {
     const parent = this.#managed(worldId, caller);
     const { definition, origin, seed } = parent.parts;
-    const image = this.#image(parent);
+    const image = this.#image(parent, caller);
     const folder = this.#folders.get(parent) ?? null;
     const made: World[] = [];
     try {
@@ -328,7 +330,10 @@ export class WorldEngine implements WorldHost {
     { name, seed, image }: { name: string; seed: number; image?: WorldImage },
   ): Promise<World> {
     this.#assertRoom(caller);
-    this.#reserved.add(id);
+    // Asked for once before, but others may have come in between.
+    if (this.#worlds.has(id) || this.#reserved.has(id))
+      throw new CloveError('CONFLICT', `a world ${id} exists`);
+    this.#reserved.set(id, caller.id);
     try {
       const order: VirtualWorldOrder = {
         id,
@@ -373,12 +378,15 @@ export class WorldEngine implements WorldHost {
     return world.info();
   }
 
-  #image(world: World): WorldImage {
+  /** What waits in the mailboxes of others is no business of an agent, wherever it came from. */
+  #image(world: World, caller: Caller): WorldImage {
     const { mailboxes } = this.#kernel();
-    return imageOf(world, (memberId) => mailboxes.peek(memberId));
+    return imageOf(world, (memberId) =>
+      caller.kind === 'operator' || memberId === caller.id ? mailboxes.peek(memberId) : [],
+    );
   }
 
-  #pack(world: World): Packed {
+  #pack(world: World, caller: Caller): Packed {
     const { files, origin } = world.parts;
     const body = {
       format: SNAPSHOT_FORMAT,
@@ -388,7 +396,7 @@ export class WorldEngine implements WorldHost {
       seed: world.parts.seed,
       taken_at: new Date().toISOString(),
       origin: withoutContents(origin),
-      image: this.#image(world),
+      image: this.#image(world, caller),
     } as const;
     // Through JSON: what is hashed is what will be read.
     return pack(JSON.parse(JSON.stringify(body)), (hash) =>
@@ -426,7 +434,14 @@ export class WorldEngine implements WorldHost {
     const closing = this.#mounted.get(world)?.close();
     if (closing !== undefined) {
       this.#closing.add(closing);
-      void closing.finally(() => this.#closing.delete(closing));
+      closing
+        .catch((error: unknown) =>
+          this.#kernel().log.warn(
+            { err: error, world: world.id },
+            'not everything of a world was taken down',
+          ),
+        )
+        .finally(() => this.#closing.delete(closing));
     }
     world.close();
   }
@@ -462,7 +477,9 @@ export class WorldEngine implements WorldHost {
       throw new CloveError('OVERLOAD', `this kernel has ${worlds} worlds, the most it takes`);
     }
     if (caller.kind === 'operator') return;
-    const own = [...this.#worlds.values()].filter(({ ownerId }) => ownerId === caller.id).length;
+    const own =
+      [...this.#worlds.values()].filter(({ ownerId }) => ownerId === caller.id).length +
+      [...this.#reserved.values()].filter((ownerId) => ownerId === caller.id).length;
     if (own >= worldsPerAgent) {
       throw new CloveError('OVERLOAD', `an agent makes at most ${worldsPerAgent} worlds`);
     }
@@ -490,11 +507,14 @@ function nameOf({ name }: CreateWorld, { definition, origin }: ResolvedDefinitio
   return own ?? (name || definition.name || 'unnamed');
 }
 
+/** 250 years, as long as a duration in a definition. */
+const MAX_EVENT_MS = 250 * 365 * 86_400_000;
+
 function durationOf(ms: unknown, text: unknown): number | null {
-  if (typeof ms === 'number' && ms > 0) return ms;
+  if (typeof ms === 'number' && ms > 0 && ms <= MAX_EVENT_MS) return ms;
   if (text === undefined || text === null) return null;
   const parsed = typeof text === 'number' && text > 0 ? text * 1000 : parseDurationMs(String(text));
-  if (parsed !== null) return parsed;
+  if (parsed !== null && parsed <= MAX_EVENT_MS) return parsed;
   throw new CloveError('BAD_REQUEST', 'duration: expected seconds, or text such as "10m"');
 }
 

@@ -313,7 +313,7 @@ export class World implements JoinedWorld {
       owner_id: this.ownerId,
       seed,
       clock_mode: clock.mode,
-      world_time: new Date(clock.nowMs()).toISOString(),
+      world_time: new Date(Math.min(clock.nowMs(), 8.64e15)).toISOString(),
     };
   }
 

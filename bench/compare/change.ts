@@ -108,10 +108,13 @@ export function judge(
     return pairs >= 2
       ? said('same', `Exactly the same in all ${pairs} pairs.`)
       : said('inconclusive', 'One pair says nothing about chance.');
-  if (pairs >= 2 && interval.low >= -margin && interval.high <= margin)
+  // A margin of 10 % up is one of 1/1.1 down.
+  const lowMargin = metric.scale === 'ratio' ? margin / (1 + margin) : margin;
+  if (pairs >= 2 && interval.low >= -lowMargin && interval.high <= margin)
     return said('same', 'The whole interval lies within the margin that counts as no change.');
   const significant = pAdjusted <= 1 - level && (interval.low > 0 || interval.high < 0);
-  if (significant && noiseFloor !== null && Math.abs(effect) <= noiseFloor)
+  const size = metric.scale === 'ratio' ? Math.expm1(Math.abs(Math.log1p(effect))) : Math.abs(effect);
+  if (significant && noiseFloor !== null && size <= noiseFloor)
     return said('inconclusive', 'No larger than what two runs of the baseline itself differ by.');
   if (significant)
     return said(

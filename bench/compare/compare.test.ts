@@ -172,6 +172,21 @@ describe('the gate', () => {
     ['auc:-0.01,,', /cannot read/],
   ])('refuses %s', (text, message) => expect(() => parseRules(text, metrics)).toThrow(message));
 
+  it('does not judge a figure by the trials that survived', () => {
+    const before = run('a', 40);
+    const after = run('b', 40);
+    const few: Measured = {
+      ...after,
+      trials: after.trials.map((trial, index) =>
+        index < 30 ? { ...trial, status: 'failed', values: { completion: 0 } } : trial,
+      ),
+    };
+    const result = compare(before, few, { ...DEFAULT_COMPARE, failOn: 'auc:-0.05' });
+    expect(result.coverage).toBe(1);
+    expect(result.gates[0]).toMatchObject({ outcome: 'inconclusive' });
+    expect(of(result, 'completion').verdict).toBe('worse');
+  });
+
   it('fails on what is shown to be worse than allowed, and only then', () => {
     const before = run('a', 60);
     const worse = compare(before, run('b', 60, { shift: -0.03 }), {

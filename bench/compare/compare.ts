@@ -55,7 +55,15 @@ export function compare(before: Measured, after: Measured, options: CompareOptio
     !options.acrossMachines && differentMachines(before, after)
       ? 'The two ran on different machines: timings and memory do not compare.'
       : null;
-  const blocked = (metric: MetricDefinition) => tooFew ?? (metric.machineBound ? otherMachine : null);
+  const wanted = options.coverageFloor * Math.max(before.trials.length, after.trials.length);
+  // Trials that failed are measured and yet have no figure: what is left of them says little about the rest.
+  const survivors = (metric: MetricDefinition) =>
+    rules.some((rule) => rule.metric === metric.name) &&
+    differencesOf(pairs, metric).differences.length < wanted
+      ? `Only ${differencesOf(pairs, metric).differences.length} trials have this figure on both sides.`
+      : null;
+  const blocked = (metric: MetricDefinition) =>
+    tooFew ?? (metric.machineBound ? otherMachine : null) ?? survivors(metric);
 
   const luck = new Luck(options.seed);
   const raw = metrics.map((metric) =>

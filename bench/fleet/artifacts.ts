@@ -21,6 +21,8 @@ import { CloveError, errorToData, isCloveError } from '../../errors/index.ts';
 import { namespaceOf } from './look.ts';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = constants;
+/** Half of what the system takes: the copy has a folder above it. */
+const MAX_PATH_BYTES = 2048;
 const MIB = 2 ** 20;
 
 export interface ArtifactLimits {
@@ -180,6 +182,7 @@ class Taking {
     if (!isUtf8(rawName)) throw refused(`a name in ${shown(above)} is not UTF-8`);
     const name = rawName.toString('utf8');
     const path = above === '' ? name : `${above}/${name}`;
+    if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw refused(`the path of ${shown(above)} is too long`);
     if (++this.#entries > this.#limits.maxEntries)
       throw refused(`there are more than ${this.#limits.maxEntries} files and folders`);
     // Looked at before it is opened: to open a device can do something.

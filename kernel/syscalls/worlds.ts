@@ -11,6 +11,8 @@ import { json } from './fields.ts';
 const MAX_BRANCHES = 256;
 /** Ten simulated years. */
 const MAX_ADVANCE_MS = 10 * 366 * 86_400_000;
+/** No world gets older. */
+const MAX_WORLD_MS = 250 * 366 * 86_400_000;
 
 const jsonObject = z.record(z.string(), z.unknown());
 const worldId = z.string().max(256).nullish().describe('As WORLD_CREATE answered it.');
@@ -431,7 +433,12 @@ export const wait = defineSyscall({
   request: z
     .object({
       ms: z.number().min(0).max(MAX_ADVANCE_MS).nullish().describe('So long, in the world’s time.'),
-      until_ms: z.number().min(0).nullish().describe('Until so many ms after the world’s start.'),
+      until_ms: z
+        .number()
+        .min(0)
+        .max(MAX_WORLD_MS)
+        .nullish()
+        .describe('Until so many ms after the world’s start.'),
     })
     .refine(
       ({ ms, until_ms }) => (ms ?? null) === null || (until_ms ?? null) === null,

@@ -38,6 +38,8 @@ template <typename Shared>
 Shared* MapNew(const std::string& path, mode_t mode) {
   const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd.valid() || fchmod(fd.get(), mode) != 0 || ftruncate(fd.get(), 4096) != 0) return nullptr;
+  // A hole in a full file system would be a signal at the first store: what cannot be had is refused here.
+  if (errno = posix_fallocate(fd.get(), 0, 4096); errno != 0) return nullptr;
   void* mapped = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   return mapped == MAP_FAILED ? nullptr : static_cast<Shared*>(mapped);
 }

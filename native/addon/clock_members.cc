@@ -104,6 +104,7 @@ std::string MakeSlots(const std::string& path, bool connectsOutside) {
   // Agents run under users of their own; who may come here at all is decided by the folder above.
   if (!slots.valid() || fchmod(slots.get(), 0666) != 0 || ftruncate(slots.get(), sizeof(AgentFile)) != 0)
     return "cannot make " + path + ": " + strerror(errno);
+  if (const int error = posix_fallocate(slots.get(), 0, sizeof(AgentFile)); error != 0) return "cannot make " + path + ": " + strerror(error);
   const struct {
     uint64_t magic;
     uint32_t version, connectsOutside;
@@ -233,6 +234,8 @@ Blocker Agent::Survey(int64_t now, int64_t& earliest) {
     thread.state = thread.hasSlot ? slot.state.load() : 0;
     thread.isWaiting = (thread.state & 1) != 0;
     thread.deadline = thread.isWaiting ? slot.deadline.load() : kForever;
+    // Written by the agent: sums of it must not wrap.
+    if (thread.deadline > kForever / 2) thread.deadline = kForever;
     if (thread.hasSlot && thread.tid == thread.process && slot.external != 0)
       return {false, this, "", "process " + std::to_string(thread.process) + " is connected to something outside the world"};
     if (thread.isWaiting) {

@@ -256,15 +256,18 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
     pool.size = size;
     pool.failuresInARow = 0;
     const auto end = [&](const std::shared_ptr<Sandbox>& member) { Refuse(*member, {S_verify, ECANCELED, "not wanted any more"}); };
+    // Before any member ends: the last one to go takes the pool along, and answers whoever asked.
+    pool.resizeOps.push_back({op, client});
     while (pool.waiting.size() > size) {
       const auto member = std::move(pool.waiting.back());
       pool.waiting.pop_back();
       end(member);
     }
     if (size == 0 && pool.making != nullptr) end(std::shared_ptr<Sandbox>(pool.making));
-    pool.resizeOps.push_back({op, client});
-    AnswerResize(pool);
-    if (size == 0 && pool.alive == 0) pools_.erase(cgroupParent);
+    const auto left = pools_.find(cgroupParent);
+    if (left == pools_.end()) return;
+    AnswerResize(left->second);
+    if (size == 0 && left->second.alive == 0) pools_.erase(left);
   });
 }
 

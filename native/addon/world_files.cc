@@ -123,7 +123,7 @@ bool WalkTree(int folder, size_t most, std::vector<WorldEntry>& entries) {
     waiting.pop_back();
     const int opened = OpenAt2(folder, below.empty() ? "." : below.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, kBeneath);
     if (opened < 0) {
-      if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) continue;  // changed meanwhile
+      if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG) continue;  // changed meanwhile
       return false;
     }
     const std::unique_ptr<DIR, CloseDirectory> directory(fdopendir(opened));

@@ -19,6 +19,8 @@ export function createVirtualClock(config: ClockConfig, restored?: ClockState): 
   return new VirtualClock(config, restored);
 }
 
+const LATEST_MS = 8e15;
+
 class VirtualClock implements WorldClock {
   readonly mode: ClockMode;
   readonly #startEpochMs: number;
@@ -42,7 +44,8 @@ class VirtualClock implements WorldClock {
   constructor(config: ClockConfig, restored: ClockState | undefined) {
     this.mode = config.mode;
     this.#startEpochMs = restored?.startEpochMs ?? config.start ?? Date.now();
-    this.#horizonMs = config.horizon ?? Number.POSITIVE_INFINITY;
+    // Never beyond what a date holds.
+    this.#horizonMs = Math.min(config.horizon ?? Number.POSITIVE_INFINITY, LATEST_MS - this.#startEpochMs);
     this.#rate =
       config.mode === 'step' || config.mode === 'strict' ? 0 : config.mode === 'scale' ? config.scale : 1;
     this.#baseMs = restored?.monotonicMs ?? 0;

@@ -51,8 +51,11 @@ function assertStaysInside({ path: at, target = '' }: TreeEntry): void {
     !target.startsWith('/') &&
     !path.posix.relative('/', path.posix.join(path.posix.dirname(at), target)).startsWith('..');
   // join() stops at the root: a target with more steps up than there are folders leads out of any other.
-  const up = target.split('/').filter((part) => part === '..').length;
-  if (isInside && up < at.split('/').length - 1) return;
+  const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+  const up = parts.filter((part) => part === '..').length;
+  // A step up after a name goes through whatever that name is a link to.
+  const isPlain = parts.slice(0, up).every((part) => part === '..');
+  if (isInside && isPlain && up < at.split('/').length - 1) return;
   throw new CloveError(
     'PATH_REFUSED',
     `${at} is a link to ${target}, which leads out of the world: nothing was written`,

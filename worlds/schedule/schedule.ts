@@ -179,7 +179,12 @@ export class Schedule {
     } catch (error) {
       onHappened(live.name, error as Error);
     }
-    this.#armNext(live, live.baseMs);
+    try {
+      this.#armNext(live, live.baseMs);
+    } catch (error) {
+      // Beyond what a date holds: it does not come again.
+      onHappened(live.name, error as Error);
+    }
     this.poke();
   }
 }

@@ -15,6 +15,11 @@ const MAX_ENTRIES = 200_000;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex digits');
 const time = z.number().min(-8.64e15).max(8.64e15);
+/** ms since a world's start. */
+const monotonic = z
+  .number()
+  .min(0)
+  .max(500 * 366 * 86_400_000);
 const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 const counts = z.record(z.string().max(1024), count);
 
@@ -61,11 +66,13 @@ const fileFault = z.union([
   }),
 ]);
 
+/** Sums of both are still dates. */
+const LATEST_START_MS = Date.UTC(2262, 0, 1);
 const image = z.strictObject({
   clock: z.strictObject({
     mode: z.enum(CLOCK_MODES),
-    startEpochMs: time,
-    monotonicMs: z.number().min(0).max(8.64e15),
+    startEpochMs: z.number().min(0).max(LATEST_START_MS),
+    monotonicMs: monotonic,
   }),
   luck: counts,
   files: z
@@ -115,8 +122,8 @@ const image = z.strictObject({
       z.strictObject({
         name: z.string().max(256),
         count,
-        dueMs: z.number().nullable(),
-        baseMs: z.number().nullable(),
+        dueMs: monotonic.nullable(),
+        baseMs: monotonic.nullable(),
         held: z.boolean(),
       }),
     )
@@ -176,14 +183,15 @@ export function checkedBody(value: unknown): SnapshotBody {
   for (const messages of Object.values(checked.image.mail)) {
     for (const { text } of messages) assertJson(text, 'a message');
   }
-  for (const { kind, params } of checked.image.chaos.active) {
+  // As they would be injected: with defaults, and under the names that are read.
+  const active = checked.image.chaos.active.map((event) => {
     try {
-      parseEvent(kind, params);
+      return { ...event, params: parseEvent(event.kind, event.params).params };
     } catch (error) {
       throw corrupt((error as Error).message);
     }
-  }
-  return checked;
+  }) as typeof checked.image.chaos.active;
+  return { ...checked, image: { ...checked.image, chaos: { ...checked.image.chaos, active } } };
 }
 
 function checkTree(entries: readonly TreeEntry[]): void {

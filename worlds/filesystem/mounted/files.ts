@@ -343,6 +343,7 @@ export class MountedFiles implements WorldFiles, Attachment {
       for (const known of [...tree.keys()]) if (known.startsWith(`${at}/`)) tree.delete(known);
     };
     const hashes = new Map<string, string>();
+    let bytes = 0;
     for (const entry of walkTreeNow(this.#tree.upperFd, this.#options.limits.files + 1024)) {
       // A name that is no text cannot be told of; it stays in the world.
       if (entry.rawPath !== null) continue;
@@ -353,6 +354,16 @@ export class MountedFiles implements WorldFiles, Attachment {
         tree.delete(at);
         continue;
       }
+      // Files with holes are longer than what they take up: all of it would be read.
+      if (type === S_IFREG) bytes += entry.size;
+      if (bytes > this.#options.limits.bytes || entry.size > this.#options.limits.fileBytes)
+        throw new CloveError(
+          'OVERLOAD',
+          `the files of the world are longer than it may hold, at ${at.slice(0, 200)}`,
+          {
+            details: { limits: { ...this.#options.limits } },
+          },
+        );
       const made = this.#entryOf(at, entry, hashes);
       if (made === null) tree.delete(at);
       else tree.set(at, made);

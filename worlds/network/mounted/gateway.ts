@@ -262,7 +262,10 @@ export class Gateway {
         if (reply === null) continue;
         const head = Buffer.alloc(2);
         head.writeUInt16BE(reply.length);
-        socket.write(Buffer.concat([head, reply]));
+        if (!socket.write(Buffer.concat([head, reply])))
+          await new Promise<void>((go) => {
+            socket.once('drain', go).once('close', go);
+          });
       }
     }
     socket.end();

@@ -17,6 +17,9 @@ const textOf = (message: string | { readonly json: unknown }) =>
   typeof message === 'string' ? message : JSON.stringify(message.json);
 
 /** Serves one client until it or the script is done. Messages wait for each other, so that faults keep their order. */
+/** Messages of one connection that wait to be answered. */
+const MOST_QUEUED = 16;
+
 export function serveWebSocket(
   config: WebSocketConfig,
   client: WebSocket,
@@ -24,12 +27,23 @@ export function serveWebSocket(
   signal: AbortSignal,
 ): void {
   let queue: Promise<void> = Promise.resolve();
+  let queued = 0;
   const enqueue = (work: () => Promise<void>) => {
-    queue = queue.then(work).catch(() => client.terminate());
+    // Who writes faster than it reads, or than a delay lets through, waits: nothing piles up here.
+    if (++queued >= MOST_QUEUED && client.readyState === client.OPEN) client.pause();
+    queue = queue
+      .then(work)
+      .catch(() => client.terminate())
+      .finally(() => {
+        if (--queued < MOST_QUEUED / 2) client.resume();
+      });
   };
   const send = async (data: string | Buffer, binary = false) => {
     await wire.pass(data.length, signal);
-    if (client.readyState === client.OPEN) client.send(data, { binary });
+    if (client.readyState !== client.OPEN) return;
+    await new Promise<void>((sent) => {
+      client.send(data, { binary }, () => sent());
+    });
   };
   const replies = config.replies.map(({ match, ...reply }) => ({ matches: compileGlob(match), ...reply }));
   for (const message of config.greet) enqueue(() => send(textOf(message)));
