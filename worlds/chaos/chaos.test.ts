@@ -138,6 +138,16 @@ describe('events that are done at once', () => {
     expect(made.world.state.fetch(0, 'name', 'global')?.text).toBe('"mug"');
   });
 
+  it('leave a value as it is where the damaged one has no room', async () => {
+    const made = await make();
+    const large = JSON.stringify('x'.repeat(2 ** 20 - 2));
+    await made.world.state.store(0, { key: 'large', scope: 'global', ttlMs: null, text: large });
+    // What is thrown where nobody waits would end the process, and this test with it.
+    for (let round = 0; round < 100; round++) inject(made, 'data_corruption', { key: 'large' });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(made.world.state.fetch(0, 'large', 'global')?.text.length).toBeLessThanOrEqual(2 ** 20 + 16);
+  });
+
   it('crash so many of those who are meant', async () => {
     const made = await make();
     inject(made, 'agent_crash', { agents: ['ali*'], count: 5 });

@@ -99,6 +99,10 @@ describe('changes of a world, committed to a folder', () => {
       expect(() =>
         commit([], [file('/good', 'x'), link('/d/l', target === '../x' ? '../../x' : target)]),
       ).toThrow(/leads out/);
+    // A step up after a name goes through whatever that name is a link to.
+    expect(() => commit([], [link('/a/b/c/d', '../..'), link('/a/b/c/l', 'd/../../../etc/shadow')])).toThrow(
+      /leads out/,
+    );
     expect(existsSync(path.join(folder, 'good'))).toBe(false);
     expect(readFileSync(path.join(outside, 'secret'), 'utf8')).toBe('untouched');
     commit([], [link('/d/l', '../x')]);

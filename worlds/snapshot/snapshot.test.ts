@@ -10,7 +10,7 @@ import { BlockStore, hashOf } from '../filesystem/blocks.ts';
 import { imageOf } from '../image.ts';
 import { ALICE, get, type TestWorld, testWorld, text } from '../testing.ts';
 import { readSnapshotFile, writeSnapshotFile } from './file.ts';
-import { SNAPSHOT_FORMAT, SNAPSHOT_VERSION, type SnapshotBody } from './format.ts';
+import { checkedBody, SNAPSHOT_FORMAT, SNAPSHOT_VERSION, type SnapshotBody } from './format.ts';
 import { type Packed, pack, unpackInto, verified } from './pack.ts';
 import { fromWire, toWire } from './wire.ts';
 
@@ -95,6 +95,27 @@ async function future({ world }: TestWorld): Promise<unknown[]> {
   told.push(world.state.fetch(1, 'k', 'global')?.text ?? null);
   return told;
 }
+
+it('takes lasting events with their defaults, under the names that are read, and refuses times that are no dates', async () => {
+  const made = await make();
+  const { body } = packed(made);
+  const withImage = (image: object) =>
+    checkedBody(JSON.parse(JSON.stringify({ ...body, image: { ...body.image, ...image } })));
+  const event = {
+    id: 'event-1',
+    kind: 'load_spike',
+    params: { url: 'http://api.test/n' },
+    sinceMs: 0,
+    untilMs: null,
+    source: 'x',
+    record: { files: [], network: [], paused: [] },
+  };
+  const read = withImage({ chaos: { ...body.image.chaos, active: [event] } });
+  expect(read.image.chaos.active[0]?.params).toMatchObject({ per_second: expect.any(Number) });
+  expect(() => withImage({ clock: { ...body.image.clock, monotonicMs: 8.64e15 } })).toThrow(/monotonicMs/);
+  const [entry] = body.image.schedule;
+  expect(() => withImage({ schedule: [{ ...entry, baseMs: 1e300 }] })).toThrow(/baseMs/);
+});
 
 describe('a world that goes on elsewhere', () => {
   it('does as it would have done: files, network, clock, luck, events, schedule, state', async () => {
