@@ -3,6 +3,9 @@ import { defineService, type ServiceDefinition, type ServiceRoute } from './serv
 type Item = Record<string, unknown>;
 type Collections = Record<string, Item[]>;
 
+/** As many as a definition may begin with. */
+const MAX_ITEMS = 10_000;
+
 const notFound = () => Response.json({ error: 'not found' }, { status: 404 });
 
 /** A ready-made service: collections of JSON objects with list, create, read, change and delete. */
@@ -18,6 +21,8 @@ export function collectionService(initial: Readonly<Record<string, readonly Item
       const given = await json<Item>().catch(() => null);
       if (given === null || typeof given !== 'object' || Array.isArray(given))
         return Response.json({ error: 'expected a JSON object' }, { status: 400 });
+      if (items(state).length >= MAX_ITEMS)
+        return Response.json({ error: 'the collection is full' }, { status: 507 });
       const id = given.id ?? nextId(items(state));
       if (indexOf(state, String(id)) >= 0) return Response.json({ error: 'exists' }, { status: 409 });
       const item = { ...given, id };

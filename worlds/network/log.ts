@@ -3,12 +3,20 @@ import { type Har, toHar } from './har.ts';
 import { compileGlob, hostMatcher } from './patterns.ts';
 import type { LoggedBody, NetworkLog, NetworkLogEntry, NetworkLogFilter } from './types.ts';
 
+/** What the bodies of one log take up at most, whatever its number of entries. */
+const MAX_BODY_BYTES = 64 * 2 ** 20;
+
+function costOf({ requestBody, responseBody }: Omit<NetworkLogEntry, 'id'>): number {
+  return (requestBody?.text.length ?? 0) + (responseBody?.text.length ?? 0);
+}
+
 /** Everything that was asked of a network, bounded: the oldest entries go, and how many went is said. */
 export class RequestLog implements NetworkLog {
   readonly #capacity: number;
   readonly #bodyBytes: number;
   #entries: NetworkLogEntry[] = [];
   #dropped = 0;
+  #bytes = 0;
   lastId = 0;
   readonly #listeners = new Set<(entry: NetworkLogEntry) => void>();
 
@@ -30,14 +38,22 @@ export class RequestLog implements NetworkLog {
     const complete = { id: this.lastId, ...entry };
     this.#entries.push(complete);
     // Cut in pieces: taking one from the front of a long list each time would cost its length.
-    if (this.#entries.length > this.#capacity * 1.25 + 16) this.#cut();
+    this.#bytes += costOf(complete);
+    if (this.#entries.length > this.#capacity * 1.25 + 16 || this.#bytes > MAX_BODY_BYTES * 1.25) this.#cut();
     for (const listener of this.#listeners) listener(complete);
     return complete;
   }
 
   #cut(): void {
-    const surplus = this.#entries.length - this.#capacity;
-    if (surplus <= 0) return;
+    let surplus = Math.max(0, this.#entries.length - this.#capacity);
+    let bytes = this.#bytes;
+    for (const [index, entry] of this.#entries.entries()) {
+      if (index >= surplus && bytes <= MAX_BODY_BYTES) break;
+      bytes -= costOf(entry);
+      surplus = Math.max(surplus, index + 1);
+    }
+    if (surplus === 0) return;
+    this.#bytes = bytes;
     this.#entries = this.#entries.slice(surplus);
     this.#dropped += surplus;
   }

@@ -156,6 +156,7 @@ function scopeOf(
   drawUuid: () => string,
 ): TemplateScope {
   const { request, url, caller } = exchange;
+  let text: string | undefined;
   return {
     params,
     calls,
@@ -177,7 +178,8 @@ function scopeOf(
       return parsedBody(exchange);
     },
     get text() {
-      return bodyText(exchange);
+      text ??= bodyText(exchange);
+      return text;
     },
     get uuid() {
       return drawUuid();

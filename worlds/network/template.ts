@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { CloveError } from '../../errors/index.ts';
 import type { PathParams } from './patterns.ts';
 
 /** What `{{…}}` of a body, header or JSON value may name. */
@@ -26,6 +27,19 @@ export interface TemplateScope {
 const PLACE = /\{\{\s*([\w.$-]+)\s*\}\}/g;
 const ONLY_PLACE = /^\{\{\s*([\w.$-]+)\s*\}\}$/;
 
+/** What the places of one answer may be filled with in all, in characters: a body put in many times over must not fill the memory. */
+const ROOM = 64 * 2 ** 20;
+/** Beside the scopes and not in them: no place can name it. */
+const used = new WeakMap<TemplateScope, number>();
+
+function charged(scope: TemplateScope, text: string): string {
+  const total = (used.get(scope) ?? 0) + text.length;
+  used.set(scope, total);
+  if (total > ROOM)
+    throw new CloveError('PAYLOAD_TOO_LARGE', 'the places of the answer are filled with too much');
+  return text;
+}
+
 function lookUp(scope: TemplateScope, name: string): unknown {
   let value: unknown = scope;
   for (const key of name.split('.')) {
@@ -42,14 +56,19 @@ function asText(value: unknown): string {
 
 /** Text with its places filled; what is not there becomes nothing. */
 export function fillText(text: string, scope: TemplateScope): string {
-  return text.includes('{{') ? text.replace(PLACE, (_, name: string) => asText(lookUp(scope, name))) : text;
+  return text.includes('{{')
+    ? text.replace(PLACE, (_, name: string) => charged(scope, asText(lookUp(scope, name))))
+    : text;
 }
 
 /** JSON with its places filled: a text that is one place alone takes the value with its type. */
 export function fillJson(value: unknown, scope: TemplateScope): unknown {
   if (typeof value === 'string') {
     const only = ONLY_PLACE.exec(value)?.[1];
-    return only === undefined ? fillText(value, scope) : (lookUp(scope, only) ?? null);
+    if (only === undefined) return fillText(value, scope);
+    const found = lookUp(scope, only) ?? null;
+    charged(scope, asText(found));
+    return found;
   }
   if (Array.isArray(value)) return value.map((item) => fillJson(item, scope));
   if (typeof value !== 'object' || value === null) return value;

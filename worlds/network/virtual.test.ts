@@ -35,6 +35,39 @@ const codeOf = async (promise: Promise<unknown>) => {
   return isCloveError(error) ? [error.code, error.details?.fault ?? null] : error;
 };
 
+describe('what an answer and a log may take up', () => {
+  it('is bounded: a body put in many times over is refused', async () => {
+    const { network } = await testNetwork({
+      routes: [
+        { host: 'a.test', path: '/text', body: '{{text}}'.repeat(2000) },
+        { host: 'a.test', path: '/json', json: Array.from({ length: 2000 }, () => '{{body}}') },
+      ],
+    });
+    const large = post('x'.repeat(2 ** 20));
+    for (const path of ['text', 'json']) {
+      const answer = await ask(network, `http://a.test/${path}`, large).catch((error: unknown) => error);
+      const refused = isCloveError(answer) ? answer.code : (answer as Response).status;
+      expect(['PAYLOAD_TOO_LARGE', 500]).toContain(refused);
+    }
+    const small = await ask(network, 'http://a.test/text', post('x'));
+    expect((await small.text()).length).toBe(2000 * 3);
+  });
+
+  it('is bounded in bytes too: the oldest entries go', async () => {
+    const { network } = await testNetwork({
+      routes: [{ host: 'a.test', path: '/*', body: 'ok' }],
+      limits: { log_entries: 1000, log_body_bytes: 2 ** 20 },
+    });
+    const body = post('x'.repeat(2 ** 20 - 2));
+    for (let n = 0; n < 100; n++) await ask(network, 'http://a.test/', body);
+    const kept = network.log.entries();
+    expect(kept.length).toBeGreaterThan(50);
+    expect(kept.length).toBeLessThanOrEqual(64);
+    expect(network.log.dropped).toBe(100 - kept.length);
+    expect(kept.at(-1)?.id).toBe(100);
+  });
+});
+
 describe('routes written as data', () => {
   it('answer by host, method and path, with parameters and bodies filled in', async () => {
     const { network } = await testNetwork({

@@ -114,4 +114,14 @@ export const scheduleEntry = z
     }
   });
 export type ScheduleEntry = z.output<typeof scheduleEntry>;
-export const scheduleSchema = z.array(scheduleEntry).max(20_000).default([]);
+/** Each is looked at after every call of a member. */
+const MAX_CONDITIONS = 500;
+
+export const scheduleSchema = z
+  .array(scheduleEntry)
+  .max(20_000)
+  .refine(
+    (entries) => entries.filter(({ when }) => when !== undefined).length <= MAX_CONDITIONS,
+    `more than ${MAX_CONDITIONS} entries with a condition`,
+  )
+  .default([]);
