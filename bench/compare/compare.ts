@@ -56,14 +56,12 @@ export function compare(before: Measured, after: Measured, options: CompareOptio
       ? 'The two ran on different machines: timings and memory do not compare.'
       : null;
   const wanted = options.coverageFloor * Math.max(before.trials.length, after.trials.length);
+  const ruled = new Set(rules.map(({ metric }) => metric));
   // Trials that failed are measured and yet have no figure: what is left of them says little about the rest.
-  const survivors = (metric: MetricDefinition) =>
-    rules.some((rule) => rule.metric === metric.name) &&
-    differencesOf(pairs, metric).differences.length < wanted
-      ? `Only ${differencesOf(pairs, metric).differences.length} trials have this figure on both sides.`
-      : null;
-  const blocked = (metric: MetricDefinition) =>
-    tooFew ?? (metric.machineBound ? otherMachine : null) ?? survivors(metric);
+  const survivors = ({ metric, pairs: found }: RawChange) =>
+    ruled.has(metric.name) && found < wanted ? `Only ${found} trials have this figure on both sides.` : null;
+  const blocked = (change: RawChange) =>
+    tooFew ?? (change.metric.machineBound ? otherMachine : null) ?? survivors(change);
 
   const luck = new Luck(options.seed);
   const raw = metrics.map((metric) =>
@@ -79,23 +77,21 @@ export function compare(before: Measured, after: Measured, options: CompareOptio
   // Only what is judged takes part in the correction: a blocked metric must not cost the others power. Figures with a rule are a family
   // of their own: what a gate hangs on must not be drowned by what is only looked at.
   const corrected = new Map<RawChange, number>();
-  for (const ruled of [true, false]) {
+  for (const isRuled of [true, false]) {
     const family = raw.filter(
-      ({ metric, pValue }) =>
-        pValue !== null &&
-        blocked(metric) === null &&
-        rules.some((rule) => rule.metric === metric.name) === ruled,
+      (change) =>
+        change.pValue !== null && blocked(change) === null && ruled.has(change.metric.name) === isRuled,
     );
     holm(family.map(({ pValue }) => pValue as number)).forEach((p, index) => {
       corrected.set(family[index] as RawChange, p);
     });
   }
   const changes = raw.map((change) =>
-    judge(change, corrected.get(change) ?? null, options.level, blocked(change.metric)),
+    judge(change, corrected.get(change) ?? null, options.level, blocked(change)),
   );
   const gates = rules.flatMap((rule) => {
     const change = changes.find(({ metric }) => metric.name === rule.metric);
-    return change === undefined ? [] : [applyRule(rule, change, blocked(change.metric))];
+    return change === undefined ? [] : [applyRule(rule, change, blocked(change))];
   });
   const notices: string[] = [];
   if (tooFew !== null) notices.push(tooFew);

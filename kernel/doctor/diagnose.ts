@@ -11,7 +11,7 @@ import { lockUidBlock } from '../locks.ts';
 import { DEFAULT_RUN_DIRECTORY } from '../options.ts';
 import { claimPrivateFolder } from '../private-folder.ts';
 import { type HostFacts, hostFacts } from './facts.ts';
-import { remedyFor } from './remedies.ts';
+import { NAMESPACES, remedyFor } from './remedies.ts';
 
 export interface LayerDiagnosis extends LayerReport {
   /** What to do where it is missing. */
@@ -50,22 +50,7 @@ const WALLS: readonly Layer[] = [
 ];
 
 /** Layers that cannot stand where another could not be had. */
-const OF_NAMESPACES: readonly Layer[] = [
-  'uid',
-  'userns',
-  'pidns',
-  'mntns',
-  'netns',
-  'ipcns',
-  'utsns',
-  'cgroupns',
-  'root_ro',
-  'proc_masked',
-  'dev_min',
-  'sys_hidden',
-  'disk',
-  'inodes',
-];
+const OF_NAMESPACES: readonly Layer[] = ['uid', ...NAMESPACES];
 const MAX_ATTEMPTS = 6;
 
 /**

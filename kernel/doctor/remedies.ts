@@ -1,7 +1,8 @@
 import type { Layer, LayerReport } from '../../native/types.ts';
 import type { HostFacts } from './facts.ts';
 
-const NAMESPACES: ReadonlySet<Layer> = new Set<Layer>([
+/** Layers that need a namespace to be made. */
+export const NAMESPACES: ReadonlySet<Layer> = new Set<Layer>([
   'userns',
   'pidns',
   'mntns',
