@@ -82,7 +82,10 @@ async function filesOf(
   const make = (base: readonly TreeEntry[], entries?: readonly TreeEntry[]) =>
     new VirtualFiles({
       // Times of files are those that members are told.
-      clock: { nowMs: () => clock.nowMs() + skewMs(), sleep: (ms, signal) => clock.sleep(ms, signal) },
+      clock: {
+        nowMs: () => clock.nowMs() + skewMs(),
+        sleep: (ms, signal, owner) => clock.sleep(ms, signal, owner),
+      },
       blocks,
       limits: { bytes: limits.bytes, files: limits.files, fileBytes: limits.file_bytes },
       rules: { intercept, readonly, writable },

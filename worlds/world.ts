@@ -273,20 +273,30 @@ export class World implements JoinedWorld {
     return this.#served.has(agentId) ? this.#served.serve(agentId) : null;
   }
 
-  after(ms: number, fire: () => void): () => void {
+  after(memberId: number, ms: number, fire: () => void): () => void {
     // A sleep and no mere timer: somebody waits for it, so a clock that skips may go there.
     const cancelled = new AbortController();
-    this.parts.clock.sleep(ms, cancelled.signal).then(fire, () => {});
+    this.parts.clock.sleep(ms, cancelled.signal, this.#nameOf(memberId)).then(fire, () => {});
     return () => cancelled.abort();
   }
 
   async sleep(
+    memberId: number,
     until: { readonly forMs: number } | { readonly untilMs: number },
     signal: AbortSignal,
   ): Promise<{ nowMs: number; monotonicMs: number }> {
     const { clock } = this.parts;
-    await clock.sleep('forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs(), signal);
+    await clock.sleep(
+      'forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs(),
+      signal,
+      this.#nameOf(memberId),
+    );
     return { nowMs: this.tellMs(), monotonicMs: clock.monotonicMs() };
+  }
+
+  /** Names are the same in every run, ids need not be. */
+  #nameOf(memberId: number): string | undefined {
+    return this.#members.get(memberId)?.name;
   }
 
   severs(fromId: number, toId: number): string | null {

@@ -199,6 +199,12 @@ export class FleetRun<Facts> implements JudgedFleet {
     await this.client.send(this.agent(agent).id, message, { signal: this.signal });
   }
 
+  async broadcast(message: unknown): Promise<void> {
+    const { refused } = await this.client.broadcast(message, { signal: this.signal });
+    if (refused.length > 0)
+      throw new CloveError('OVERLOAD', `a broadcast did not reach agents ${refused.join(', ')}`);
+  }
+
   message(fits: (message: ReceivedMessage) => boolean, waiting: Waiting = {}): Promise<ReceivedMessage> {
     return this.#messages.first(fits, waiting);
   }

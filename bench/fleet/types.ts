@@ -183,6 +183,8 @@ export interface Fleet<Facts = unknown> extends Site {
   exit(agent: string, waiting?: Waiting): Promise<AgentExitReport>;
   /** Sends to an agent; it knows the oracle by the name `oracle`. */
   send(agent: string, message: unknown): Promise<void>;
+  /** To all agents at one moment: no time of a world passes before the last of them has it. */
+  broadcast(message: unknown): Promise<void>;
   /** Messages to `oracle` that no `ask` waits for. */
   readonly messages: readonly ReceivedMessage[];
   /** The first message to `oracle`, past or to come, that fits. @throws TIMEOUT */

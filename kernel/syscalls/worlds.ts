@@ -457,7 +457,9 @@ export const wait = defineSyscall({
     const world = worldOf(context);
     if (world === null) throw new CloveError('NOT_FOUND', 'Not in any world');
     const until = until_ms === null || until_ms === undefined ? { forMs: ms ?? 0 } : { untilMs: until_ms };
-    const { nowMs, monotonicMs } = await waitingInWorld(context, () => world.sleep(until, context.signal));
+    const { nowMs, monotonicMs } = await waitingInWorld(context, () =>
+      world.sleep(context.caller.id, until, context.signal),
+    );
     return { success: true as const, world_id: world.id, monotonic_ms: monotonicMs, world_time_ms: nowMs };
   },
 });

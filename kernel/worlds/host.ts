@@ -85,10 +85,11 @@ export interface JoinedWorld {
   waits(agentId: number): Disposable;
   /** A call of the agent is being served until this is disposed of: what takes real time must not be skipped. null = no matter. */
   serves(agentId: number): Disposable | null;
-  /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. */
-  after(ms: number, fire: () => void): () => void;
-  /** Waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
+  /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. For that member. */
+  after(memberId: number, ms: number, fire: () => void): () => void;
+  /** The member waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
   sleep(
+    memberId: number,
     until: { readonly forMs: number } | { readonly untilMs: number },
     signal: AbortSignal,
   ): Promise<{ readonly nowMs: number; readonly monotonicMs: number }>;

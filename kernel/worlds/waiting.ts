@@ -14,5 +14,5 @@ export async function waitingInWorld<T>(
   const world = caller.kind === 'agent' ? (kernel.worlds?.joinedBy(caller.id) ?? null) : null;
   if (world === null) return run(undefined);
   using _waits = world.waits(caller.id);
-  return await run((ms, fire) => world.after(ms, fire));
+  return await run((ms, fire) => world.after(caller.id, ms, fire));
 }

@@ -159,7 +159,8 @@ const socLab: FleetScenario<Truth> = {
       untilMs,
       lines: lines.map((line) => ({ ...line, dueMs: line.dueMs + begun.monotonicMs })),
     };
-    for (const name of ['event-source', 'log-watcher', 'health-monitor']) await fleet.send(name, start);
+    // To all at one moment: the first to have it would otherwise let time pass before the others begin.
+    await fleet.broadcast(start);
     for (const name of ['event-source', 'log-watcher', 'health-monitor'])
       await fleet.message(said(name, 'ended'), { timeoutMs: 280_000, what: `${name} to end its shift` });
     fleet.metric('shiftWallSeconds', (fleet.nowMs() - startedAtMs) / 1000);

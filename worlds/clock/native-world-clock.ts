@@ -49,11 +49,11 @@ export class NativeWorldClock implements WorldClock {
     return this.#native.elapsedMs();
   }
 
-  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer {
+  setTimer(atMonotonicMs: number, fire: () => void, owner?: string): WorldTimer {
     if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
     if (!Number.isFinite(atMonotonicMs))
       throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
-    const timer = this.#timers.set(atMonotonicMs, fire);
+    const timer = this.#timers.set(atMonotonicMs, fire, owner);
     this.#arm();
     return {
       cancel: () => {
@@ -63,9 +63,9 @@ export class NativeWorldClock implements WorldClock {
     };
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  sleep(ms: number, signal?: AbortSignal, owner?: string): Promise<void> {
     const dueMs = this.monotonicMs() + Math.max(0, ms);
-    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire), signal);
+    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire, owner), signal);
     this.#arm(); // one sleeper more
     return slept;
   }

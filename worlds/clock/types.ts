@@ -70,13 +70,16 @@ export interface WorldClock {
   nowMs(): number;
   /** Virtual time since the world's start; never runs backwards. */
   monotonicMs(): number;
-  /** Calls `fire` once when virtual time has reached `atMonotonicMs`, never within this call. */
-  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer;
+  /**
+   * Calls `fire` once when virtual time has reached `atMonotonicMs`, never within this call. Of equal deadlines those without an owner
+   * are met first, then by the owners' names, then in the order in which they were set: who set one first may be chance.
+   */
+  setTimer(atMonotonicMs: number, fire: () => void, owner?: string): WorldTimer;
   /**
    * Resolves when `ms` of virtual time have passed. Unlike a timer, a sleeper is somebody who waits: in skip mode time
    * jumps for it. @throws CANCELLED when the signal aborts or the clock is closed
    */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  sleep(ms: number, signal?: AbortSignal, owner?: string): Promise<void>;
   /** Nothing is skipped until it is disposed: for whatever takes real time (a model call, a real socket, a file system). */
   lease(reason: string): Disposable;
   /** Moves virtual time forward, firing everything on the way in order. @throws BAD_REQUEST in mode `real` */

@@ -61,12 +61,12 @@ class VirtualClock implements WorldClock {
     return this.#baseMs + (performance.now() - this.#realBaseMs) * this.#rate;
   }
 
-  setTimer(atMonotonicMs: number, fire: () => void): WorldTimer {
+  setTimer(atMonotonicMs: number, fire: () => void, owner?: string): WorldTimer {
     if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
     if (!Number.isFinite(atMonotonicMs))
       throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
     // The queue is only told the time when something fires; a deadline counts from now all the same.
-    const timer = this.#timers.set(atMonotonicMs, fire);
+    const timer = this.#timers.set(atMonotonicMs, fire, owner);
     this.#changed();
     return {
       cancel: () => {
@@ -76,9 +76,9 @@ class VirtualClock implements WorldClock {
     };
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  sleep(ms: number, signal?: AbortSignal, owner?: string): Promise<void> {
     const dueMs = this.monotonicMs() + Math.max(0, ms);
-    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire), signal);
+    const slept = this.#sleepers.sleep((fire) => this.setTimer(dueMs, fire, owner), signal);
     this.#changed(); // one sleeper more
     return slept;
   }

@@ -9,9 +9,13 @@ export class Busy implements Disposable {
   /** Of the request: who waits for an answer may give up. */
   readonly signal: AbortSignal;
 
-  constructor(clock: NetworkClock, signal: AbortSignal) {
+  /** Who asks. */
+  readonly owner: string;
+
+  constructor(clock: NetworkClock, signal: AbortSignal, owner: string) {
     this.#clock = clock;
     this.signal = signal;
+    this.owner = owner;
     this.#lease = clock.lease('network');
   }
 

@@ -7,7 +7,7 @@ import type { Har } from './har.ts';
 export interface NetworkClock {
   /** Virtual ms since the epoch. */
   nowMs(): number;
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  sleep(ms: number, signal?: AbortSignal, owner?: string): Promise<void>;
   /** Time may not be skipped while one is held. */
   lease(reason: string): Disposable;
 }

@@ -182,7 +182,7 @@ export class VirtualNetwork implements WorldNetwork {
     const realAt = Date.now();
     const url = new URL(request.url);
     this.#counters.intercepted += 1;
-    using lease = new Busy(this.clock, request.signal);
+    using lease = new Busy(this.clock, request.signal, caller.agentName);
     const faults = new Set<FaultKind>();
     let exchange: Exchange | null = null;
     let body: Uint8Array<ArrayBuffer> | null = null;
@@ -209,7 +209,8 @@ export class VirtualNetwork implements WorldNetwork {
       body = await readAll(request.body, this.config.limits.request_bytes, 'the body of the request');
       exchange = { request: copyOf(request, body), url, caller, body, faults, matched: null };
       const answered = exchange;
-      const sleep = (ms: number) => lease.during(() => this.clock.sleep(ms, this.#until(request.signal)));
+      const sleep = (ms: number) =>
+        lease.during(() => this.clock.sleep(ms, this.#until(request.signal), caller.agentName));
       const early = await this.#disturb(answered, sleep, onWire);
       const response = early ?? (await busy.run(lease, () => this.#respond(answered)));
       if (response === null) {
@@ -379,7 +380,7 @@ export class VirtualNetwork implements WorldNetwork {
     // After the answer: of what the request held nothing is left.
     if (lease === undefined || signal !== undefined)
       return this.clock.sleep(ms, signal ?? this.#closed.signal);
-    return lease.during(() => this.clock.sleep(ms, this.#until(lease.signal)));
+    return lease.during(() => this.clock.sleep(ms, this.#until(lease.signal), lease.owner));
   }
 
   #until(signal: AbortSignal): AbortSignal {
