@@ -9,12 +9,13 @@ import { CATALOG_NAMES } from './catalog/index.ts';
 import { BlockStore } from './filesystem/blocks.ts';
 import { compareTrees, type TreesToCompare } from './filesystem/changes.ts';
 import { type Committed, commitTree } from './filesystem/commit.ts';
-import { createMountedWorld, type MountedWorld } from './mounted-world.ts';
+import { createMountedWorld } from './mounted-world.ts';
 import type { Har } from './network/har.ts';
 import type { NetworkLogEntry } from './network/types.ts';
 import { type ResolvedDefinition, resolveConfig, resolveFile } from './resolve.ts';
 import { upstreamOf } from './upstream.ts';
-import type { WorldOutside } from './world.ts';
+import type { RunWatch } from './verify/index.ts';
+import type { World, WorldOutside } from './world.ts';
 
 const WORLD_BYTES = 2 * 2 ** 30;
 
@@ -44,6 +45,8 @@ export interface WorldRunOptions {
   readonly wantsChanges: boolean;
   /** Folder of the host that is brought to what has become of the tree; null = the changes are discarded. */
   readonly commitTo: string | null;
+  /** Keeps what happens, to be compared with another run; its block store must hold the files of both. */
+  readonly watch?: { readonly run: RunWatch; readonly blocks: BlockStore } | null;
 }
 
 /** A file, a folder with a `world.yaml`, or a world of the catalogue. @throws CONFIG, DATA_MISSING, NOT_FOUND */
@@ -64,7 +67,7 @@ export async function findWorld(named: string): Promise<ResolvedDefinition & { r
 /** A fresh world for one command in the foreground. `onEnded` is told once, before the world goes. */
 export async function worldForCommand(
   resolved: ResolvedDefinition & { readonly name: string },
-  { seed, upstream, wantsChanges, commitTo }: WorldRunOptions,
+  { seed, upstream, wantsChanges, commitTo, watch = null }: WorldRunOptions,
   { kernel, folder }: ForegroundPlace,
   onEnded: (record: WorldRunRecord) => void,
 ): Promise<ForegroundWorld> {
@@ -78,8 +81,8 @@ export async function worldForCommand(
     definition: resolved.definition,
     origin: resolved.origin,
     folder: resolved.folder,
-    blocks: new BlockStore(WORLD_BYTES),
-    outside: outsideOfCommand(running),
+    blocks: watch?.blocks ?? new BlockStore(WORLD_BYTES),
+    outside: outsideOfCommand(running, watch?.run ?? null),
     upstream: upstream
       ? upstreamOf(
           () => kernel,
@@ -89,6 +92,7 @@ export async function worldForCommand(
     hostFolder: path.join(folder, 'world'),
     pidOf: () => running.sandbox?.pid ?? null,
   });
+  watch?.run.journal.follow(mounted.world);
   const createMs = performance.now() - started;
   const begunMs = mounted.world.parts.clock.monotonicMs();
   return {
@@ -98,23 +102,34 @@ export async function worldForCommand(
       mounted.world.add({ id: 0, name: 'run' }, false);
     },
     async ended() {
-      onEnded(recordOf(mounted, resolved, { createMs, begunMs, wantsChanges, commitTo }));
+      watch?.run.take(mounted.world);
+      onEnded(
+        recordOf(mounted.world, {
+          warnings: [...resolved.warnings, ...mounted.warnings],
+          createMs,
+          begunMs,
+          wantsChanges,
+          commitTo,
+        }),
+      );
     },
     close: () => mounted.close(),
   };
 }
 
-function recordOf(
-  { world, files, warnings }: MountedWorld,
-  resolved: ResolvedDefinition,
+/** What is told of a world when the command in it has ended, before it goes. */
+export function recordOf(
+  world: World,
   {
+    warnings,
     createMs,
     begunMs,
     wantsChanges,
     commitTo,
-  }: { createMs: number; begunMs: number; wantsChanges: boolean; commitTo: string | null },
+  }: Pick<WorldRunRecord, 'warnings' | 'createMs'> &
+    Pick<WorldRunOptions, 'wantsChanges' | 'commitTo'> & { readonly begunMs: number },
 ): WorldRunRecord {
-  const { clock, network, seed } = world.parts;
+  const { clock, network, files, seed } = world.parts;
   const trees: TreesToCompare | null =
     files === null
       ? null
@@ -123,7 +138,6 @@ function recordOf(
     name: world.name,
     seed,
     warnings: [
-      ...resolved.warnings,
       ...warnings,
       ...clock.status().degradations.map(({ name, detail }) => `clock: ${name}: ${detail}`),
     ],
@@ -152,7 +166,10 @@ function whoRunsIt(): Caller {
 }
 
 /** The command is the only member: it can be killed and held, and nobody is there to send it anything. */
-function outsideOfCommand(running: { readonly sandbox: Sandbox | null }): WorldOutside {
+function outsideOfCommand(
+  running: { readonly sandbox: Sandbox | null },
+  watch: RunWatch | null,
+): WorldOutside {
   return {
     members: {
       list: () => (running.sandbox === null ? [] : [{ id: 0, name: 'run', isAgent: true }]),
@@ -162,6 +179,6 @@ function outsideOfCommand(running: { readonly sandbox: Sandbox | null }): WorldO
     },
     send: () => undefined,
     emit: () => undefined,
-    changed: () => undefined,
+    changed: (what) => watch?.journal.changed(what),
   };
 }

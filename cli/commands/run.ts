@@ -127,7 +127,10 @@ function tellMissingLimits(terminal: { warn(text: string): void }, layers: reado
     terminal.warn(`ran without these limits: ${missing.map(({ layer }) => layer).join(', ')}`);
 }
 
-export function exitStatusOf(exit: SandboxExit): number {
+/** As much of an end as its exit status needs. */
+export type Ended = Pick<SandboxExit, 'reason' | 'exitCode' | 'signal'>;
+
+export function exitStatusOf(exit: Ended): number {
   if (exit.reason === 'timeout') return 124;
   if (exit.reason === 'oom') return 137;
   if (exit.reason === 'killed') return EXIT.interrupted;

@@ -114,7 +114,7 @@ export class WorldShell {
       commands: getCommandNames().filter((name) => !LEFT_OUT.has(name)) as NonNullable<
         BashOptions['commands']
       >,
-      ...(fetch === null ? {} : { fetch: fetch(by) }),
+      ...(fetch === null ? {} : { fetch: waitingFetch(fetch(by), busy) }),
       sleep: (ms) => busy.sleep(ms, signal),
       processInfo: { pid: 2, ppid: 1, uid: 1000, gid: 1000 },
       customCommands: [
@@ -136,29 +136,45 @@ export class WorldShell {
   }
 }
 
-/** While a script computes, no time is skipped; while it sleeps, it may be. */
+/** What a request takes is the world's time: the network itself holds the clock while it works on the answer. */
+function waitingFetch(
+  fetch: NonNullable<BashOptions['fetch']>,
+  busy: Busy,
+): NonNullable<BashOptions['fetch']> {
+  return (url, options) => busy.wait(() => fetch(url, options));
+}
+
+/** While a script computes, no time is skipped; while it sleeps or waits for an answer, it may be. */
 class Busy {
   readonly #clock: Pick<WorldClock, 'sleep' | 'lease'>;
   #lease: Disposable | null;
-  #sleeping = 0;
+  #waiting = 0;
+  #isOver = false;
 
   constructor(clock: Pick<WorldClock, 'sleep' | 'lease'>) {
     this.#clock = clock;
     this.#lease = clock.lease('a command');
   }
 
-  async sleep(ms: number, signal: AbortSignal): Promise<void> {
-    this.#sleeping += 1;
+  sleep(ms: number, signal: AbortSignal): Promise<void> {
+    return this.wait(() => this.#clock.sleep(ms, signal));
+  }
+
+  async wait<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#waiting += 1;
+    // Begun before the lease is given back: no moment is free of both.
+    const waited = work();
     this.#release();
     try {
-      await this.#clock.sleep(ms, signal);
+      return await waited;
     } finally {
-      this.#sleeping -= 1;
-      if (this.#sleeping === 0) this.#lease ??= this.#clock.lease('a command');
+      this.#waiting -= 1;
+      if (this.#waiting === 0 && !this.#isOver) this.#lease ??= this.#clock.lease('a command');
     }
   }
 
   end(): void {
+    this.#isOver = true;
     this.#release();
   }
 

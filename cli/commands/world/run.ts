@@ -1,17 +1,20 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { CloveError } from '../../../errors/index.ts';
-import type { ForegroundResult } from '../../../kernel/foreground.ts';
 import type { NetworkLogEntry } from '../../../worlds/network/types.ts';
 import type { WorldRunRecord } from '../../../worlds/run.ts';
+import type { Comparison } from '../../../worlds/verify/index.ts';
 import type { CommandBuilder } from '../../context.ts';
+import { EXIT } from '../../exit-codes.ts';
 import { escapeText } from '../../ui/escape.ts';
 import { formatDuration } from '../../ui/format.ts';
 import { interruptible } from '../../ui/interrupt.ts';
 import { layerTable } from '../../ui/layers.ts';
 import { parseBytes, parseCount, parseDuration, parsePositive } from '../../ui/parse.ts';
 import { execFailureStatus, exitStatusOf, parseMount, parseVariable, passThrough } from '../run.ts';
+import { type RanOnce, runOnce } from './run-once.ts';
+import { inputForEach, tellComparison } from './verify.ts';
 
 interface WorldRunFlags {
   readonly seed?: string;
@@ -22,6 +25,8 @@ interface WorldRunFlags {
   readonly har?: string;
   readonly commit?: string;
   readonly upstream?: boolean;
+  readonly verify?: true;
+  readonly form: 'mounted' | 'virtual';
   readonly memory: string;
   readonly cpu: string;
   readonly pids: string;
@@ -49,6 +54,15 @@ export const worldRunCommand: CommandBuilder = (context) =>
     .option('--log-to <file>', 'the same into a file, as JSON lines')
     .option('--har <file>', 'every HTTP request, as an HTTP archive')
     .option('--upstream', 'let it ask the real hosts that its definition allows (record, passthrough)')
+    .option(
+      '--verify',
+      'run twice from the same seed and name where the two runs part; exit status 3 if they do',
+    )
+    .addOption(
+      new Option('--form <form>', 'for a real process, or in the world’s own shell')
+        .choices(['mounted', 'virtual'])
+        .default('mounted'),
+    )
     .option('--memory <size>', 'memory of everything it starts', '256M')
     .option('--cpu <cores>', 'CPU time, in cores', '1')
     .option('--pids <n>', 'processes and threads at once', '64')
@@ -63,63 +77,77 @@ export const worldRunCommand: CommandBuilder = (context) =>
 Examples:
   clove world run e-commerce -- curl -sS https://api.stripe.com/v1/charges
   clove world run ./my-world.yaml --seed 7 --diff -- python3 /work/agent.py
+  clove world run ./my-world.yaml --verify -- python3 /work/agent.py
+  clove world run soc-lab --form virtual -- sh -c 'curl -s http://siem.corp/alerts | head -3'
   clove world run soc-lab --har requests.har --log-to requests.jsonl -- sh -c 'curl -s http://siem.corp/alerts'
 
-Needs root: the world is mounted. Exit status: that of the command; 128+n when signal n ended it, 124 on timeout,
-137 out of memory, 125 when the sandbox could not be set up, 126/127 when the command could not be executed or found.`,
+Needs root where the world is mounted. Exit status: that of the command; 128+n when signal n ended it, 124 on timeout,
+137 out of memory, 125 when the sandbox could not be set up, 126/127 when the command could not be executed or found;
+3 when two runs of --verify differ.`,
     )
     .action(async (named: string, argv: string[], flags: WorldRunFlags, command: Command) => {
       const cli = context(command);
-      const [{ runForeground }, { findWorld, worldForCommand }] = await Promise.all([
-        import('../../../kernel/foreground.ts'),
-        import('../../../worlds/run.ts'),
-      ]);
-      const resolved = await findWorld(named);
+      const { findWorld } = await import('../../../worlds/run.ts');
+      if (flags.form === 'virtual') refuseForShell(command);
+      const found = await findWorld(named);
+      const verification =
+        flags.verify === true
+          ? new (await import('../../../worlds/verify/index.ts')).Verification(found, flags.form)
+          : null;
       const kept = { stdout: new Kept(), stderr: new Kept() };
-      const told: { record: WorldRunRecord | null } = { record: null };
-      const options = {
-        seed: flags.seed === undefined ? null : seedOf(flags.seed),
-        upstream: flags.upstream === true,
-        wantsChanges: flags.diff === true || flags.diffTo !== undefined || cli.json,
-        commitTo: flags.commit === undefined ? null : path.resolve(flags.commit),
+      const seed = flags.seed === undefined ? null : seedOf(flags.seed);
+      const request = {
+        command: argv,
+        limits: {
+          memory: parseBytes(flags.memory, '--memory'),
+          cpu: parsePositive(flags.cpu, '--cpu'),
+          max_pids: parseCount(flags.pids, '--pids'),
+        },
+        ...(flags.timeout === undefined ? {} : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
+        ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
+        mounts: flags.mount.map(parseMount),
+        env: Object.fromEntries(flags.env.map(parseVariable)),
       };
+      const stdin = process.stdin.isTTY || flags.form === 'virtual' ? null : process.stdin;
       try {
-        const result = await interruptible(cli.terminal, (signal) =>
-          runForeground({
-            request: {
-              command: argv,
-              limits: {
-                memory: parseBytes(flags.memory, '--memory'),
-                cpu: parsePositive(flags.cpu, '--cpu'),
-                max_pids: parseCount(flags.pids, '--pids'),
+        const input = verification === null ? () => stdin : await inputForEach(stdin);
+        const run = (isFirst: boolean) =>
+          interruptible(cli.terminal, (signal) =>
+            runOnce({
+              form: flags.form,
+              resolved: verification?.resolved ?? found,
+              options: {
+                seed,
+                upstream: flags.upstream === true,
+                wantsChanges: isFirst && (flags.diff === true || flags.diffTo !== undefined || cli.json),
+                commitTo: isFirst && flags.commit !== undefined ? path.resolve(flags.commit) : null,
+                watch:
+                  verification === null ? null : { run: verification.watch(), blocks: verification.blocks },
               },
-              ...(flags.timeout === undefined
-                ? {}
-                : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
-              ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
-              mounts: flags.mount.map(parseMount),
-              env: Object.fromEntries(flags.env.map(parseVariable)),
-            },
-            kernel: { sandbox: 'required', logLevel: cli.verbose ? 'warn' : 'error' },
-            stdin: process.stdin.isTTY ? null : process.stdin,
-            onOutput: (stream, chunk) =>
-              cli.json ? kept[stream].add(chunk) : passThrough(process[stream], chunk, flags.raw === true),
-            signal,
-            world: (place) =>
-              worldForCommand(resolved, options, place, (record) => {
-                told.record = record;
-              }),
-          }),
-        );
-        const { record } = told;
-        if (record === null) throw new CloveError('INTERNAL', 'the world has told nothing of itself');
+              request,
+              stdin: input(),
+              logLevel: cli.verbose ? 'warn' : 'error',
+              onOutput: (stream, chunk) => {
+                if (!isFirst) return undefined;
+                if (!cli.json) return passThrough(process[stream], chunk, flags.raw === true);
+                return kept[stream].add(chunk);
+              },
+              signal,
+            }),
+          );
+        const { exit, layers, record } = await run(true);
+        const interrupted = exit.reason === 'killed';
+        if (verification !== null && !interrupted) await run(false);
+        const comparison = interrupted ? null : (verification?.compare() ?? null);
         for (const warning of record.warnings) cli.terminal.warn(escapeText(warning));
-        if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, result.layers));
+        if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, layers));
         if (flags.har !== undefined) writeFileSync(flags.har, `${JSON.stringify(record.har, null, 1)}\n`);
         if (flags.logTo !== undefined) writeFileSync(flags.logTo, jsonLines(record.log));
         if (flags.diffTo !== undefined) writeFileSync(flags.diffTo, diffText(record));
         if (cli.json) {
-          process.stdout.write(`${JSON.stringify(answerOf(result, record, kept), null, 2)}\n`);
+          process.stdout.write(
+            `${JSON.stringify(answerOf({ exit, layers, record }, kept, comparison), null, 2)}\n`,
+          );
         } else {
           if (flags.log === true)
             process.stderr.write(record.log.map((entry) => `${lineOf(entry)}\n`).join(''));
@@ -131,11 +159,11 @@ Needs root: the world is mounted. Exit status: that of the command; 128+n when s
               `world ${record.name}, seed ${record.seed}: made in ${formatDuration(record.createMs)}, ${formatDuration(record.worldMs)} passed in it`,
             );
         }
-        if (result.exit.reason === 'oom')
+        if (exit.reason === 'oom')
           cli.terminal.warn(`out of memory: the limit of ${flags.memory} was reached`);
-        if (result.exit.reason === 'timeout')
-          cli.terminal.warn(`timed out after ${flags.timeout} and was killed`);
-        cli.setExitCode(exitStatusOf(result.exit));
+        if (exit.reason === 'timeout') cli.terminal.warn(`timed out after ${flags.timeout} and was killed`);
+        if (comparison !== null && !cli.json) tellComparison(cli.terminal, comparison);
+        cli.setExitCode(comparison?.identical === false ? EXIT.verdictFailed : exitStatusOf(exit));
       } catch (error) {
         const status = execFailureStatus(error);
         if (status === null) throw error;
@@ -168,9 +196,9 @@ class Kept {
 }
 
 function answerOf(
-  { exit, layers }: ForegroundResult,
-  record: WorldRunRecord,
+  { exit, layers, record }: RanOnce,
   kept: { stdout: Kept; stderr: Kept },
+  comparison: Comparison | null,
 ) {
   return {
     exit_code: exitStatusOf(exit),
@@ -191,7 +219,17 @@ function answerOf(
     requests: record.log,
     requests_dropped: record.logDropped,
     isolation: layers,
+    ...(comparison === null ? {} : { verify: comparison }),
   };
+}
+
+/** What only a process can have, asked for by name. */
+const OF_PROCESSES = ['upstream', 'memory', 'cpu', 'pids', 'mount', 'env'];
+
+function refuseForShell(command: Command): void {
+  const asked = OF_PROCESSES.filter((name) => command.getOptionValueSource(name) === 'cli');
+  if (asked.length === 0) return;
+  throw new CloveError('USAGE', `--${asked[0]} is for processes: not with --form virtual`);
 }
 
 function seedOf(text: string): number {
