@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { CloveError } from '../errors/index.ts';
 import { hasFaults } from './faults.ts';
 import { RUNTIME_NAMES } from './runtimes/index.ts';
+import type { IsolationStrength } from './runtimes/isolation.ts';
 import type { Scenario } from './scenario.ts';
 import { runsDirectory } from './store/runs.ts';
 import type { FaultPlan, RuntimeName } from './types.ts';
@@ -31,6 +32,8 @@ export interface BenchOptions {
   readonly kernelSocket?: string | null;
   /** Fork the trials of the `clove` runtime from a template process that has loaded the scenario's worker. Default true. */
   readonly zygote?: boolean;
+  /** What the sandboxes of the `clove` runtime must have. Default `reduced`: what this machine cannot give is named in the report. */
+  readonly isolation?: IsolationStrength;
   /** Time limit of one attempt. Default: the scenario's. */
   readonly timeoutMs?: number | null;
   /** Attempts a trial gets at most; an exception of the scenario itself is tried again only once. Default 3. */
@@ -84,6 +87,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
     runsDirectory: runsDirectory(options.runsDirectory ?? null),
     kernelSocket: options.kernelSocket ?? null,
     zygote: options.zygote ?? true,
+    isolation: options.isolation ?? 'reduced',
     timeoutMs: options.timeoutMs ?? options.scenario.limits.timeoutMs,
     maxAttempts: options.maxAttempts ?? 3,
     blocks: options.blocks ?? (runtimes.length > 1 ? 2 : 1),

@@ -8,6 +8,7 @@ import { machineFacts } from './measure/machine.ts';
 import { type BenchOptions, type ResolvedBenchOptions, resolveOptions } from './options.ts';
 import { prepareAll } from './prepare.ts';
 import { startGuardian } from './runtimes/guardian.ts';
+import type { IsolationStrength } from './runtimes/isolation.ts';
 import { requireSandboxes } from './runtimes/preflight.ts';
 import type { Scenario, ScenarioPlan } from './scenario.ts';
 import { loadScenario } from './scenarios.ts';
@@ -32,7 +33,7 @@ export async function runBench(options: BenchOptions, listener: BenchListener = 
   const openedAtMs = performance.now();
   const startedAt = new Date();
   if (resolved.runtimes.includes('clove') && resolved.kernelSocket === null)
-    await requireSandboxes(resolved.scenario.limits);
+    await requireSandboxes(resolved.scenario.limits, resolved.isolation);
   const machine = await machineFacts();
   const { plan, trials, preparations } = await planTrials(resolved.scenario, resolved, listener);
   const runId = makeRunId(resolved.scenario.name, startedAt);
@@ -51,6 +52,7 @@ export interface ResumeOptions {
   readonly kernelSocket?: string | null;
   /** As in BenchOptions. */
   readonly zygote?: boolean;
+  readonly isolation?: IsolationStrength;
   readonly signal?: AbortSignal;
   /** The scenario, when it is not one that comes with Clove. */
   readonly scenario?: Scenario;
@@ -92,8 +94,8 @@ export async function resumeBench(
     store.close();
     throw error;
   }
-  const { kernelSocket = null, zygote = true } = options;
-  const choice = { kernelSocket, zygote, signal, openedAtMs, resumed: true };
+  const { kernelSocket = null, zygote = true, isolation = 'reduced' } = options;
+  const choice = { kernelSocket, zygote, isolation, signal, openedAtMs, resumed: true };
   return await work(store, plan, scenario, choice, listener);
 }
 
@@ -192,6 +194,7 @@ async function work(
   options: {
     readonly kernelSocket: string | null;
     readonly zygote: boolean;
+    readonly isolation: IsolationStrength;
     readonly signal: AbortSignal;
     readonly openedAtMs: number;
     readonly resumed: boolean;
@@ -212,6 +215,7 @@ async function work(
       readOnlyPaths: plan.readOnlyPaths,
       kernelSocket: options.kernelSocket,
       zygote: options.zygote,
+      isolation: options.isolation,
       signal: options.signal,
       resumed: options.resumed,
       clockOffsetMs: store.lastActivityMs() - options.openedAtMs,

@@ -8,6 +8,7 @@ import { startSampler } from './measure/sampler.ts';
 import { RuntimeProgress } from './progress.ts';
 import type { Guardian } from './runtimes/guardian.ts';
 import { createRuntime } from './runtimes/index.ts';
+import type { IsolationStrength } from './runtimes/isolation.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import type { PythonProgram } from './scenario.ts';
 import { runSegment, splitBlocks } from './scheduler.ts';
@@ -21,6 +22,7 @@ export interface WorkOptions {
   readonly readOnlyPaths: readonly string[];
   readonly kernelSocket: string | null;
   readonly zygote: boolean;
+  readonly isolation: IsolationStrength;
   readonly signal: AbortSignal;
   readonly resumed: boolean;
   /** Run clock = performance.now() + this. */
@@ -98,7 +100,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
         },
         onNotice: notice,
       },
-      { kernelSocket: options.kernelSocket, zygote: options.zygote },
+      { kernelSocket: options.kernelSocket, zygote: options.zygote, isolation: options.isolation },
     );
     open.set(name, runtime);
     const boots = store.fact('boots');

@@ -64,7 +64,7 @@ export async function runForeground(options: ForegroundOptions): Promise<Foregro
       const plan = await makePlan(request, {
         agentId: 0,
         name: 'run',
-        sandboxOff: options.kernel?.sandbox === 'off',
+        sandboxing: options.kernel?.sandbox ?? 'required',
         stagingFolder: path.join(folder, 'staging'),
         socketPath: running.socketPath,
         sdkFolder: () => launcher.sdkFolder(),

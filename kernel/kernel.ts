@@ -355,7 +355,7 @@ async function start(
     maxConnections: options.maxConnections,
   });
   auditing.started();
-  if (options.sandbox === 'required') sandboxPool.open(options.sandboxPool, log);
+  if (options.sandbox !== 'off') sandboxPool.open(options.sandboxPool, log);
   if (rows.forgotten.length > 0) {
     const details = { agents: rows.forgotten };
     void auditing.audit.event(
@@ -372,7 +372,7 @@ async function start(
     permissions,
     quotas,
     log,
-    sandboxOff: options.sandbox === 'off',
+    sandboxing: options.sandbox,
   });
   const { provider, model } = options.llm;
   log.info(

@@ -24,7 +24,7 @@ const schema = z.strictObject({
   socketPath: z.string().min(1).default(DEFAULT_SOCKET_PATH),
   dataDirectory: z.string().min(1).default(DEFAULT_DATA_DIRECTORY),
   runDirectory: z.string().min(1).default(DEFAULT_RUN_DIRECTORY),
-  sandbox: z.enum(['required', 'off']).default('required'),
+  sandbox: z.enum(['required', 'reduced', 'off']).default('required'),
   sandboxPool: z.int().min(0).max(MAX_POOL_SIZE).default(4),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
   operatorUids: z
@@ -56,8 +56,11 @@ export interface KernelOptions {
   readonly dataDirectory: string;
   /** Parent of the folder of this boot (agent sockets); made 0700. */
   readonly runDirectory: string;
-  /** 'off' lets every agent run without isolation: said in each of their reports. */
-  readonly sandbox: 'required' | 'off';
+  /**
+   * 'required': an agent starts only with every layer; 'reduced': the walls must stand, and what else this machine cannot give (users and
+   * limits of their own) may be missing; 'off': agents run without isolation. What is missing is said in each report.
+   */
+  readonly sandbox: 'required' | 'reduced' | 'off';
   /** Sandboxes that may wait, made, for agents to come; 0 = none. */
   readonly sandboxPool: number;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';

@@ -11,6 +11,7 @@ import { connect } from '../../sdk/typescript/index.ts';
 import { lazyWorldHost } from '../../worlds/lazy.ts';
 import { Luck } from '../../worlds/luck/streams.ts';
 import { emptyUsage, infrastructureEnding, timeoutError } from '../runtimes/ending.ts';
+import { type IsolationStrength, reducedNotice, sandboxingOf } from '../runtimes/isolation.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from '../runtimes/runtime.ts';
 import type { AttemptUsage, TrialResult } from '../types.ts';
 import { monotonicMs, tailLog } from '../worker/execute.ts';
@@ -24,6 +25,7 @@ export function createFleetRuntime<Facts>(
   name: 'clove' | 'process',
   scenario: FleetScenario<Facts>,
   context: Pick<RuntimeContext, 'limits' | 'scratchDirectory' | 'onNotice'>,
+  strength: IsolationStrength = 'reduced',
 ): Runtime {
   const isProtected = name === 'clove';
   if (!isProtected && scenario.harmlessUnprotected !== true)
@@ -66,6 +68,7 @@ export function createFleetRuntime<Facts>(
         {
           socketPath: join(folder, 'k.sock'),
           dataDirectory: join(folder, 'data'),
+          sandbox: sandboxingOf(strength),
           logLevel: 'silent',
           drainMs: 0,
           ...(outside?.llm === undefined ? {} : { llm: outside.llm }),
@@ -95,7 +98,11 @@ export function createFleetRuntime<Facts>(
     try {
       await fleet?.settle();
       // Of the first agent there was.
-      if (isolation.length === 0) isolation = fleet?.agents[0]?.layers ?? [];
+      if (isolation.length === 0) {
+        isolation = fleet?.agents[0]?.layers ?? [];
+        const notice = isProtected ? reducedNotice(isolation) : null;
+        if (notice !== null) context.onNotice(notice);
+      }
     } finally {
       live.delete(number);
       over.abort(new CloveError('CANCELLED', 'the trial is over'));

@@ -16,6 +16,7 @@ import { LEAK_BEYOND_LIMIT_BYTES, workerOf } from './child.ts';
 import { pythonTemplate, type TrialTemplate, trialTemplate } from './clove-template.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
+import { type IsolationStrength, reducedNotice, sandboxingOf } from './isolation.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
 
 /**
@@ -30,7 +31,7 @@ const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
   const [booted, prepared] = await Promise.allSettled([
-    choice.kernelSocket === null ? bootKernel(context) : null,
+    choice.kernelSocket === null ? bootKernel(context, choice.isolation) : null,
     context.program === undefined
       ? nodeAgent(context.worker, context.readOnlyPaths, {
           compileCache: context.compileCacheDirectory,
@@ -63,12 +64,16 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
   try {
     observer = await connect({ socketPath });
     await requireSandbox(observer, socketPath);
-    if (choice.zygote) template = await startTemplate(observer, program.mounts, context);
+    // A kernel of our own that is not root cannot have templates: nothing is compiled for them then.
+    const hasTemplates = choice.kernelSocket !== null || process.geteuid?.() === 0;
+    if (choice.zygote && hasTemplates) template = await startTemplate(observer, program.mounts, context);
     isolation = await probe(observer, program.mounts, probeCommand(context), limitsOf(context), template);
   } catch (error) {
     await kernel?.close();
     throw error;
   }
+  const reduced = reducedNotice(isolation);
+  if (reduced !== null) context.onNotice(reduced);
   let memoryIsCounted = countsMemory(isolation);
   // Two benches may share a kernel, and names are unique in it.
   const suffix = randomBytes(3).toString('hex');
@@ -280,11 +285,12 @@ async function receiveReport(client: CloveClient, agentId: number): Promise<Atte
   }
 }
 
-async function bootKernel(context: RuntimeContext): Promise<RunningKernel> {
+async function bootKernel(context: RuntimeContext, strength: IsolationStrength): Promise<RunningKernel> {
   const { createKernel } = await import('../../kernel/index.ts');
   return await createKernel({
     socketPath: join(context.scratchDirectory, 'k.sock'),
     dataDirectory: join(context.scratchDirectory, 'data'),
+    sandbox: sandboxingOf(strength),
     logLevel: 'error',
     drainMs: 0,
     // Per slot: one connection for its calls and one that waits, and the agent's own.

@@ -1,5 +1,6 @@
 import type { RuntimeName } from '../types.ts';
 import { createHostedRuntime } from './hosted.ts';
+import type { IsolationStrength } from './isolation.ts';
 import { createProcessRuntime } from './process.ts';
 import type { Runtime, RuntimeContext } from './runtime.ts';
 
@@ -16,6 +17,7 @@ export interface RuntimeChoice {
   readonly kernelSocket: string | null;
   /** Fork trials from a template process where that can be had. Only for `clove`. */
   readonly zygote: boolean;
+  readonly isolation: IsolationStrength;
 }
 
 /** Throws SANDBOX_UNAVAILABLE, SETUP_FAILED, UNREACHABLE when the runtime cannot be had. */
@@ -26,7 +28,7 @@ export async function createRuntime(
 ): Promise<Runtime> {
   if (context.fleet !== undefined && (name === 'clove' || name === 'process')) {
     const { createFleetRuntime } = await import('../fleet/runtime.ts');
-    return createFleetRuntime(name, context.fleet, context);
+    return createFleetRuntime(name, context.fleet, context, choice.isolation);
   }
   switch (name) {
     case 'clove': {

@@ -62,7 +62,7 @@ async function withRuntime(
     onHostCrash: (reason) => hostCrashes.push(reason),
     onNotice: () => {},
   };
-  const runtime = await createRuntime(name, context, { kernelSocket, zygote: true });
+  const runtime = await createRuntime(name, context, { kernelSocket, zygote: true, isolation: 'full' });
   try {
     await use({ runtime, hostCrashes, pids });
   } finally {

@@ -37,6 +37,7 @@ interface RunFlags extends CompareFlags {
   readonly runsDir?: string;
   readonly kernel?: string;
   readonly zygote: boolean;
+  readonly require: 'full' | 'reduced';
   readonly timeout?: string;
   readonly attempts?: string;
   readonly blocks?: string;
@@ -80,6 +81,14 @@ const runCommand: CommandBuilder = (context) =>
     )
     .addOption(RUNS_OPTION())
     .option('--kernel <socket>', 'use this running kernel instead of a private one')
+    .addOption(
+      new Option(
+        '--require <strength>',
+        'full: run only with every layer of isolation; reduced: what this machine cannot give beyond the walls is named in the report',
+      )
+        .choices(['full', 'reduced'])
+        .default('reduced'),
+    )
     .option('--no-zygote', 'start every trial as a program of its own, not forked from a template')
     .option('--timeout <duration>', 'time limit of one attempt, such as 60s')
     .option('--attempts <n>', 'attempts a trial gets at most (default: 3)')
@@ -126,6 +135,7 @@ Examples:
             runsDirectory: flags.runsDir ?? null,
             kernelSocket: flags.kernel ?? null,
             zygote: flags.zygote,
+            isolation: flags.require,
             timeoutMs: flags.timeout === undefined ? null : parseDuration(flags.timeout, '--timeout'),
             ...(flags.attempts === undefined
               ? {}

@@ -17,11 +17,13 @@ import {
 } from '../kernel-services.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
+import { sandboxingOf } from './run.ts';
 
 export interface StartFlags extends ServiceFlags {
   readonly socket?: string;
   readonly dataDir?: string;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+  readonly require?: 'full' | 'reduced';
   readonly sandbox: boolean;
   readonly sandboxPool?: number;
   readonly foreground?: boolean;
@@ -50,6 +52,14 @@ const startCommand: CommandBuilder = (context) =>
       new Option('--log-level <level>', 'how much it logs')
         .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
         .default('info'),
+    )
+    .addOption(
+      new Option(
+        '--require <strength>',
+        'full: agents start only with every layer; reduced: the walls, and what else this machine can give',
+      )
+        .choices(['full', 'reduced'])
+        .default('full'),
     )
     .option('--no-sandbox', 'run agents without isolation; every report says so')
     .option(
@@ -96,7 +106,7 @@ Examples:
               ...(flags.socket === undefined ? {} : { socketPath: path.resolve(flags.socket) }),
               ...(flags.dataDir === undefined ? {} : { dataDirectory: path.resolve(flags.dataDir) }),
               logLevel: flags.logLevel,
-              sandbox: flags.sandbox ? 'required' : 'off',
+              sandbox: sandboxingOf(flags),
               ...(flags.sandboxPool === undefined ? {} : { sandboxPool: flags.sandboxPool }),
               auditOnFailure: flags.auditOnFailure,
               onRestart: flags.onRestart,
@@ -149,6 +159,7 @@ export async function startDaemon(flags: StartFlags): Promise<Started> {
   args.push('--on-restart', flags.onRestart, ...serviceArguments(flags));
   if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
+  if (flags.require === 'reduced') args.push('--require', flags.require);
   if (!flags.sandbox) args.push('--no-sandbox');
   if (flags.sandboxPool !== undefined) args.push('--sandbox-pool', String(flags.sandboxPool));
   const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);

@@ -21,6 +21,7 @@ interface RunFlags {
   readonly env: readonly string[];
   readonly cwd?: string;
   readonly profile: 'strict' | 'default' | 'debug';
+  readonly require: 'full' | 'reduced';
   readonly sandbox: boolean;
   readonly raw?: boolean;
 }
@@ -42,6 +43,14 @@ export const runCommand: CommandBuilder = (context) =>
       new Option('--profile <name>', 'isolation profile')
         .choices(['strict', 'default', 'debug'])
         .default('default'),
+    )
+    .addOption(
+      new Option(
+        '--require <strength>',
+        'full: every layer, or nothing runs; reduced: the walls, and what else this machine can give',
+      )
+        .choices(['full', 'reduced'])
+        .default('full'),
     )
     .option('--no-sandbox', 'no isolation at all, limits only where they can be had')
     .option('--raw', 'do not escape control characters on a terminal')
@@ -79,7 +88,7 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
               env: Object.fromEntries(flags.env.map(parseVariable)),
               isolation: { profile: flags.profile },
             },
-            kernel: { sandbox: flags.sandbox ? 'required' : 'off', logLevel: cli.verbose ? 'warn' : 'error' },
+            kernel: { sandbox: sandboxingOf(flags), logLevel: cli.verbose ? 'warn' : 'error' },
             stdin: process.stdin.isTTY ? null : process.stdin,
             onOutput: (stream, chunk) => passThrough(process[stream], chunk, flags.raw === true),
             signal,
@@ -91,7 +100,7 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
         cli.setExitCode(exitStatusOf(result.exit));
       } catch (error) {
         const status = execFailureStatus(error);
-        if (status === null) throw error;
+        if (status === null) throw flags.require === 'full' ? withReducedHint(error) : error;
         const { message, hint } = error as CloveError;
         cli.terminal.warn(escapeText(hint === undefined ? message : `${message}\n  hint: ${hint}`));
         cli.setExitCode(status);
@@ -100,6 +109,26 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
         process.stdin.destroy();
       }
     });
+
+export function sandboxingOf(flags: {
+  readonly sandbox: boolean;
+  readonly require?: 'full' | 'reduced';
+}): 'required' | 'reduced' | 'off' {
+  if (!flags.sandbox) return 'off';
+  return flags.require === 'reduced' ? 'reduced' : 'required';
+}
+
+/** Where only a layer that is no wall is missing, there is less to ask for. */
+function withReducedHint(error: unknown): unknown {
+  if (!(error instanceof CloveError) || error.code !== 'SANDBOX_UNAVAILABLE') return error;
+  const { layer } = (error.details ?? {}) as { layer?: string | null };
+  if (!BEYOND_WALLS.has(layer ?? '')) return error;
+  return new CloveError(error.code, error.message, {
+    cause: error,
+    hint: `${error.hint ?? ''} Or go without: --require reduced.`.trim(),
+    ...(error.details === undefined ? {} : { details: error.details }),
+  });
+}
 
 /** Bytes as they are into a file or pipe; on a terminal nothing that could act on it, unless asked for. */
 export async function passThrough(stream: NodeJS.WriteStream, chunk: Buffer, raw: boolean): Promise<void> {
@@ -118,6 +147,7 @@ function explain(terminal: { warn(text: string): void }, exit: SandboxExit, flag
 }
 
 const LIMITS: ReadonlySet<Layer> = new Set(['mem', 'swap', 'cpu', 'pids']);
+const BEYOND_WALLS: ReadonlySet<string> = new Set([...LIMITS, 'uid', 'freeze', 'landlock']);
 
 function tellMissingLimits(terminal: { warn(text: string): void }, layers: readonly LayerReport[]): void {
   const missing = layers.filter(

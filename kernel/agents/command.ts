@@ -1,12 +1,12 @@
 import type { LaunchPlan } from './agent.ts';
 import { INSIDE_PATH } from './interpreter.ts';
-import { resolveIsolation } from './isolation.ts';
+import { resolveIsolation, type Sandboxing } from './isolation.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { INSIDE_HOME, SETUP_TIMEOUT_MS } from './plan.ts';
 
 /** A default sandbox for one command of an operator: no network, no socket, nothing mounted. */
-export function commandPlan(argv: readonly string[], cwd: string | null, sandboxOff: boolean): LaunchPlan {
-  const isolation = resolveIsolation({}, DEFAULT_LIMITS, 'none', !sandboxOff);
+export function commandPlan(argv: readonly string[], cwd: string | null, sandboxing: Sandboxing): LaunchPlan {
+  const isolation = resolveIsolation({}, DEFAULT_LIMITS, 'none', sandboxing);
   return {
     name: 'exec',
     request: null,

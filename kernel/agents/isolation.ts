@@ -51,6 +51,28 @@ const ISOLATING_LAYERS: readonly Layer[] = [
   'inodes',
 ];
 
+/** Without one of these an agent is not in a sandbox, whatever else it is in. */
+export const WALLS: readonly Layer[] = [
+  'pidns',
+  'mntns',
+  'netns',
+  'ipcns',
+  'root_ro',
+  'proc_masked',
+  'dev_min',
+  'sys_hidden',
+  'caps',
+  'nnp',
+  'seccomp',
+  'fds',
+  'env',
+  'session',
+  'kill',
+];
+
+/** What a kernel demands of sandboxes whose request does not say it. */
+export type Sandboxing = 'required' | 'reduced' | 'off';
+
 /** Why a layer cannot be required here: the sandbox would call it not applicable, and that is not what was asked for. */
 function whyUnavailable(layer: Layer, limits: SandboxLimits): string | null {
   if (layer === 'overlay' || layer === 'timens') return 'sandboxes have none yet';
@@ -58,6 +80,16 @@ function whyUnavailable(layer: Layer, limits: SandboxLimits): string | null {
     return 'a root kernel gives agents host users of their own';
   if (layer === 'cpuset' && limits.cpus === null) return 'the request has no limits.cpus';
   return null;
+}
+
+function layersByDefault(
+  sandboxing: Sandboxing,
+  asked: LimitsRequest | null | undefined,
+  limits: SandboxLimits,
+): readonly Layer[] {
+  if (sandboxing === 'off') return layersNamedBy(asked);
+  const all = [...PROFILE_LAYERS, ...layersOfLimits(limits)];
+  return sandboxing === 'required' ? all : all.filter((layer) => WALLS.includes(layer));
 }
 
 export interface Isolation {
@@ -97,21 +129,19 @@ function layersOfLimits(limits: SandboxLimits): Layer[] {
 
 /**
  * Which layers must hold, which are left out. Nothing is dropped from `require` but by words: the request's own, or those of
- * whoever turned the sandbox off. Then only limits that the request names must hold. @throws SANDBOX_UNAVAILABLE
+ * whoever turned the sandbox off (then only limits that the request names must hold) or reduced it to its walls. @throws SANDBOX_UNAVAILABLE
  */
 export function resolveIsolation(
   request: Pick<SpawnRequest, 'isolation' | 'limits'>,
   limits: SandboxLimits,
   network: NetworkMode,
-  sandboxed: boolean,
+  sandboxing: Sandboxing,
 ): Isolation {
   const { isolation } = request;
   const profile = isolation?.profile ?? 'default';
   const disable = new Set<Layer>(isolation?.disable ?? []);
-  if (!sandboxed) for (const layer of ISOLATING_LAYERS) disable.add(layer);
-  const byDefault = sandboxed
-    ? [...PROFILE_LAYERS, ...layersOfLimits(limits)]
-    : layersNamedBy(request.limits);
+  if (sandboxing === 'off') for (const layer of ISOLATING_LAYERS) disable.add(layer);
+  const byDefault = layersByDefault(sandboxing, request.limits, limits);
   const named = isolation?.require ?? byDefault;
   const require = new Set<Layer>(named);
   for (const layer of require) {

@@ -16,7 +16,7 @@ beforeEach(() => {
   context = {
     agentId: 7,
     name: 'ann',
-    sandboxOff: false,
+    sandboxing: 'required' as const,
     stagingFolder: path.join(folder, 'staging'),
     socketPath: '/run/clove/boot-x/a7.sock',
     sdkFolder: async () => '/run/clove/boot-x/sdk',
@@ -125,7 +125,7 @@ describe('the plan of a sandbox', () => {
   });
 
   it('leaves the walls out, and requires only limits named, where there is to be no sandbox', async () => {
-    const off = { ...context, sandboxOff: true };
+    const off = { ...context, sandboxing: 'off' as const };
     const { sandbox } = (await makePlan(request({ limits: { memory_mb: 64, max_pids: 9 } }), off)).launch;
     expect(sandbox.disable).toEqual(expect.arrayContaining(['uid', 'mntns', 'seccomp', 'pidns']));
     expect(sandbox.disable).not.toContain('mem');

@@ -11,7 +11,7 @@ import {
   isPython,
   resolveInterpreter,
 } from './interpreter.ts';
-import { resolveIsolation } from './isolation.ts';
+import { resolveIsolation, type Sandboxing } from './isolation.ts';
 import { resolveLimits } from './limits.ts';
 import { DEFAULT_RESTART, type RestartOptions } from './restart-policy.ts';
 import { copyScript, resolveScript, type ScriptPlace } from './script.ts';
@@ -29,8 +29,7 @@ const MAX_SEED = 2 ** 48 - 1;
 export interface PlanContext {
   readonly agentId: number;
   readonly name: string;
-  /** The kernel runs with --no-sandbox. */
-  readonly sandboxOff: boolean;
+  readonly sandboxing: Sandboxing;
   /** Host folder of this agent; made when something must be kept in it. */
   readonly stagingFolder: string;
   /** Host path of the agent's socket. */
@@ -59,8 +58,8 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
   if (fault !== null) throw new CloveError('BAD_REQUEST', `invalid request: ${fault}`);
   const limits = resolveLimits(request.limits);
   const network = request.network === true ? 'host' : 'none';
-  const sandboxed = request.sandboxed !== false && !context.sandboxOff;
-  const isolation = resolveIsolation(request, limits, network, sandboxed);
+  const sandboxing = request.sandboxed === false ? 'off' : context.sandboxing;
+  const isolation = resolveIsolation(request, limits, network, sandboxing);
   const { ownFiles } = isolation;
   if (!ownFiles && (request.mounts?.length ?? 0) > 0) {
     throw new CloveError(

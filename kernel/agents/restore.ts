@@ -5,6 +5,7 @@ import type { Permissions } from '../permissions/permissions.ts';
 import type { Quotas } from '../permissions/quotas.ts';
 import { type Fleet, startDelays } from './fleet.ts';
 import type { DesiredAgent } from './fleet-rows.ts';
+import type { Sandboxing } from './isolation.ts';
 import type { Launcher } from './launcher.ts';
 import { newAgent } from './new-agent.ts';
 import { makePlan, type Plan, pendingPlan } from './plan.ts';
@@ -24,7 +25,7 @@ export interface RestoreOptions {
   readonly mailboxes: Mailboxes;
   readonly permissions: Permissions;
   readonly quotas: Quotas;
-  readonly sandboxOff: boolean;
+  readonly sandboxing: Sandboxing;
 }
 
 /**
@@ -63,7 +64,7 @@ export function restoreFleet(agents: readonly DesiredAgent[], options: RestoreOp
 
 async function planAgain(
   { id, name, spec }: DesiredAgent,
-  { fleet, launcher, sandboxOff }: RestoreOptions,
+  { fleet, launcher, sandboxing }: RestoreOptions,
 ): Promise<Plan> {
   const request = spawnRequest.safeParse(spec.request);
   if (!request.success) {
@@ -72,7 +73,7 @@ async function planAgain(
   return makePlan(request.data, {
     agentId: id,
     name,
-    sandboxOff,
+    sandboxing,
     seed: spec.seed,
     stagingFolder: launcher.stagingFolderOf(id),
     socketPath: launcher.socketPathOf(id),

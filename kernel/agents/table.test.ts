@@ -10,7 +10,7 @@ import { AgentTable } from './table.ts';
 const { launch: plan } = await makePlan(spawnRequest.parse({ command: ['/bin/true'] }), {
   agentId: 1,
   name: 'x',
-  sandboxOff: false,
+  sandboxing: 'required' as const,
   stagingFolder: '/nonexistent',
   socketPath: '/nonexistent',
   sdkFolder: async () => '/nonexistent',

@@ -6,6 +6,7 @@ import { type CloveError, isCloveError } from '../../errors/index.ts';
 import { launch } from '../../native/index.ts';
 import { LAYERS, type Layer, type LayerReport, type Sandbox } from '../../native/types.ts';
 import { commandPlan } from '../agents/command.ts';
+import { WALLS } from '../agents/isolation.ts';
 import { openBoot } from '../boot.ts';
 import { lockUidBlock } from '../locks.ts';
 import { DEFAULT_RUN_DIRECTORY } from '../options.ts';
@@ -29,25 +30,6 @@ export interface Diagnosis {
   /** Why no sandbox whatsoever could be made; null = one was. */
   readonly error: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
 }
-
-/** Without one of these an agent is not in a sandbox, whatever else it is in. */
-const WALLS: readonly Layer[] = [
-  'pidns',
-  'mntns',
-  'netns',
-  'ipcns',
-  'root_ro',
-  'proc_masked',
-  'dev_min',
-  'sys_hidden',
-  'caps',
-  'nnp',
-  'seccomp',
-  'fds',
-  'env',
-  'session',
-  'kill',
-];
 
 /** Layers that cannot stand where another could not be had. */
 const OF_NAMESPACES: readonly Layer[] = ['uid', ...NAMESPACES];
@@ -138,7 +120,7 @@ function launchTrue(
   attempt: number,
 ): Promise<Sandbox> {
   const hasOwnFiles = !without.includes('mntns');
-  const plan = commandPlan(['/bin/true'], hasOwnFiles ? null : '/', false);
+  const plan = commandPlan(['/bin/true'], hasOwnFiles ? null : '/', 'required');
   return launch({
     ...plan.sandbox,
     env: { PATH: '/usr/bin:/bin' },

@@ -169,7 +169,7 @@ export class Conductor implements CallTap {
           makePlan(request, {
             agentId,
             name,
-            sandboxOff: false,
+            sandboxing: 'required',
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),

@@ -137,7 +137,7 @@ async function planOf(
   const plan = await makePlan(request, {
     agentId: agent.id,
     name: agent.name,
-    sandboxOff: options.sandbox === 'off',
+    sandboxing: options.sandbox,
     ...(seed === undefined ? {} : { seed }),
     stagingFolder: codeCopies.nextFolder(agent.id),
     socketPath: launcher.socketPathOf(agent.id),

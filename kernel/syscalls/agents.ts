@@ -73,7 +73,7 @@ export const spawn = defineSyscall({
           const made = await makePlan(authority.request, {
             agentId,
             name,
-            sandboxOff: options.sandbox === 'off',
+            sandboxing: options.sandbox,
             stagingFolder: launcher.stagingFolderOf(agentId),
             socketPath: launcher.socketPathOf(agentId),
             sdkFolder: () => launcher.sdkFolder(),

@@ -61,7 +61,7 @@ export const hello = defineSyscall({
         llm_in_kernel: kernel.llm.provider !== null,
         sys_think_stub: false,
         async_default_exec_http: false,
-        sandbox: kernel.options.sandbox === 'required',
+        sandbox: kernel.options.sandbox !== 'off',
       },
       capabilities: kernel.permissions
         .list(caller, PERMISSIONS)

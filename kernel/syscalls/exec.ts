@@ -154,7 +154,7 @@ async function runForCaller(
 ): Promise<CommandResult> {
   if (caller.kind === 'operator') {
     return runInFreshSandbox(command, (argv) =>
-      kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox === 'off')),
+      kernel.launcher.launchCommand(commandPlan(argv, command.cwd, kernel.options.sandbox)),
     );
   }
   const { sandbox, env, worldEnv, cwd } = await insideOf(kernel, caller);

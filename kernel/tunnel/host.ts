@@ -56,7 +56,7 @@ export class TunnelHost implements RemoteHost, TunnelEvents {
     permissions.adopt(id, 0, levelGrants(remoteLevel, AGENT_HOME));
     quotas.open(id, 0);
     quotas.set(id, { ...NO_QUOTAS, syscallsPerSecond: remoteSyscallsPerSecond });
-    const workspace = new Workspace(launcher, options.sandbox === 'off');
+    const workspace = new Workspace(launcher, options.sandbox);
     this.#guests.set(id, { listener, workspace, name: this.#openMailbox(id, name), isOpen: false });
     return { id, socketPath };
   }

@@ -3,6 +3,7 @@ import { CloveError } from '../../errors/index.ts';
 import type { Sandbox } from '../../native/types.ts';
 import type { LaunchPlan } from '../agents/agent.ts';
 import { commandPlan } from '../agents/command.ts';
+import type { Sandboxing } from '../agents/isolation.ts';
 import type { Launcher } from '../agents/launcher.ts';
 
 /** Does nothing for as long as it is let. */
@@ -18,9 +19,9 @@ export class Workspace {
   #sandbox: Promise<Sandbox> | null = null;
   #isClosed = false;
 
-  constructor(launcher: Pick<Launcher, 'launchCommand'>, sandboxOff: boolean) {
+  constructor(launcher: Pick<Launcher, 'launchCommand'>, sandboxing: Sandboxing) {
     this.#launcher = launcher;
-    this.plan = commandPlan(IDLE, null, sandboxOff);
+    this.plan = commandPlan(IDLE, null, sandboxing);
   }
 
   /** @throws SANDBOX_UNAVAILABLE, EXEC_FAILED, CANCELLED */

@@ -1,0 +1,32 @@
+import type { UserKernelOptions } from '../../kernel/index.ts';
+import type { Layer, LayerReport } from '../../native/types.ts';
+
+/**
+ * `full`: a trial runs only with every layer. `reduced`: the walls must stand; users and limits of their own may be missing where this
+ * machine gives them to nobody but root, and the run says so.
+ */
+export const ISOLATION_STRENGTHS = ['full', 'reduced'] as const;
+export type IsolationStrength = (typeof ISOLATION_STRENGTHS)[number];
+
+export function sandboxingOf(strength: IsolationStrength): NonNullable<UserKernelOptions['sandbox']> {
+  return strength === 'full' ? 'required' : 'reduced';
+}
+
+const WHAT: Readonly<Partial<Record<Layer, string>>> = {
+  uid: 'users of their own',
+  mem: 'limits of memory',
+  swap: 'limits of swap',
+  cpu: 'limits of CPU',
+  pids: 'limits of processes',
+  freeze: 'freezing',
+};
+
+/** What trials went without, in a sentence; null = nothing was missing. */
+export function reducedNotice(layers: readonly LayerReport[]): string | null {
+  const missing = layers.filter(
+    ({ requested, state }) => requested && (state === 'off' || state === 'degraded'),
+  );
+  if (missing.length === 0) return null;
+  const list = new Intl.ListFormat('en').format(missing.map(({ layer }) => WHAT[layer] ?? layer));
+  return `Isolation is reduced: the walls stand, but sandboxes have no ${list} here. \`clove doctor\` tells what to do; --require full refuses to run so.`;
+}
