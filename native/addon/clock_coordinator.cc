@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,7 +23,7 @@ constexpr int64_t kHeartbeatNs = 100 * kMillisecond;
 /** A coordinator that is silent for so long is dead: a machine may well stand still for a second. */
 constexpr int64_t kGraceNs = 3'000 * kMillisecond;
 /** Between two looks at a world that works: the bell tells of most of its waits, not of those in plain reads. */
-constexpr int64_t kFirstLookNs = 100 * kMicrosecond, kLastLookNs = 2 * kMillisecond;
+constexpr int64_t kFirstLookNs = 20 * kMicrosecond, kLastLookNs = 2 * kMillisecond;
 constexpr int64_t kRefreshNs = 5 * kMillisecond;
 constexpr int64_t kWakeAllNs = 1 * kMillisecond;
 constexpr int64_t kOwnThreadsNs = 1'000 * kMillisecond;
@@ -178,6 +179,8 @@ void* Coordinator::ThreadMain(void* self) {
 }
 
 void Coordinator::Run() {
+  // Waits here are short, and somebody waits for each of them.
+  prctl(PR_SET_TIMERSLACK, 1);
   FindKernelThreads();
   while (!isStopping_.load(std::memory_order_relaxed)) {
     const uint32_t attention = attention_.load();
@@ -378,8 +381,7 @@ void Coordinator::FindOwnThreads() {
 
 bool Coordinator::KernelThreadsSleep() const {
   for (const ThreadProbe& thread : kernelThreads_) {
-    ThreadProbe::Call call;
-    if (thread.ReadCall(call) && !call.isAsleep) return false;
+    if (thread.Look() == ThreadProbe::Rest::kAwake) return false;
   }
   return true;
 }
@@ -403,7 +405,7 @@ bool Coordinator::OwnThreadsSleep() {
 #if defined(SYS_epoll_wait)
     waitsForEvents = waitsForEvents || call.number == SYS_epoll_wait;
 #endif
-    if (!call.isAsleep || !waitsForEvents) return false;
+    if (!call.isAsleep || !waitsForEvents || thread.probe.Look() != ThreadProbe::Rest::kAsleep) return false;
   }
   return true;
 }

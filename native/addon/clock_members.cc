@@ -26,17 +26,9 @@ constexpr uint32_t kProbes = 256;
 
 size_t SlotOffset(int index) { return offsetof(AgentFile, slots) + static_cast<size_t>(index) * sizeof(Slot); }
 
-/** A small file of /proc as text; false when it cannot be read. */
-bool ReadText(int fd, char* text, size_t size) {
-  const ssize_t length = pread(fd, text, size - 1, 0);
-  if (length <= 0) return false;
-  text[length] = 0;
-  return true;
-}
-
 bool ReadPath(const char* path, char* text, size_t size) {
   const Fd fd(open(path, O_RDONLY | O_CLOEXEC));
-  return fd.get() >= 0 && ReadText(fd.get(), text, size);
+  return fd.valid() && ReadProcText(fd.get(), text, size);
 }
 
 /** The last number of a line such as "NSpid:\t812\t7". */
@@ -55,49 +47,6 @@ int LastNumber(const char* status, const char* name) {
 }
 
 }  // namespace
-
-int64_t MonotonicNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
-}
-
-/** Whether the last look at a thread failed because nobody may look, not because it is gone. */
-bool IsDenied() { return errno == EPERM || errno == EACCES || errno == EBADF; }
-
-ThreadProbe::ThreadProbe(int tid) : tid_(tid) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%d/syscall", tid);
-  syscall_ = Fd(open(path, O_RDONLY | O_CLOEXEC));
-  snprintf(path, sizeof path, "/proc/%d/schedstat", tid);
-  schedstat_ = Fd(open(path, O_RDONLY | O_CLOEXEC));
-}
-
-bool ThreadProbe::ReadCall(Call& call) const {
-  char text[256];
-  if (!ReadText(syscall_.get(), text, sizeof text)) return false;
-  call.isAsleep = text[0] != 'r';  // "running"
-  if (!call.isAsleep) return true;
-  char* at = text;
-  call.number = strtol(at, &at, 10);
-  for (unsigned long& argument : call.arguments) argument = strtoul(at, &at, 16);
-  return true;
-}
-
-uint64_t ThreadProbe::Runs() const {
-  char text[96];
-  if (!ReadText(schedstat_.get(), text, sizeof text)) return 0;
-  const char* last = strrchr(text, ' ');
-  return last == nullptr ? 0 : strtoull(last, nullptr, 10);
-}
-
-char ThreadProbe::State() const {
-  char path[64], text[512];
-  snprintf(path, sizeof path, "/proc/%d/task/%d/stat", tid_, tid_);
-  if (!ReadPath(path, text, sizeof text)) return 'X';
-  const char* name = strrchr(text, ')');
-  return name == nullptr || name[1] == 0 ? 'X' : name[2];
-}
 
 std::string MakeSlots(const std::string& path, bool connectsOutside) {
   const Fd slots(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666));
@@ -178,6 +127,7 @@ void Agent::Rebuild(const std::string& text) {
 }
 
 bool Agent::Refresh() {
+  isStale_ = false;
   std::string text;
   isReadable_ = ReadThreads(text);
   if (text == lastThreads_) return false;
@@ -227,27 +177,44 @@ Blocker Agent::Unwatchable() {
           "what the threads of agent " + std::to_string(id_) + " do cannot be seen in /proc (" + strerror(errno) + "): the world runs at real speed"};
 }
 
-Blocker Agent::Survey(int64_t now, int64_t& earliest) {
-  for (Thread& thread : threads_) {
-    Slot slot;
-    thread.hasSlot = ReadSlot(thread, slot) && slot.process == thread.innerProcess;
-    thread.state = thread.hasSlot ? slot.state.load() : 0;
-    thread.isWaiting = (thread.state & 1) != 0;
-    thread.deadline = thread.isWaiting ? slot.deadline.load() : kForever;
-    // Written by the agent: sums of it must not wrap.
-    if (thread.deadline > kForever / 2) thread.deadline = kForever;
-    if (thread.hasSlot && thread.tid == thread.process && slot.external != 0)
-      return {false, this, "", "process " + std::to_string(thread.process) + " is connected to something outside the world"};
-    if (thread.isWaiting) {
-      if (thread.deadline <= now) return {true, this, "", ""};  // due, and not yet on its way
-      earliest = std::min(earliest, thread.deadline);
-      continue;
-    }
-    thread.runs = thread.probe.Runs();
-    ThreadProbe::Call call;
-    if (!thread.probe.ReadCall(call) && IsDenied()) return Unwatchable();
-    if (!call.isAsleep) return {true, this, "", ""};
+Blocker Agent::SurveyThread(Thread& thread, int64_t now, int64_t& earliest) {
+  Slot slot;
+  thread.hasSlot = ReadSlot(thread, slot) && slot.process == thread.innerProcess;
+  thread.state = thread.hasSlot ? slot.state.load() : 0;
+  thread.isWaiting = (thread.state & 1) != 0;
+  thread.deadline = thread.isWaiting ? slot.deadline.load() : kForever;
+  // Written by the agent: sums of it must not wrap.
+  if (thread.deadline > kForever / 2) thread.deadline = kForever;
+  if (thread.hasSlot && thread.tid == thread.process && slot.external != 0)
+    return {false, this, "", "process " + std::to_string(thread.process) + " is connected to something outside the world"};
+  if (thread.isWaiting) {
+    if (thread.deadline <= now) return {true, this, "", ""};  // due, and not yet on its way
+    earliest = std::min(earliest, thread.deadline);
+    return {};
   }
+  thread.runs = thread.probe.Runs();
+  ThreadProbe::Call call;
+  if (!thread.probe.ReadCall(call)) {
+    if (IsDenied()) return Unwatchable();
+    isStale_ = true;
+    return {true, this, "", ""};
+  }
+  return {!call.isAsleep, this, "", ""};
+}
+
+Blocker Agent::Survey(int64_t now, int64_t& earliest) {
+  // Threads that end do so between two looks all the time: whoever is gone must not hold up the others.
+  if (isStale_) Refresh();
+  int64_t own = kForever;
+  for (int round = 0; round < 2; round++) {
+    own = kForever;
+    Blocker blocker;
+    for (Thread& thread : threads_)
+      if (blocker = SurveyThread(thread, now, own); blocker) break;
+    if (blocker && !(isStale_ && round == 0 && Refresh())) return blocker;
+    if (!blocker) break;
+  }
+  earliest = std::min(earliest, own);
   return {};
 }
 
@@ -256,10 +223,22 @@ Blocker Agent::Verify(int64_t realNow) {
   if (Refresh()) return {true, this, "", ""};
   bool anyUncovered = false;
   for (Thread& thread : threads_) {
+    if (thread.isWaiting) {
+      switch (thread.probe.Look()) {
+        case ThreadProbe::Rest::kAsleep:
+          continue;
+        case ThreadProbe::Rest::kDenied:
+          return Unwatchable();
+        case ThreadProbe::Rest::kGone:
+          isStale_ = true;
+          [[fallthrough]];
+        case ThreadProbe::Rest::kAwake:
+          return {true, this, "", ""};
+      }
+    }
     ThreadProbe::Call call;
     if (!thread.probe.ReadCall(call) && IsDenied()) return Unwatchable();
     if (!call.isAsleep || call.number < 0) return {true, this, "", ""};
-    if (thread.isWaiting) continue;
     const Blocker blocker = VerifyBlocked(thread, call, realNow);
     anyUncovered = anyUncovered || !IsCovered(thread);
     if (blocker) return blocker;

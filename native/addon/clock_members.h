@@ -24,19 +24,40 @@ struct Blocker {
   explicit operator bool() const { return isWork || !detail.empty(); }
 };
 
+/** A file of a thread in /proc. It is kept open while the process can spare the descriptor, and opened for each look otherwise. */
+class ThreadFile {
+ public:
+  explicit ThreadFile(const char* name) : name_(name) {}
+  ThreadFile(ThreadFile&& other) noexcept : name_(other.name_), kept_(std::move(other.kept_)) {}
+  ThreadFile& operator=(ThreadFile&& other) noexcept;
+  ~ThreadFile();
+  /** Its text; false when it cannot be had, errno says why. */
+  bool Read(int tid, char* text, size_t size) const;
+
+ private:
+  const char* name_;
+  mutable Fd kept_;
+};
+
 /** What /proc says of one thread of any process. */
 class ThreadProbe {
  public:
   ThreadProbe() = default;
-  explicit ThreadProbe(int tid);
+  explicit ThreadProbe(int tid) : tid_(tid) {}
   struct Call {
     bool isAsleep = false;
     /** -1: not in a system call. */
     long number = -1;
     unsigned long arguments[6] = {};
   };
-  /** Whether it sleeps in the kernel, and in which call. False: it is gone, or not to be looked at (errno says which). */
+  /**
+   * Whether it sleeps in the kernel, and in which call. A thread that was woken and has not yet reached its processor may pass for
+   * asleep. False: it is gone, or not to be looked at (errno says which).
+   */
   bool ReadCall(Call& call) const;
+  enum class Rest { kAsleep, kAwake, kGone, kDenied };
+  /** Whether it sleeps, and nobody has woken it yet. */
+  Rest Look() const;
   /** How often it has been given a processor; 0 when the kernel does not count. */
   uint64_t Runs() const;
   /** Its state letter. */
@@ -44,7 +65,7 @@ class ThreadProbe {
 
  private:
   int tid_ = 0;
-  Fd syscall_, schedstat_;
+  ThreadFile syscall_{"syscall"}, schedstat_{"schedstat"}, wchan_{"wchan"};
 };
 
 /** Makes the empty slots of an agent that is to be started. Empty, or why not. */
@@ -107,6 +128,7 @@ class Agent {
   void Wake(Thread& thread, const Slot& slot, int64_t realNow, int wakeSignal);
   bool IsCovered(const Thread& thread) const;
   Blocker Unwatchable();
+  Blocker SurveyThread(Thread& thread, int64_t now, int64_t& earliest);
   Blocker VerifyBlocked(Thread& thread, const ThreadProbe::Call& call, int64_t realNow);
 
   const uint32_t id_;
@@ -119,6 +141,8 @@ class Agent {
   std::string lastThreads_;
   std::vector<Thread> threads_;
   bool isReadable_ = true;
+  /** Somebody of the list is gone. */
+  bool isStale_ = false;
   /** Since when a process without this library is there; real, 0 = none. */
   int64_t uncoveredSince_ = 0;
 };
@@ -130,5 +154,11 @@ Blocker DescribeUncovered(int process);
 bool IsTimedCall(const ThreadProbe::Call& call);
 
 int64_t MonotonicNs();
+
+/** A small file of /proc as text; false when it cannot be read, errno says why. */
+bool ReadProcText(int fd, char* text, size_t size);
+
+/** Whether the last look at a thread failed because nobody may look, not because it is gone. */
+bool IsDenied();
 
 }  // namespace clove::clock
