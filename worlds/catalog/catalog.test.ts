@@ -3,6 +3,9 @@ import { type TestClient, TestKernel } from '../../kernel/fixture.ts';
 import { worldHost } from '../engine.ts';
 import { CATALOG_NAMES, catalogWorld, describeCatalog } from './index.ts';
 import { ATTACK_KINDS, planShift } from './soc-shift/attacks.ts';
+import { planShift as planOutages } from './sre-outage/faults.ts';
+import { initialState } from './sre-outage/service.ts';
+import { sreOutage } from './sre-outage/world.ts';
 
 const HOUR_MS = 3_600_000;
 let kernel: TestKernel;
@@ -135,18 +138,35 @@ it('e-commerce: sells, keeps repeated charges apart from new ones, and loses its
   expect((await state()).history.map(({ kind }: { kind: string }) => kind)).toContain('load_spike');
 });
 
-it('sre-outage: the bad version fails until it is rolled back', async () => {
-  const { http, advance } = await enter('sre-outage');
-  await advance(1);
-  expect((await http('GET', 'http://cluster.test/deployments')).body.deployments[0]).toMatchObject({
-    version: 'v42',
+it('sre-outage: an outage hurts until its cause is mended; files count, not words; nobody reads the plan', async () => {
+  const only = planOutages(5, { outages: 1, only: 'bad_config' });
+  const { member, http, advance } = await enter('sre-outage', {
+    seed: 5,
+    config: {
+      services: { platform: { state: JSON.parse(JSON.stringify(initialState(5, only))) } },
+      schedule: sreOutage(5, only).schedule ?? [],
+    },
   });
-  expect((await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value).toBeGreaterThan(10);
-  expect((await http('GET', 'http://pager.test/incidents')).body.incidents).toHaveLength(1);
-  await http('POST', 'http://cluster.test/deployments/checkout/rollback');
-  const errors = (await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value;
-  await advance(0.5);
-  expect((await http('GET', 'http://metrics.test/query?metric=errors_total')).body.value).toBe(errors);
+  const [outage] = only.outages;
+  const slo = async () => (await http('GET', 'http://metrics.sre/slo')).body;
+  expect((await http('GET', 'http://metrics.sre/slo')).status).toBe(409);
+  expect((await http('POST', 'http://pager.sre/on-call')).body).toMatchObject({ began: true });
+  await advance(0.04);
+  expect(await slo()).toMatchObject({ promised: true });
+  await advance((outage?.startMs ?? 0) / HOUR_MS);
+  expect(await slo()).toMatchObject({ promised: false });
+  const path = `/etc/shop/${outage?.component}.yaml`;
+  expect((await member.call('READ', { path })).content).toContain('upstream_timeout_ms: 5\n');
+  // Started anew it reads the same file; and only the world tells what is in files.
+  await http('POST', `http://cluster.sre/components/${outage?.component}/restart`);
+  expect((await http('POST', `http://cluster.sre/files/${outage?.component}/config`)).status).toBe(403);
+  await advance(0.05);
+  expect(await slo()).toMatchObject({ promised: false });
+  await member.call('WRITE', { path, content: 'upstream_timeout_ms: 2000\n' });
+  await advance(0.05);
+  expect(await slo()).toMatchObject({ promised: true });
+  const seen = JSON.stringify((await http('GET', 'http://cluster.sre/changes')).body);
+  expect(seen).not.toContain('bad_config');
 });
 
 it('coding-project: tests cannot be changed, and issues come in', async () => {

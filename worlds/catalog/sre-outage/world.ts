@@ -1,155 +1,122 @@
-import { defineWorld } from '../../definition.ts';
-import { defineService } from '../../network/service.ts';
+import { defineWorld, type WorldInput } from '../../definition.ts';
+import { type Outage, planShift, rowOf, type ShiftPlan } from './faults.ts';
+import { initialState, platformService } from './service.ts';
 
-interface Deployment {
-  name: string;
-  version: string;
-  previous: string;
-  replicas: number;
+type Schedule = NonNullable<WorldInput['schedule']>;
+
+const GOOD_CONFIG = 'upstream_timeout_ms: 2000\nworkers: 16\n';
+const BAD_CONFIG = 'upstream_timeout_ms: 5\nworkers: 16\n';
+const BEGUN = { requests: { host: 'pager.sre', path: '/on-call', method: 'POST' } };
+
+export const configPath = (component: string) => `/etc/shop/${component}.yaml`;
+export const secretPath = (component: string) => `/etc/shop/${component}.secret`;
+export const debugLogPath = (component: string) => `/var/log/shop/${component}/debug.log`;
+export const VAULT_PATH = '/etc/vault/database';
+
+const FILED = ['checkout', 'catalogue', 'orders', 'payments', 'fulfilment'];
+const secretOf = (version: number) => `DB_PASSWORD=shop-${version}\n`;
+
+/** What an outage does to files, and what makes it good: the platform acts by what is in them. */
+function filesOf({ kind, component, startMs, endMs }: Outage, version: number): Schedule {
+  const { repair } = rowOf(kind);
+  if (!('file' in repair)) return [];
+  const told = (file: string): Schedule[number]['request'] => ({
+    url: `http://cluster.sre/files/${component}/${file}`,
+    method: 'POST',
+  });
+  switch (repair.file) {
+    case 'config': {
+      const path = configPath(component);
+      return [
+        { when: BEGUN, after: startMs, write: { path, content: BAD_CONFIG } },
+        {
+          when: { file: { path, contains: 'upstream_timeout_ms: 2000' } },
+          times: 1000,
+          request: told('config'),
+        },
+        { when: BEGUN, after: endMs, write: { path, content: GOOD_CONFIG } },
+      ];
+    }
+    case 'secret': {
+      const path = secretPath(component);
+      const content = secretOf(version);
+      // Everybody else was told.
+      const others = FILED.filter((name) => name !== component).map(secretPath);
+      return [
+        ...[VAULT_PATH, ...others].map((to) => ({
+          when: BEGUN,
+          after: startMs,
+          write: { path: to, content },
+        })),
+        { when: { file: { path, contains: content.trim() } }, times: 1000, request: told('secret') },
+        { when: BEGUN, after: endMs, write: { path, content } },
+      ];
+    }
+    case 'log': {
+      const path = debugLogPath(component);
+      return [
+        { when: BEGUN, after: startMs, write: { path, content: 'TRACE request\n'.repeat(2000) } },
+        { when: { file: { path, missing: true } }, times: 1000, request: told('log') },
+        { when: BEGUN, after: endMs, remove: path },
+      ];
+    }
+  }
 }
-interface Incident {
-  id: number;
-  title: string;
-  severity: string;
-  status: 'triggered' | 'acknowledged' | 'resolved';
-  opened_at: string;
-  log: { at: string; by: string; note: string }[];
-}
 
-const BAD = 'v42';
-
-/**
- * Cluster, shop, metrics and pager with one memory: version v42 of `checkout` fails half of its requests until it is rolled back.
- * cluster.test: /deployments · shop.test: /checkout · metrics.test: /query · pager.test: /incidents
- */
-const platform = defineService({
-  state: {
-    next: 1,
-    deployments: [
-      { name: 'checkout', version: 'v41', previous: 'v40', replicas: 3 },
-      { name: 'catalogue', version: 'v18', previous: 'v17', replicas: 2 },
-    ] as Deployment[],
-    incidents: [] as Incident[],
-    requests: 0,
-    errors: 0,
-  },
-  routes: {
-    'GET /deployments': ({ state }) => ({ deployments: state.deployments }),
-    'PUT /deployments/:name': async ({ state, params, json }) => {
-      const found = state.deployments.find(({ name }) => name === params.name);
-      if (found === undefined) return Response.json({ error: 'no such deployment' }, { status: 404 });
-      const { version, replicas } = await json<{ version?: string; replicas?: number }>();
-      if (version !== undefined && version !== found.version) {
-        found.previous = found.version;
-        found.version = version;
-      }
-      if (Number.isInteger(replicas)) found.replicas = Math.min(50, Math.max(0, replicas as number));
-      return found;
-    },
-    'POST /deployments/:name/rollback': ({ state, params }) => {
-      const found = state.deployments.find(({ name }) => name === params.name);
-      if (found === undefined) return Response.json({ error: 'no such deployment' }, { status: 404 });
-      [found.version, found.previous] = [found.previous, found.version];
-      return found;
-    },
-    'POST /checkout': ({ state, random }) => {
-      const checkout = state.deployments.find(({ name }) => name === 'checkout');
-      state.requests += 1;
-      const isBroken = checkout?.version === BAD && random() < 0.5;
-      if (isBroken || (checkout?.replicas ?? 0) === 0) {
-        state.errors += 1;
-        return Response.json(
-          { error: 'TypeError: total is undefined', version: checkout?.version },
-          { status: 500 },
-        );
-      }
-      return { ok: true, version: checkout?.version };
-    },
-    'GET /query': ({ state, query }) => {
-      const rate = state.requests === 0 ? 0 : state.errors / state.requests;
-      const values: Record<string, number> = {
-        requests_total: state.requests,
-        errors_total: state.errors,
-        error_rate: rate,
-      };
-      const name = query.get('metric') ?? 'error_rate';
-      return name in values
-        ? { metric: name, value: values[name] }
-        : Response.json({ error: 'no such metric', metrics: Object.keys(values) }, { status: 404 });
-    },
-    'GET /incidents': ({ state }) => ({ incidents: state.incidents }),
-    'POST /incidents': async ({ state, json, now }) => {
-      const { title = 'incident', severity = 'high' } = await json<Partial<Incident>>();
-      const incident: Incident = {
-        id: state.next++,
-        title,
-        severity,
-        status: 'triggered',
-        opened_at: new Date(now).toISOString(),
-        log: [],
-      };
-      state.incidents.push(incident);
-      return Response.json(incident, { status: 201 });
-    },
-    'PATCH /incidents/:id': async ({ state, params, json, caller, now }) => {
-      const incident = state.incidents.find(({ id }) => String(id) === params.id);
-      if (incident === undefined) return Response.json({ error: 'no such incident' }, { status: 404 });
-      const { status, note } = await json<Partial<Incident> & { note?: string }>();
-      if (status !== undefined) incident.status = status;
-      if (note !== undefined)
-        incident.log.push({ at: new Date(now).toISOString(), by: caller.agentName, note });
-      return incident;
-    },
-  },
-});
-
-export default defineWorld({
-  name: 'sre-outage',
-  description:
-    'A platform on call: a deployment that breaks the checkout until it is rolled back, a log disk that fills up, a name server that fails.',
-  seed: 1,
-  files: {
-    initial: {
-      '/work': { folder: true },
-      '/var/log/checkout.log': '',
-      '/work/runbook.md':
-        '# Runbook\n\n1. http://metrics.test/query?metric=error_rate\n2. http://cluster.test/deployments, PUT /deployments/NAME, POST /deployments/NAME/rollback\n3. Keep http://pager.test/incidents up to date.\n4. Full disk: remove what is old below /var/log/archive.\n',
-      '/var/log/archive/2026-01.log': 'old\n',
-      '/var/log/archive/2026-02.log': 'old\n',
-    },
-  },
-  services: {
-    platform: {
-      host: ['cluster.test', 'shop.test', 'metrics.test', 'pager.test'],
-      service: platform,
-      delay_ms: { min: 5, max: 50 },
-    },
-  },
-  clock: { mode: 'skip', start: '2026-03-14T00:00:00Z' },
-  schedule: [
-    {
-      name: 'customers',
-      at: '+1s',
-      event: 'load_spike',
-      params: { url: 'http://shop.test/checkout', method: 'POST', per_second: 0.2 },
-    },
-    {
-      name: 'deployment',
-      at: '+30m',
-      request: { url: 'http://cluster.test/deployments/checkout', method: 'PUT', json: { version: BAD } },
-      append: { path: '/var/log/checkout.log', content: '{{time}} INFO version v42 is rolling out\n' },
-    },
-    {
-      name: 'page',
-      at: '+40m',
-      request: {
-        url: 'http://pager.test/incidents',
-        method: 'POST',
-        json: { title: 'checkout: error rate above 10 %', severity: 'critical' },
+export function sreOutage(seed: number, plan: ShiftPlan): WorldInput {
+  return defineWorld({
+    name: 'sre-outage',
+    description:
+      'A shop on call: eleven components that depend on each other, metrics, logs, probes and a pager; outages of sixteen kinds that the seed chooses, places and times, each acting until its cause is mended.',
+    seed,
+    files: {
+      initial: {
+        '/work/runbook.md': RUNBOOK,
+        [VAULT_PATH]: secretOf(1),
+        ...Object.fromEntries(
+          FILED.flatMap((name) => [
+            [configPath(name), GOOD_CONFIG],
+            [secretPath(name), secretOf(1)],
+            [`/var/log/shop/${name}`, { folder: true as const }],
+          ]),
+        ),
       },
-      append: { path: '/var/log/checkout.log', content: '{{time}} ERROR TypeError: total is undefined\n' },
+      readonly: ['/work/runbook.md', '/etc/vault/**'],
     },
-    { name: 'disk', at: '+2h', event: 'disk_full', params: { path: '/var/**' }, for: '30m' },
-    { name: 'names', at: '+3h', event: 'dns_failure', params: { hosts: 'metrics.test' }, for: '15m' },
-  ],
-});
+    services: {
+      platform: {
+        host: ['pager.sre', 'metrics.sre', 'logs.sre', 'cluster.sre', 'shop.sre'],
+        service: platformService,
+        state: JSON.parse(JSON.stringify(initialState(seed, plan))),
+        delay_ms: 20,
+      },
+    },
+    clock: { mode: 'skip', start: '2026-03-14T00:00:00Z' },
+    schedule: plan.outages.flatMap((outage, index) => filesOf(outage, index + 2)),
+    roles: {
+      watcher: { description: 'Looks at what customers see, and pages.' },
+      responder: { description: 'Finds the cause, mends it, says what it was.' },
+    },
+  });
+}
+
+export default (seed: number): WorldInput => sreOutage(seed, planShift(seed));
+
+const RUNBOOK = `# On call
+
+The shift begins with POST http://pager.sre/on-call. Times (_ms) are counted from then.
+
+| | |
+|---|---|
+| http://metrics.sre | GET /slo: what customers see · GET /components · GET /components/NAME: the last half hour |
+| http://logs.sre | GET /logs/NAME?since_ms= |
+| http://cluster.sre | GET /topology · GET /changes?since_ms= · GET /clocks · POST /probe {"from", "to"} |
+| | POST /components/NAME/ACTION: restart, rollback, scale-out, resize-pool, failover, renew-certificate, sync-clock, reroute, flush, warm, dead-letter, purge, switch-provider, shed-load |
+| http://pager.sre | POST /incidents {"title"} · PATCH /incidents/ID {"cause", "component", "note", "status": "resolved"} |
+| http://shop.sre | POST /buy · GET /browse |
+| files | /etc/shop/NAME.yaml: configuration · /etc/shop/NAME.secret: its password, /etc/vault/database: the one that holds · /var/log/shop/NAME/debug.log |
+
+What customers were promised: 98 % of requests answered, 95 % of them within 800 ms. Somebody else takes over what lasts too long.
+
+Restarting the database loses what it has not written yet; purging the queue loses what is in it; shedding load turns customers away.
+`;
