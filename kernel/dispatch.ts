@@ -4,7 +4,7 @@ import type { Agent } from './agents/agent.ts';
 import { AGENT_CONNECTIONS } from './agents/launcher.ts';
 import type { AsyncOutcome } from './async/tasks.ts';
 import type { Outcome } from './audit/draft.ts';
-import type { CallRecord } from './audit/records.ts';
+import { OpenRecords } from './audit/open-records.ts';
 import { type Caller, FIRST_REMOTE_ID } from './identity.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
@@ -85,7 +85,7 @@ export class Dispatcher {
   readonly #needNothing: boolean[] = [];
   readonly #connections = new Map<number, Connection>();
   /** Audit records of calls that have not ended; most calls have none. */
-  readonly #records = new Map<WireRequest, CallRecord>();
+  readonly #records = new OpenRecords();
   /** Calls of agents in worlds that are not answered yet, and do not only wait: the world's time is not skipped meanwhile. */
   readonly #served = new Map<WireRequest, Disposable>();
   readonly #ofAgent = new Map<number, Set<Connection>>();
@@ -269,16 +269,14 @@ export class Dispatcher {
     input: unknown,
   ): unknown {
     const record = this.#records.get(request);
-    if (record === undefined) return definition.handle(input, connection);
+    if (record === null) return definition.handle(input, connection);
     return this.#kernel.audit.during(record, () => definition.handle(input, connection));
   }
 
   /** The call's record gets its outcome. Returns what the answer has to wait for; null = nothing. */
   #endRecord(request: WireRequest, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
-    const record = this.#records.get(request);
-    if (record === undefined) return null;
-    this.#records.delete(request);
-    return this.#kernel.audit.end(record, definition, outcome);
+    const record = this.#records.take(request);
+    return record === null ? null : this.#kernel.audit.end(record, definition, outcome);
   }
 
   /** Refused by dispatch or, where it takes a look at the world, by the handler: nobody needs to ask which. */
@@ -418,7 +416,7 @@ export class Dispatcher {
     error: unknown,
   ): void {
     // One record of one decision: where a handler refused, what was first allowed was not the last word.
-    if (decisionOf(error) !== null && definition !== undefined) this.#records.delete(request);
+    if (decisionOf(error) !== null && definition !== undefined) this.#records.take(request);
     const answer = this.#errorAnswer(connection, request.opcode, definition, error);
     if (definition !== undefined) void this.#endRecord(request, definition, answer.code);
     this.observer?.ended(request, answer.code, null);
@@ -502,7 +500,7 @@ export class Dispatcher {
       await this.#endRecord(request, definition, 'OK');
       return answer;
     } catch (error) {
-      if (decisionOf(error) !== null) this.#records.delete(request);
+      if (decisionOf(error) !== null) this.#records.take(request);
       const { code } = this.#errorAnswer(connection, opcode, definition, error);
       void this.#endRecord(request, definition, code);
       throw error;

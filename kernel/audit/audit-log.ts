@@ -142,7 +142,7 @@ export class AuditLog {
   async event(event: AuditEvent, isAlwaysRecorded = false): Promise<void> {
     if (!isAlwaysRecorded && !this.isOn(event.category)) return;
     const record = this.#eventRecord(event);
-    this.#write(record);
+    this.#write(record, false, true);
     await record.whenSettled();
   }
 
@@ -191,9 +191,10 @@ export class AuditLog {
     return new EventRecord({ boot: this.#bootId, worldTime }, event);
   }
 
-  #write(record: AuditDraft, isUrgent = false): void {
+  /** Watched: somebody will ask whether it is on disk. */
+  #write(record: AuditDraft, isUrgent = false, isWatched = isUrgent): void {
     record.queued();
-    this.#store.record(record, isUrgent);
+    this.#store.record(record, isUrgent, isWatched);
   }
 
   async #whenDurable(record: CallRecord): Promise<void> {

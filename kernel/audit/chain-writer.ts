@@ -1,6 +1,18 @@
+import { hash as hashOf } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { RecordIndex } from '../store/record-chunk.ts';
 import { canonicalJson } from './canonical.ts';
-import { chainName, chainOf, firstHash, hashRecord, type StoredRecord } from './chains.ts';
+import { chainName, chainOf, firstHash, hashHead, hashRecord, type StoredRecord } from './chains.ts';
+import {
+  agentCounts,
+  countAgents,
+  type LogRow,
+  MAX_PACKED,
+  pack,
+  rowColumns,
+  SEVERAL_AGENTS,
+  unpack,
+} from './packed-rows.ts';
 
 /** The end of one chain. */
 export interface ChainHead {
@@ -32,6 +44,17 @@ export function slackOf(maxEntries: number): number {
   return Math.max(64, Math.floor(maxEntries / 10));
 }
 
+/** Records of one transaction from which on those of a chain are packed into few rows. */
+const PACK_FROM = 64;
+/** Records of a chain that are worth a row of their own kind. */
+const MIN_PACKED = 8;
+const MAX_PACKED_BYTES = 2 ** 20;
+
+const PAGE_BYTES = 4096;
+const LINE_END = 10;
+/** Of what stands before a body where it is hashed, and the end of its line. */
+const MAX_HEAD_BYTES = 160;
+
 /** Agents that a checkpoint names, those with the most records first. */
 const LISTED_AGENTS = 16;
 
@@ -47,9 +70,12 @@ export function readHead(database: DatabaseSync): LogHead {
   const logId = String(
     database.prepare("SELECT value FROM audit_settings WHERE key = 'log_id'").get()?.value ?? '',
   );
-  const seq = Number(database.prepare('SELECT max(seq) AS seq FROM audit_records').get()?.seq ?? 0);
+  const seq = Number(
+    database.prepare('SELECT seq + count - 1 AS seq FROM audit_records ORDER BY seq DESC LIMIT 1').get()
+      ?.seq ?? 0,
+  );
   const last = database.prepare(
-    'SELECT chain_seq AS chainSeq, hash FROM audit_records WHERE chain = ? ORDER BY chain_seq DESC LIMIT 1',
+    'SELECT chain_seq + count - 1 AS chainSeq, hash FROM audit_records WHERE chain = ? ORDER BY chain_seq DESC LIMIT 1',
   );
   const chains: ChainHead[] = [];
   for (const chain of chainsPresent(database)) {
@@ -78,13 +104,18 @@ export class ChainWriter {
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #drop: StatementSync;
-  readonly #recordAt: StatementSync;
+  readonly #deleteRow: StatementSync;
+  readonly #insertPacked: StatementSync;
+  readonly #rowAt: StatementSync;
   readonly #countByAgent: StatementSync;
+  readonly #packedBefore: StatementSync;
   readonly #maxEntries: () => number;
   readonly #nowMs: () => number;
   #logId = '';
   #seq = 0;
   #chains = new Map<number, Chain>();
+  /** Where records are put together that will be one row. */
+  #scratch = Buffer.alloc(0);
   /** As it was when the transaction began; null = outside of one, or unchanged. */
   #before: { seq: number; chains: Map<number, Chain> } | null = null;
 
@@ -95,12 +126,19 @@ export class ChainWriter {
     this.#insert = database.prepare(
       'INSERT INTO audit_records (seq, chain, chain_seq, agent_id, body, hash) VALUES (?, ?, ?, ?, ?, ?)',
     );
+    this.#insertPacked = database.prepare(
+      "INSERT INTO audit_records (seq, chain, chain_seq, agent_id, body, hash, count, agents, packed) VALUES (?, ?, ?, ?, '', ?, ?, ?, ?)",
+    );
     this.#countByAgent = database.prepare(
-      'SELECT agent_id AS agentId, count(*) AS count FROM audit_records WHERE chain = ? AND chain_seq < ? GROUP BY agent_id ORDER BY count DESC, agent_id LIMIT ?',
+      'SELECT agent_id AS agentId, sum(count) AS count, NULL AS agents FROM audit_records WHERE chain = ? AND chain_seq < ? AND agents IS NULL GROUP BY agent_id',
+    );
+    this.#packedBefore = database.prepare(
+      'SELECT agent_id AS agentId, count, agents FROM audit_records WHERE chain = ? AND chain_seq < ? AND agents IS NOT NULL',
     );
     this.#drop = database.prepare('DELETE FROM audit_records WHERE chain = ? AND chain_seq < ?');
-    this.#recordAt = database.prepare(
-      'SELECT seq, hash FROM audit_records WHERE chain = ? AND chain_seq = ?',
+    this.#deleteRow = database.prepare('DELETE FROM audit_records WHERE seq = ?');
+    this.#rowAt = database.prepare(
+      `SELECT ${rowColumns(true)} FROM audit_records r WHERE r.chain = ? AND r.chain_seq <= ? ORDER BY r.chain_seq DESC LIMIT 1`,
     );
     this.reload();
   }
@@ -129,12 +167,7 @@ export class ChainWriter {
   }
 
   append({ chain: number, agentId, body }: NewRecord): void {
-    this.#before ??= { seq: this.#seq, chains: cloneChains(this.#chains) };
-    let chain = this.#chains.get(number);
-    if (chain === undefined) {
-      chain = { firstSeq: 1, lastSeq: 0, hash: firstHash(this.#logId, number) };
-      this.#chains.set(number, chain);
-    }
+    const chain = this.#chainOf(number);
     const record: Omit<StoredRecord, 'hash'> = {
       seq: this.#seq + 1,
       chain: number,
@@ -149,6 +182,96 @@ export class ChainWriter {
     chain.hash = hash;
   }
 
+  /**
+   * The records of a transaction. Of a large one those of a chain stand together, packed: a row for each would take several times as
+   * long, and ten times the room. Returns how many rows' worth was written.
+   */
+  appendAll(records: RecordIndex): number {
+    const single = (at: number) =>
+      this.append({
+        chain: records.chains[at] as number,
+        agentId: records.agentIds[at] as number,
+        body: records.body(at),
+      });
+    if (records.length < PACK_FROM) {
+      for (let at = 0; at < records.length; at += 1) single(at);
+      return records.length;
+    }
+    const ofChains = new Map<number, number[]>();
+    for (const [at, chain] of records.chains.entries()) {
+      const members = ofChains.get(chain);
+      if (members === undefined) ofChains.set(chain, [at]);
+      else members.push(at);
+    }
+    let rows = 0;
+    for (const [chain, members] of ofChains) {
+      for (let from = 0; from < members.length; ) {
+        const run = takeRun(records, members, from);
+        from += run.length;
+        if (run.length >= MIN_PACKED) rows += this.#appendPacked(chain, run, records);
+        else {
+          for (const at of run) single(at);
+          rows += run.length;
+        }
+      }
+    }
+    return rows;
+  }
+
+  #appendPacked(number: number, members: readonly number[], records: RecordIndex): number {
+    const chain = this.#chainOf(number);
+    const first = { seq: this.#seq + 1, chainSeq: chain.lastSeq + 1 };
+    const agentIds = members.map((at) => records.agentIds[at] as number);
+    const needed = members.reduce((sum, at) => sum + records.bytesOf(at) + MAX_HEAD_BYTES, 0);
+    if (this.#scratch.length < needed) this.#scratch = Buffer.allocUnsafeSlow(2 * needed);
+    const scratch = this.#scratch;
+    let { hash } = chain;
+    let end = 0;
+    for (const [index, at] of members.entries()) {
+      const start = end;
+      const seq = first.seq + index;
+      const chainSeq = first.chainSeq + index;
+      end += scratch.write(
+        hashHead(hash, { seq, chain: number, chainSeq, agentId: agentIds[index] as number }),
+        end,
+        'latin1',
+      );
+      end += records.copyBody(at, scratch, end);
+      hash = hashOf('sha256', scratch.subarray(start, end), 'hex');
+      scratch[end] = LINE_END;
+      end += 1;
+    }
+    const packed = pack(scratch.subarray(0, end));
+    this.#putPacked({ ...first, chain: number, agentIds, hash, packed });
+    this.#seq += members.length;
+    chain.lastSeq += members.length;
+    chain.hash = hash;
+    return 1 + Math.ceil(packed.length / PAGE_BYTES);
+  }
+
+  #putPacked(row: {
+    readonly seq: number;
+    readonly chain: number;
+    readonly chainSeq: number;
+    readonly agentIds: readonly number[];
+    readonly hash: string;
+    readonly packed: Uint8Array;
+  }): void {
+    const { seq, chain, chainSeq, agentIds, hash, packed } = row;
+    const agents = countAgents(agentIds);
+    const agentId = agents === null ? (agentIds[0] as number) : SEVERAL_AGENTS;
+    this.#insertPacked.run(seq, chain, chainSeq, agentId, hash, agentIds.length, agents, packed);
+  }
+
+  #chainOf(number: number): Chain {
+    this.#before ??= { seq: this.#seq, chains: cloneChains(this.#chains) };
+    return this.#chains.getOrInsertComputed(number, () => ({
+      firstSeq: 1,
+      lastSeq: 0,
+      hash: firstHash(this.#logId, number),
+    }));
+  }
+
   /** Drops the oldest records of the chains that have become too long; says so in the chain. Before the commit. */
   retain(): void {
     const maxEntries = this.#maxEntries();
@@ -156,26 +279,64 @@ export class ChainWriter {
     for (const [number, chain] of this.#chains) {
       if (chain.lastSeq - chain.firstSeq + 1 <= maxEntries + slack) continue;
       // The checkpoint is one more record.
-      const firstKept = chain.lastSeq + 2 - maxEntries;
-      const lastDropped = this.#recordAt.get(number, firstKept - 1);
+      const firstKept = this.#firstToKeep(number, chain.lastSeq + 2 - maxEntries, slack);
+      const last = this.#rowAt.get(number, firstKept - 1) as unknown as LogRow | undefined;
       this.append({
         chain: number,
         agentId: 0,
         body: controlBody(CHECKPOINT_TYPE, this.#nowMs(), {
           chain: chainName(number),
           dropped: firstKept - 1,
-          dropped_hash: lastDropped?.hash,
-          dropped_seq: lastDropped?.seq,
-          kept: maxEntries,
+          dropped_hash: last?.hash,
+          dropped_seq: last === undefined ? undefined : last.seq + last.count - 1,
+          kept: chain.lastSeq + 2 - firstKept,
           // Who drowned what is gone.
-          by_agent: this.#countByAgent
-            .all(number, firstKept, LISTED_AGENTS)
-            .map((row) => [Number(row.agentId), Number(row.count)]),
+          by_agent: this.#agentsBefore(number, firstKept),
         }),
       });
       this.#drop.run(number, firstKept);
       chain.firstSeq = firstKept;
     }
+  }
+
+  /** The place of the first record that stays: rather some more of them than a row taken apart. */
+  #firstToKeep(number: number, firstWanted: number, slack: number): number {
+    const row = this.#rowAt.get(number, firstWanted) as unknown as LogRow | undefined;
+    if (row === undefined || row.packed === null || row.chainSeq === firstWanted) return firstWanted;
+    if (firstWanted - row.chainSeq <= (slack * 3) / 4) return row.chainSeq;
+    this.#split(row, firstWanted);
+    return firstWanted;
+  }
+
+  /** Makes two rows of one, the second of which begins with the record at this place of its chain. */
+  #split(row: LogRow, firstKept: number): void {
+    const records = unpack(row);
+    // What was tampered with stays as it is, and is found.
+    if (records === null) return;
+    const keptFrom = firstKept - row.chainSeq;
+    this.#deleteRow.run(row.seq);
+    for (const part of [records.slice(0, keptFrom), records.slice(keptFrom)]) {
+      const [first] = part;
+      if (first?.text == null) return;
+      this.#putPacked({
+        seq: first.seq,
+        chain: row.chain,
+        chainSeq: first.chainSeq,
+        agentIds: part.map(({ agentId }) => agentId),
+        hash: (part.at(-1) as StoredRecord).hash,
+        packed: pack(Buffer.from(part.map(({ text }) => `${text}\n`).join(''), 'latin1')),
+      });
+    }
+  }
+
+  /** Whose most of the records before one are, with how many. */
+  #agentsBefore(number: number, firstKept: number): [agentId: number, count: number][] {
+    const counts = new Map<number, number>();
+    for (const statement of [this.#countByAgent, this.#packedBefore])
+      for (const row of statement.iterate(number, firstKept) as unknown as Iterable<LogRow>)
+        for (const [agentId, count] of agentCounts(row))
+          counts.set(agentId, (counts.get(agentId) ?? 0) + count);
+    return [...counts].sort(([a, m], [b, n]) => n - m || a - b).slice(0, LISTED_AGENTS);
   }
 
   committed(): void {
@@ -209,6 +370,17 @@ function controlBody(type: string, nowMs: number, details: Readonly<Record<strin
     time: new Date(nowMs).toISOString(),
     world_time: null,
   });
+}
+
+/** As many of the members as one row takes, from this one on. */
+function takeRun(records: RecordIndex, members: readonly number[], from: number): readonly number[] {
+  let bytes = 0;
+  let to = from;
+  while (to < members.length && to - from < MAX_PACKED && bytes < MAX_PACKED_BYTES) {
+    bytes += records.bytesOf(members[to] as number);
+    to += 1;
+  }
+  return from === 0 && to === members.length ? members : members.slice(from, to);
 }
 
 function cloneChains(chains: ReadonlyMap<number, Chain>): Map<number, Chain> {

@@ -49,8 +49,13 @@ export interface StoredRecord {
 }
 
 export function hashRecord(previousHash: string, record: Omit<StoredRecord, 'hash'>): string {
-  const { seq, chain, chainSeq, agentId, body } = record;
-  return hash('sha256', `${previousHash}\n${seq}\n${chain}\n${chainSeq}\n${agentId}\n${body}`, 'hex');
+  return hash('sha256', `${hashHead(previousHash, record)}${record.body}`, 'hex');
+}
+
+/** What stands before the body where a record is hashed. */
+export function hashHead(previousHash: string, record: Omit<StoredRecord, 'hash' | 'body'>): string {
+  const { seq, chain, chainSeq, agentId } = record;
+  return `${previousHash}\n${seq}\n${chain}\n${chainSeq}\n${agentId}\n`;
 }
 
 /** What the first record of a chain stands on: the log's own random id, so that no record of another log fits in. */

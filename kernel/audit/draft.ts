@@ -3,14 +3,10 @@ import type { Draft } from '../store/record-queue.ts';
 
 export type Outcome = 'OK' | ErrorCode;
 
-/** Of a record besides its details. */
-const RECORD_BYTES = 700;
-
 /** A record on its way to the disk, and who waits for it to be there. */
 export abstract class AuditDraft implements Draft {
   readonly chain: number;
   readonly agentId: number;
-  readonly size: number;
   /** ms since the epoch, at the decision. */
   protected readonly wallMs = Date.now();
   /** On the clock that never goes back. */
@@ -20,10 +16,9 @@ export abstract class AuditDraft implements Draft {
   #reason: string | null = null;
   #waiting: PromiseWithResolvers<string | null> | null = null;
 
-  constructor(chain: number, agentId: number, detailChars: number) {
+  constructor(chain: number, agentId: number) {
     this.chain = chain;
     this.agentId = agentId;
-    this.size = RECORD_BYTES + detailChars;
   }
 
   abstract body(): string;

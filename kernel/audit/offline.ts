@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { CloveError, isCloveError } from '../../errors/index.ts';
-import { openDatabaseToRead } from '../store/database.ts';
+import { formOf, openDatabaseToRead } from '../store/database.ts';
+import { PACKED_AUDIT_FORM } from '../store/schema.ts';
 import { type AnchorPlace, type AnchorState, anchorPlaceOf, readAnchor } from './anchor.ts';
 import { type AuditEntry, type AuditQuery, exportLog, queryLog } from './query.ts';
 import { verifyLog } from './verify.ts';
@@ -47,7 +49,7 @@ export function verifyFiles({ databasePath, place }: LogFiles): VerifyReport {
 export function queryFiles({ databasePath }: LogFiles, query: AuditQuery): AuditEntry[] {
   const database = openDatabaseToRead(databasePath, FIRST_FORM);
   try {
-    return queryLog(database, query);
+    return queryLog(database, query, hasPacked(database));
   } catch (error) {
     throw asUnreadable(databasePath, error);
   } finally {
@@ -62,7 +64,7 @@ export function* exportFiles(
 ): Generator<AuditEntry> {
   const database = openDatabaseToRead(databasePath, FIRST_FORM);
   try {
-    yield* exportLog(database, query);
+    yield* exportLog(database, query, hasPacked(database));
   } catch (error) {
     throw asUnreadable(databasePath, error);
   } finally {
@@ -74,7 +76,7 @@ function verifyWith(databasePath: string, anchor: AnchorState): VerifyReport {
   try {
     const database = openDatabaseToRead(databasePath, FIRST_FORM);
     try {
-      return verifyLog(database, anchor);
+      return verifyLog(database, anchor, hasPacked(database));
     } finally {
       database.close();
     }
@@ -82,6 +84,11 @@ function verifyWith(databasePath: string, anchor: AnchorState): VerifyReport {
     if (isCloveError(error) && error.code === 'DATA_CORRUPT') return unreadableReport(anchor, error.message);
     throw error;
   }
+}
+
+/** A log of before is read as it is. */
+function hasPacked(database: DatabaseSync): boolean {
+  return formOf(database) >= PACKED_AUDIT_FORM;
 }
 
 function isSame(a: AnchorState, b: AnchorState): boolean {

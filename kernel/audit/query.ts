@@ -1,6 +1,15 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { CloveError } from '../../errors/index.ts';
 import { AUDIT_CATEGORIES, type AuditCategory } from '../syscalls/define.ts';
 import { chainsOf, describeChain, firstHash } from './chains.ts';
+import {
+  type LogRow,
+  MAX_PACKED,
+  type ReadRecord,
+  rowColumns,
+  SEVERAL_AGENTS,
+  unpack,
+} from './packed-rows.ts';
 
 export interface AuditQuery {
   readonly categories?: readonly AuditCategory[] | undefined;
@@ -60,68 +69,127 @@ export interface AuditBody {
   readonly policy?: string;
 }
 
-interface Row {
-  readonly seq: number;
-  readonly chain: number;
-  readonly chainSeq: number;
-  readonly agentId: number;
-  readonly body: string;
-  readonly hash: string;
+/** A row with the hash of the record before its first; null = that is not there. */
+interface Row extends LogRow {
+  readonly previousHash: string | null;
+}
+
+/** A record that was found, with the hash of the one before it in its chain. */
+interface Found extends ReadRecord {
   readonly previousHash: string | null;
 }
 
 type Value = string | number;
 
 /** Oldest first. */
-export function queryLog(database: DatabaseSync, query: AuditQuery): AuditEntry[] {
-  const rows = [...selectRows(database, query)].map((row) => toEntry(row, logIdOf(database)));
-  return query.end === 'newest' ? rows.reverse() : rows;
+export function queryLog(database: DatabaseSync, query: AuditQuery, hasPacked: boolean): AuditEntry[] {
+  const logId = logIdOf(database);
+  const entries: AuditEntry[] = [];
+  if (query.limit > 0) {
+    for (const record of select(database, query, hasPacked)) {
+      entries.push(toEntry(record, logId));
+      if (entries.length >= query.limit) break;
+    }
+  }
+  return query.end === 'newest' ? entries.reverse() : entries;
 }
 
 /** Every record of a query in order, without holding them all in memory; the limit is not looked at. */
 export function* exportLog(
   database: DatabaseSync,
   query: Omit<AuditQuery, 'limit' | 'end'>,
+  hasPacked: boolean,
 ): Generator<AuditEntry> {
   const logId = logIdOf(database);
-  for (const row of selectRows(database, { ...query, end: 'oldest', limit: -1 })) yield toEntry(row, logId);
+  for (const record of select(database, { ...query, end: 'oldest' }, hasPacked)) yield toEntry(record, logId);
 }
 
-function selectRows(database: DatabaseSync, query: AuditQuery): Iterable<Row> {
+type Selection = Omit<AuditQuery, 'limit'>;
+
+function* select(database: DatabaseSync, query: Selection, hasPacked: boolean): Generator<Found> {
+  const matches = filterOf(query);
+  for (const row of selectRows(database, query, hasPacked)) {
+    const records = unpack(row);
+    if (records === null) {
+      throw new CloveError('DATA_CORRUPT', `the audit log cannot be read at record ${row.seq}`, {
+        hint: 'clove audit verify tells more.',
+      });
+    }
+    const found = records.map((record, at): Found => {
+      const before = at === 0 ? row.previousHash : (records[at - 1] as ReadRecord).hash;
+      return { ...record, previousHash: before };
+    });
+    if (query.end === 'newest') found.reverse();
+    // Of a single record the database has looked at everything.
+    yield* row.packed === null ? found : found.filter(matches);
+  }
+}
+
+/** What of packed records the database cannot look at. */
+function filterOf(query: Selection): (record: Found) => boolean {
+  const { agentId = 0, sinceSeq = 0, beforeSeq = Number.POSITIVE_INFINITY, eventTypes } = query;
+  const { syscall, decision, outcome, from, to } = query;
+  const isOfBody = [eventTypes, syscall, decision, outcome, from, to].some((each) => each !== undefined);
+  return (record) => {
+    if (record.seq <= sinceSeq || record.seq >= beforeSeq) return false;
+    if (agentId !== 0 && record.agentId !== agentId) return false;
+    if (!isOfBody) return true;
+    const body = JSON.parse(record.body) as AuditBody;
+    return (
+      (eventTypes === undefined || eventTypes.includes(body.event_type)) &&
+      (syscall === undefined || body.syscall === syscall) &&
+      (decision === undefined || body.decision === decision) &&
+      (outcome === undefined || body.outcome === outcome) &&
+      (from === undefined || body.time >= from) &&
+      (to === undefined || body.time < to)
+    );
+  };
+}
+
+function selectRows(database: DatabaseSync, query: Selection, hasPacked: boolean): Iterable<Row> {
   const conditions: string[] = [];
   const values: Value[] = [];
   const where = (condition: string, ...bound: Value[]) => {
     conditions.push(condition);
     values.push(...bound);
   };
+  const orPacked = (condition: string) => (hasPacked ? `(r.packed IS NOT NULL OR ${condition})` : condition);
   if (query.categories !== undefined && query.categories.length < AUDIT_CATEGORIES.length) {
     const chains = query.categories.flatMap(chainsOf);
     where(`r.chain IN (${chains.join(',') || '-1'})`);
   }
-  if (query.agentId !== undefined && query.agentId !== 0) where('r.agent_id = ?', query.agentId);
-  if (query.sinceSeq !== undefined) where('r.seq > ?', query.sinceSeq);
+  if (query.agentId !== undefined && query.agentId !== 0) {
+    if (hasPacked) {
+      const several = `(r.agent_id = ${SEVERAL_AGENTS} AND instr(',' || r.agents, ?) > 0)`;
+      where(`(r.agent_id = ? OR ${several})`, query.agentId, `,${query.agentId}:`);
+    } else where('r.agent_id = ?', query.agentId);
+  }
+  if (query.sinceSeq !== undefined) where('r.seq > ?', query.sinceSeq - (hasPacked ? MAX_PACKED : 0));
   if (query.beforeSeq !== undefined) where('r.seq < ?', query.beforeSeq);
+  if (query.sinceSeq !== undefined && hasPacked) where('r.seq + r.count > ? + 1', query.sinceSeq);
   const types = query.eventTypes;
   if (types !== undefined) {
-    where(`r.body ->> '$.event_type' IN (${types.map(() => '?').join(',')})`, ...types);
+    where(orPacked(`r.body ->> '$.event_type' IN (${types.map(() => '?').join(',')})`), ...types);
   }
   for (const [field, value] of [
     ['syscall', query.syscall],
     ['decision', query.decision],
     ['outcome', query.outcome],
   ] as const) {
-    if (value !== undefined) where(`r.body ->> '$.${field}' = ?`, value);
+    if (value !== undefined) where(orPacked(`r.body ->> '$.${field}' = ?`), value);
   }
-  if (query.from !== undefined) where("r.body ->> '$.time' >= ?", query.from);
-  if (query.to !== undefined) where("r.body ->> '$.time' < ?", query.to);
+  if (query.from !== undefined) where(orPacked("r.body ->> '$.time' >= ?"), query.from);
+  if (query.to !== undefined) where(orPacked("r.body ->> '$.time' < ?"), query.to);
   const filter = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-  const sql = `SELECT r.seq, r.chain, r.chain_seq AS chainSeq, r.agent_id AS agentId, r.body, r.hash,
-      (SELECT p.hash FROM audit_records p WHERE p.chain = r.chain AND p.chain_seq = r.chain_seq - 1) AS previousHash
-    FROM audit_records r ${filter} ORDER BY r.seq ${query.end === 'newest' ? 'DESC' : 'ASC'} LIMIT ?`;
-  return database.prepare(sql).iterate(...values, query.limit) as unknown as Iterable<Row>;
+  const end = hasPacked ? 'p.chain_seq + p.count' : 'p.chain_seq + 1';
+  const sql = `SELECT ${rowColumns(hasPacked)},
+      (SELECT CASE WHEN ${end} = r.chain_seq THEN p.hash END FROM audit_records p
+        WHERE p.chain = r.chain AND p.chain_seq < r.chain_seq ORDER BY p.chain_seq DESC LIMIT 1) AS previousHash
+    FROM audit_records r ${filter} ORDER BY r.seq ${query.end === 'newest' ? 'DESC' : 'ASC'}`;
+  return database.prepare(sql).iterate(...values) as unknown as Iterable<Row>;
 }
 
-function toEntry(row: Row, logId: string): AuditEntry {
+function toEntry(row: Found, logId: string): AuditEntry {
   const chain = describeChain(row.chain);
   return {
     seq: row.seq,

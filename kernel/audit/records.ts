@@ -47,52 +47,82 @@ const OBJECT_FIELDS = [
   'command',
 ];
 
+/** What of a record is the same for all calls of one syscall by one caller under one rule: the parts of its text between the others. */
+interface Form {
+  readonly boot: string;
+  readonly name: string;
+  readonly decision: Pick<Decision, 'allowed' | 'ruleId' | 'policyDigest'>;
+  readonly toDetails: string;
+  readonly toMonotonic: string;
+  readonly toObject: string;
+  readonly toOutcome: string;
+  readonly toSuccess: string;
+  readonly toTime: string;
+}
+
+/** Of each caller by opcode; gone with the caller. */
+const forms = new WeakMap<Caller, Map<number, Form>>();
+
+function formOf({ boot }: Scene, { subject, definition, opcode, decision }: AuditedCall): Form {
+  const { caller, name } = subject;
+  const ofCaller = forms.getOrInsertComputed(caller, () => new Map());
+  const known = ofCaller.get(opcode);
+  const { allowed, ruleId, policyDigest } = decision;
+  if (
+    known !== undefined &&
+    known.boot === boot &&
+    known.name === name &&
+    known.decision.allowed === allowed &&
+    known.decision.ruleId === ruleId &&
+    known.decision.policyDigest === policyDigest
+  )
+    return known;
+  const syscall = definition === null ? 'null' : `"${definition.name}"`;
+  const rule = canonicalString(boundText(ruleId, MAX_OBJECT_CHARS));
+  const form: Form = {
+    boot,
+    name,
+    decision: { allowed, ruleId, policyDigest },
+    toDetails: `{"boot":"${boot}","decision":"${allowed ? 'allow' : 'deny'}","details":`,
+    toMonotonic: `,"event_type":"${allowed ? 'SYSCALL' : 'PERMISSION_DENIED'}","monotonic_us":`,
+    toObject: ',"object":',
+    toOutcome: `,"opcode":${opcode},"outcome":"`,
+    toSuccess: `","policy":${canonicalString(policyDigest)},"rule":${rule},"subject":${subjectJson(caller, name)},"success":`,
+    toTime: `,"syscall":${syscall},"time":"`,
+  };
+  // Of agents' making is only which opcodes there are not: those are few, too.
+  ofCaller.set(opcode, form);
+  return form;
+}
+
 /** One decision about one syscall: who asked for what, which rule allowed or refused it, and what came of it. */
 export class CallRecord extends AuditDraft {
-  readonly #scene: Scene;
-  readonly #caller: Caller;
-  readonly #name: string;
-  readonly #opcode: number;
-  readonly #syscall: string | null;
-  readonly #decision: Decision;
+  readonly subject: Subject;
+  readonly #worldTime: string | null;
+  readonly #form: Form;
   readonly #details: string;
   /** As JSON. */
   readonly #object: string;
-  readonly #rule: string;
 
-  constructor(scene: Scene, { category, subject, definition, opcode, decision, input }: AuditedCall) {
-    const isRaw = definition === null || definition.raw === true;
+  constructor(scene: Scene, call: AuditedCall) {
+    const { category, subject, definition, decision, input } = call;
+    const { caller, name } = subject;
+    super(chainOf(category, caller.kind === 'operator' ? 'operators' : 'agents'), caller.id);
     // Now, and as texts of their own: handlers may change what they were given, and it may be large.
-    const details = isRaw ? '{}' : summarise(input);
     const object = decision.object === '' ? objectOf(input) : decision.object;
-    const origin = subject.caller.kind === 'operator' ? 'operators' : 'agents';
-    super(chainOf(category, origin), subject.caller.id, details.length);
-    this.#details = details;
+    this.#details = definition === null || definition.raw === true ? '{}' : summarise(input);
     this.#object = canonicalString(boundText(object, MAX_OBJECT_CHARS));
-    this.#rule = canonicalString(boundText(decision.ruleId, MAX_OBJECT_CHARS));
-    this.#scene = scene;
-    this.#caller = subject.caller;
-    this.#name = subject.name;
-    this.#opcode = opcode;
-    this.#syscall = definition?.name ?? null;
-    this.#decision = decision;
-  }
-
-  get subject(): Subject {
-    return { caller: this.#caller, name: this.#name };
+    this.#form = formOf(scene, call);
+    this.#worldTime = scene.worldTime;
+    this.subject = { caller, name };
   }
 
   body(): string {
-    const { allowed, policyDigest } = this.#decision;
-    const type = allowed ? 'SYSCALL' : 'PERMISSION_DENIED';
+    const { toDetails, toMonotonic, toObject, toOutcome, toSuccess, toTime } = this.#form;
     return (
-      `{"boot":"${this.#scene.boot}","decision":"${allowed ? 'allow' : 'deny'}","details":${this.#details},` +
-      `"event_type":"${type}","monotonic_us":${Math.round(this.monotonicMs * 1000)},` +
-      `"object":${this.#object},"opcode":${this.#opcode},` +
-      `"outcome":"${this.outcome}","policy":${canonicalString(policyDigest)},"rule":${this.#rule},` +
-      `"subject":${subjectJson(this.#caller, this.#name)},"success":${this.outcome === 'OK'},` +
-      `"syscall":${this.#syscall === null ? 'null' : `"${this.#syscall}"`},` +
-      `"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene)}}`
+      `${toDetails}${this.#details}${toMonotonic}${Math.round(this.monotonicMs * 1000)}` +
+      `${toObject}${this.#object}${toOutcome}${this.outcome}${toSuccess}${this.outcome === 'OK'}` +
+      `${toTime}${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#worldTime)}}`
     );
   }
 }
@@ -122,7 +152,7 @@ export class EventRecord extends AuditDraft {
     const { kind = 'operator' } = event.by?.caller ?? {};
     const origin = kind === 'operator' ? 'events' : 'agents';
     const details = canonicalJson(event.details ?? {});
-    super(chainOf(event.category, origin), event.agentId ?? 0, details.length);
+    super(chainOf(event.category, origin), event.agentId ?? 0);
     this.#scene = scene;
     this.#event = event;
     this.#details = details;
@@ -135,12 +165,12 @@ export class EventRecord extends AuditDraft {
       `"boot":"${this.#scene.boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
       `"monotonic_us":${Math.round(this.monotonicMs * 1000)},"outcome":"${this.outcome}",` +
       `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by.caller, by.name)},` +
-      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene)}}`
+      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene.worldTime)}}`
     );
   }
 }
 
-function worldTimeJson({ worldTime }: Scene): string {
+function worldTimeJson(worldTime: string | null): string {
   return worldTime === null ? 'null' : canonicalString(worldTime);
 }
 

@@ -19,9 +19,35 @@ const SECRET_TEXT =
 /** Cheap: whether the expression above is worth a try. */
 const MAYBE_SECRET = /[=:@]|bearer|[-_]\w{12}|AKIA|-----/i;
 
+/** Up to this length a look at each character is cheaper than the expression. */
+const GLANCED_CHARS = 128;
+
+/** Cheaper still: whether there is any character that what looks like a secret begins with or turns on. */
+function isHarmless(text: string): boolean {
+  if (text.length > GLANCED_CHARS) return false;
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text.charCodeAt(at) | 0x20) {
+      case 0x60: // @
+      case 0x3d: // =, in its own case and that of the bit
+      case 0x3a: // :
+      case 0x2d: // -
+      case 0x7f: // _
+        return false;
+      case 0x62: // bearer
+        if ((text.charCodeAt(at + 1) | 0x20) === 0x65) return false;
+        break;
+      case 0x6b: // akia
+        if ((text.charCodeAt(at + 1) | 0x20) === 0x69) return false;
+        break;
+      default:
+    }
+  }
+  return true;
+}
+
 /** The text without what looks like a secret in it. */
 export function redactText(text: string): string {
-  if (!MAYBE_SECRET.test(text)) return text;
+  if (isHarmless(text) || !MAYBE_SECRET.test(text)) return text;
   return text.replace(
     SECRET_TEXT,
     (_match, option = '', bearer = '', url = '') => `${option}${bearer}${url}${REDACTED}`,
@@ -51,32 +77,88 @@ export function summarise(input: unknown): string {
   });
 }
 
+/** What a member's name says about it. */
+interface MemberName {
+  readonly key: string;
+  /** With its colon. */
+  readonly json: string;
+  readonly holds: 'secret' | 'content' | 'variables' | 'anything';
+}
+
+/** Names recur: those of the table of syscalls, before all. */
+const KNOWN_NAMES = 1024;
+const MAX_KNOWN_CHARS = 64;
+const knownNames = new Map<string, MemberName>();
+
+function memberName(name: string): MemberName {
+  const known = knownNames.get(name);
+  if (known !== undefined) return known;
+  const key = boundText(name, 64);
+  const holds = SECRET_NAME.test(name)
+    ? 'secret'
+    : CONTENT_NAME.test(name)
+      ? 'content'
+      : name === 'env'
+        ? 'variables'
+        : 'anything';
+  const made: MemberName = { key, json: `${canonicalString(key)}:`, holds };
+  if (name.length <= MAX_KNOWN_CHARS) {
+    if (knownNames.size >= KNOWN_NAMES) knownNames.clear();
+    knownNames.set(name, made);
+  }
+  return made;
+}
+
 function summariseObject(object: Readonly<Record<string, unknown>>, depth: number): string {
   const keys = Object.keys(object);
-  const shown = keys.length > MAX_ITEMS ? keys.slice(0, MAX_ITEMS) : keys;
-  const members: [string, string][] = [];
-  for (const key of shown) {
-    const value = object[key];
-    if (value !== undefined) members.push([boundText(key, 64), summariseMember(key, value, depth)]);
-  }
-  if (keys.length > shown.length) members.push(['...', String(keys.length - shown.length)]);
-  members.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  if (keys.length > MAX_ITEMS) return summariseLarge(object, keys, depth);
   let text = '';
   let previous: string | null = null;
-  for (const [key, value] of members) {
+  let isSorted = true;
+  for (const name of keys) {
+    const value = object[name];
+    if (value === undefined) continue;
+    const member = memberName(name);
+    if (previous !== null && previous >= member.key) {
+      isSorted = false;
+      break;
+    }
+    text += (text === '' ? '' : ',') + member.json + summariseMember(member, value, depth);
+    previous = member.key;
+  }
+  return isSorted ? `{${text}}` : summariseLarge(object, keys, depth);
+}
+
+/** Of many members, or of some in another order than that of their names. */
+function summariseLarge(
+  object: Readonly<Record<string, unknown>>,
+  keys: readonly string[],
+  depth: number,
+): string {
+  const members: [name: MemberName, value: string][] = [];
+  for (const name of keys.slice(0, MAX_ITEMS)) {
+    const value = object[name];
+    const member = memberName(name);
+    if (value !== undefined) members.push([member, summariseMember(member, value, depth)]);
+  }
+  if (keys.length > MAX_ITEMS) members.push([memberName('...'), String(keys.length - MAX_ITEMS)]);
+  members.sort(([a], [b]) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  let text = '';
+  let previous: string | null = null;
+  for (const [{ key, json }, value] of members) {
     // Two long names may have become one.
-    if (key !== previous) text += `${text === '' ? '' : ','}${canonicalString(key)}:${value}`;
+    if (key !== previous) text += `${text === '' ? '' : ','}${json}${value}`;
     previous = key;
   }
   return `{${text}}`;
 }
 
-function summariseMember(name: string, value: unknown, depth: number): string {
+function summariseMember({ holds }: MemberName, value: unknown, depth: number): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'number') return scalar(value);
-  if (SECRET_NAME.test(name)) return `"${REDACTED}"`;
-  if (CONTENT_NAME.test(name)) return `{"omitted":"content","size":${sizeOf(value)}}`;
+  if (holds === 'secret') return `"${REDACTED}"`;
+  if (holds === 'content') return `{"omitted":"content","size":${sizeOf(value)}}`;
   // Variables of an environment are as often secrets as not: their names say what was set.
-  if (name === 'env' && typeof value === 'object' && !Array.isArray(value))
+  if (holds === 'variables' && typeof value === 'object' && !Array.isArray(value))
     return canonicalJson(
       Object.keys(value)
         .slice(0, MAX_ITEMS)

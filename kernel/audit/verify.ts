@@ -1,7 +1,8 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { AnchorState } from './anchor.ts';
 import { CHECKPOINT_TYPE } from './chain-writer.ts';
-import { chainName, describeChain, firstHash, hashRecord, type StoredRecord } from './chains.ts';
+import { chainName, describeChain, firstHash, hashHead, hashRecord, type StoredRecord } from './chains.ts';
+import { isIndexed, type LogRow, type ReadRecord, rowColumns, unpack } from './packed-rows.ts';
 import type { Problem, ProblemKind, VerifyReport } from './verify-report.ts';
 
 const MAX_PROBLEMS = 20;
@@ -29,8 +30,12 @@ interface Drop {
  * Reads the whole log and checks every record against its hash, its neighbours in its chain, the numbers of all records and the
  * anchor. The anchor must have been read before the database is. Never throws.
  */
-export function verifyLog(database: DatabaseSync, anchor: AnchorState | null): VerifyReport {
-  const verifier = new Verifier(database, anchor);
+export function verifyLog(
+  database: DatabaseSync,
+  anchor: AnchorState | null,
+  hasPacked: boolean,
+): VerifyReport {
+  const verifier = new Verifier(database, anchor, hasPacked);
   try {
     // One moment of the log, while its kernel goes on writing.
     database.exec('BEGIN');
@@ -49,6 +54,7 @@ export function verifyLog(database: DatabaseSync, anchor: AnchorState | null): V
 
 class Verifier {
   readonly #database: DatabaseSync;
+  readonly #hasPacked: boolean;
   readonly #anchorState: AnchorState | null;
   readonly #anchored: ReadonlyMap<number, { chainSeq: number; hash: string }>;
   readonly #walks = new Map<number, Walk>();
@@ -61,8 +67,9 @@ class Verifier {
   readonly #absent: [first: number, last: number][] = [];
   #absentCount = 0;
 
-  constructor(database: DatabaseSync, anchor: AnchorState | null) {
+  constructor(database: DatabaseSync, anchor: AnchorState | null, hasPacked: boolean) {
     this.#database = database;
+    this.#hasPacked = hasPacked;
     this.#anchorState = anchor;
     const heads = anchor?.state === 'ok' ? anchor.anchor.chains : [];
     this.#anchored = new Map(heads.map(({ chain, chainSeq, hash }) => [chain, { chainSeq, hash }]));
@@ -73,25 +80,43 @@ class Verifier {
       this.#database.prepare("SELECT value FROM audit_settings WHERE key = 'log_id'").get()?.value ?? '',
     );
     const rows = this.#database.prepare(
-      'SELECT seq, chain, chain_seq, agent_id, body, hash FROM audit_records ORDER BY seq',
+      `SELECT ${rowColumns(this.#hasPacked)} FROM audit_records r ORDER BY r.seq`,
     );
-    rows.setReturnArrays(true);
-    for (const row of rows.iterate()) {
-      const [seq, chain, chainSeq, agentId, body, hash] = row as unknown as [
-        number,
-        number,
-        number,
-        number,
-        string,
-        string,
-      ];
-      this.#check({ seq, chain, chainSeq, agentId, body, hash });
-    }
+    for (const row of rows.iterate() as unknown as Iterable<LogRow>) this.#checkRow(row);
     this.#checkNumbers();
     this.#checkAnchor();
   }
 
-  #check(record: StoredRecord): void {
+  #checkRow(row: LogRow): void {
+    const { seq, chain, count } = row;
+    const records = unpack(row);
+    if (records === null) {
+      this.fail(
+        seq,
+        'changed',
+        `record ${seq} and those that are packed with it are not as they were written`,
+      );
+      // Where they stood is known, and what follows can be checked all the same.
+      const walk = this.#walks.get(chain) ?? this.#begin(row);
+      walk.records += count;
+      walk.lastSeq = seq + count - 1;
+      walk.lastChainSeq = row.chainSeq + count - 1;
+      walk.hash = row.hash;
+      this.#records += count;
+      this.#lastSeq = Math.max(this.#lastSeq, walk.lastSeq);
+      return;
+    }
+    for (const record of records) this.#check(record);
+    if (!isIndexed(row, records)) {
+      this.fail(
+        seq,
+        'changed',
+        `record ${seq} and those that are packed with it are not where they are looked for`,
+      );
+    }
+  }
+
+  #check(record: ReadRecord): void {
     const { seq, chain, chainSeq } = record;
     this.#records += 1;
     if (seq > this.#lastSeq + 1) {
@@ -109,7 +134,7 @@ class Verifier {
           `${chainSeq - walk.lastChainSeq - 1} records of ${chainName(chain)} before record ${seq} are gone`,
         );
       } else this.fail(seq, 'changed', `record ${seq} is out of order in ${chainName(chain)}`);
-    } else if (hashRecord(walk.hash, record) !== record.hash) {
+    } else if (!isAsWritten(walk.hash, record)) {
       this.fail(seq, 'changed', `record ${seq} is not as it was written, or not where`);
     }
     walk.records += 1;
@@ -120,7 +145,7 @@ class Verifier {
     if (anchored?.chainSeq === chainSeq) walk.anchored = record.hash;
   }
 
-  #begin(first: StoredRecord): Walk {
+  #begin(first: Pick<StoredRecord, 'seq' | 'chain' | 'chainSeq'>): Walk {
     const { chain, chainSeq } = first;
     const drop = chainSeq === 1 ? null : this.#lastDrop(chain);
     const walk: Walk = {
@@ -240,10 +265,13 @@ class Verifier {
   }
 
   #seqOf(chain: number, chainSeq: number): number | null {
-    const seq = this.#database
-      .prepare('SELECT seq FROM audit_records WHERE chain = ? AND chain_seq = ?')
-      .get(chain, chainSeq)?.seq;
-    return typeof seq === 'number' ? seq : null;
+    const row = this.#database
+      .prepare(
+        `SELECT ${rowColumns(this.#hasPacked)} FROM audit_records r WHERE r.chain = ? AND r.chain_seq <= ? ORDER BY r.chain_seq DESC LIMIT 1`,
+      )
+      .get(chain, chainSeq) as LogRow | undefined;
+    if (row === undefined || chainSeq >= row.chainSeq + row.count) return null;
+    return row.seq + chainSeq - row.chainSeq;
   }
 
   fail(seq: number | null, kind: ProblemKind, text: string): void {
@@ -274,6 +302,12 @@ class Verifier {
       },
     };
   }
+}
+
+function isAsWritten(previousHash: string, record: ReadRecord): boolean {
+  if (hashRecord(previousHash, record) !== record.hash) return false;
+  // What stands beside the columns, too, where it is stored.
+  return record.text === null || record.text === `${hashHead(previousHash, record)}${record.body}`;
 }
 
 function readCheckpoint(body: string): Drop | null {

@@ -23,7 +23,7 @@ export function openDatabaseToRead(databasePath: string, firstForm: number): Dat
   }
   const database = open(databasePath, true);
   return orClose(database, databasePath, () => {
-    const version = versionOf(database);
+    const version = formOf(database);
     if (version >= firstForm && version <= MIGRATIONS.length) return;
     throw new CloveError(
       'DATA_CORRUPT',
@@ -58,7 +58,7 @@ function orClose(database: DatabaseSync, databasePath: string, prepare: () => vo
 }
 
 function migrate(database: DatabaseSync, databasePath: string): void {
-  const version = versionOf(database);
+  const version = formOf(database);
   if (version > MIGRATIONS.length) {
     throw new CloveError('DATA_CORRUPT', `${databasePath} was written by a newer Clove (form ${version})`);
   }
@@ -68,7 +68,8 @@ function migrate(database: DatabaseSync, databasePath: string): void {
   }
 }
 
-function versionOf(database: DatabaseSync): number {
+/** How many of the steps it has seen. */
+export function formOf(database: DatabaseSync): number {
   return Number(database.prepare('PRAGMA user_version').get()?.user_version);
 }
 

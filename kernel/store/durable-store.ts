@@ -2,15 +2,15 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CloveError } from '../../errors/index.ts';
 import type { AnchorPlace } from '../audit/anchor.ts';
-import { type Draft, type Gap, type QueueCapacity, RecordQueue } from './record-queue.ts';
+import type { SharedRecords } from './record-chunk.ts';
+import { type Draft, type Gap, type QueueCapacity, type RecordBatch, RecordQueue } from './record-queue.ts';
 import type { StoreOperation } from './schema.ts';
 
 export type StoreRequest =
   | {
       readonly kind: 'commit';
       readonly operations: readonly StoreOperation[];
-      /** Chain, agent id and body of each, one after the other. */
-      readonly records: readonly (number | string)[];
+      readonly records: readonly SharedRecords[];
       readonly maxEntries: number;
     }
   | { readonly kind: 'close' };
@@ -42,15 +42,20 @@ interface Write {
 
 interface Batch {
   readonly writes: readonly Write[];
-  readonly drafts: readonly Draft[];
+  /** Of its writes, and of what else is recorded with them. */
+  readonly attached: RecordBatch;
+  readonly records: RecordBatch;
   /** Who waits for the end of this transaction. */
   readonly waiting: PromiseWithResolvers<void>[];
 }
 
 const RECORD_CAPACITY: QueueCapacity = { records: 50_000, bytes: 64 * 2 ** 20 };
 const RETRY_MS = 250;
-/** How long a record that nobody waits for may wait for others to share a transaction with. */
+/** How long a record that nobody waits for may wait for others to share a transaction with: longer where there are many. */
 const LAZY_MS = 10;
+const BUSY_MS = 40;
+/** Records of a transaction that are many: each `fdatasync` takes about as much of a processor as they do. */
+const BUSY_RECORDS = 64;
 
 /**
  * What the kernel must not forget, in one database with one writer: a thread of its own, because the disk may take its time and
@@ -67,6 +72,8 @@ export class DurableStore {
   /** Somebody waits for what is queued. */
   #isUrgent = false;
   #lazyTimer: NodeJS.Timeout | null = null;
+  /** Records of the transaction before. */
+  #lastRecords = 0;
   #closed: PromiseWithResolvers<void> | null = null;
   /** Who waits for the end of the next transaction. */
   #waiting: PromiseWithResolvers<void>[] = [];
@@ -127,13 +134,16 @@ export class DurableStore {
     return promise;
   }
 
-  /** Queues a record of something that is not written here itself. Urgent: somebody waits for it to be on disk. */
-  record(draft: Draft, isUrgent: boolean): void {
+  /**
+   * Queues a record of something that is not written here itself. Urgent: somebody waits for it to be on disk. Not watched: nobody
+   * will ask it what became of it.
+   */
+  record(draft: Draft, isUrgent: boolean, isWatched = true): void {
     if (this.#closed !== null) {
       draft.delayed('the store is closed');
       return;
     }
-    this.#records.push(draft, Date.now());
+    this.#records.push(draft, Date.now(), isWatched);
     if (isUrgent) this.#schedule();
     else this.#scheduleLazily();
   }
@@ -174,10 +184,13 @@ export class DurableStore {
 
   #scheduleLazily(): void {
     if (this.#scheduled || this.#committing !== null || this.#lazyTimer !== null) return;
-    this.#lazyTimer = setTimeout(() => {
-      this.#lazyTimer = null;
-      this.#schedule();
-    }, LAZY_MS);
+    this.#lazyTimer = setTimeout(
+      () => {
+        this.#lazyTimer = null;
+        this.#schedule();
+      },
+      this.#lastRecords >= BUSY_RECORDS ? BUSY_MS : LAZY_MS,
+    );
   }
 
   #schedule(): void {
@@ -202,20 +215,19 @@ export class DurableStore {
     const writes = this.#recordsAlone ? [] : this.#writes;
     if (!this.#recordsAlone) this.#writes = [];
     this.#recordsAlone = false;
-    const drafts = takesRecords ? this.#records.take(this.describeGap) : [];
-    this.#committing = { writes, drafts, waiting: this.#waiting };
+    const attached = this.#records.batchOf(writes.flatMap(({ draft }) => (draft === null ? [] : [draft])));
+    const records = takesRecords ? this.#records.take(this.describeGap) : this.#records.batchOf([]);
+    this.#committing = { writes, attached, records, waiting: this.#waiting };
+    this.#lastRecords = records.count;
     this.#waiting = [];
-    if (writes.length === 0 && drafts.length === 0) {
+    if (writes.length === 0 && records.count === 0) {
       this.#settle(null);
       return;
     }
-    const records: (number | string)[] = [];
-    for (const { draft } of writes)
-      if (draft !== null) records.push(draft.chain, draft.agentId, draft.body());
-    for (const draft of drafts) records.push(draft.chain, draft.agentId, draft.body());
     const operations =
       writes.length === 1 ? (writes[0] as Write).operations : writes.flatMap((write) => write.operations);
-    this.#send({ kind: 'commit', operations, records, maxEntries: this.maxEntries });
+    const shared = [...attached.chunks, ...records.chunks].map((chunk) => chunk.shared);
+    this.#send({ kind: 'commit', operations, records: shared, maxEntries: this.maxEntries });
   }
 
   #rest(): void {
@@ -273,8 +285,8 @@ export class DurableStore {
     else this.#next();
   }
 
-  #succeed({ writes, drafts }: Batch): void {
-    if (drafts.length > 0 && this.#failure !== null) {
+  #succeed({ writes, attached, records }: Batch): void {
+    if (records.count > 0 && this.#failure !== null) {
       this.#failure = null;
       this.#options.onProblem?.('the audit log can be written again');
     }
@@ -282,11 +294,13 @@ export class DurableStore {
       draft?.committed();
       resolve();
     }
-    for (const draft of drafts) draft.committed();
+    for (const draft of records.watched) draft.committed();
+    this.#records.release(attached);
+    this.#records.release(records);
   }
 
   /** Later writes were made on top of the failed ones, so none of them may become durable either. */
-  #fail({ writes, drafts }: Batch, reason: string): void {
+  #fail({ writes, attached, records }: Batch, reason: string): void {
     const failed = [...writes, ...this.#writes];
     this.#writes = [];
     for (const write of failed.toReversed()) write.undo();
@@ -303,8 +317,9 @@ export class DurableStore {
       }
       reject(error);
     }
+    this.#records.release(attached);
     // The records of what came first, then those of writes that failed with it.
-    this.#records.putBack([...drafts, ...orphans]);
+    this.#records.putBack([records, this.#records.batchOf(orphans)]);
     if (this.#records.isEmpty) return;
     if (writes.length > 0 && this.#failure === null) this.#recordsAlone = true;
     else this.#recordsFailed(reason);

@@ -1,9 +1,9 @@
+import { ChunkPool, type RecordChunk } from './record-chunk.ts';
+
 /** An audit record on its way to the disk. */
 export interface Draft {
   readonly chain: number;
   readonly agentId: number;
-  /** Roughly, in memory. Bytes. */
-  readonly size: number;
   /** Its text, asked for when it is sent: until then the outcome may change. Canonical JSON. */
   body(): string;
   /** A write carries it: it becomes durable with that, or is undone with it. */
@@ -31,11 +31,25 @@ export interface QueueCapacity {
   readonly bytes: number;
 }
 
+/** Records that are written together. */
+export interface RecordBatch {
+  readonly chunks: readonly RecordChunk[];
+  readonly count: number;
+  readonly bytes: number;
+  /** Those of them that are told when they are on disk. */
+  readonly watched: readonly Draft[];
+}
+
+const NO_RECORDS: RecordBatch = { chunks: [], count: 0, bytes: 0, watched: [] };
+
 /** Records that wait for the disk; bounded, and what does not fit is counted, so that its absence will be recorded. */
 export class RecordQueue {
   readonly #capacity: QueueCapacity;
-  #drafts: Draft[] = [];
+  readonly #pool = new ChunkPool();
+  #chunks: RecordChunk[] = [];
+  #count = 0;
   #bytes = 0;
+  #watched: Draft[] = [];
   #gaps = new Map<number, Gap>();
 
   constructor(capacity: QueueCapacity) {
@@ -43,21 +57,21 @@ export class RecordQueue {
   }
 
   get length(): number {
-    return this.#drafts.length;
+    return this.#count;
   }
 
   get isFull(): boolean {
-    return this.#drafts.length >= this.#capacity.records || this.#bytes >= this.#capacity.bytes;
+    return this.#count >= this.#capacity.records || this.#bytes >= this.#capacity.bytes;
   }
 
   get isEmpty(): boolean {
-    return this.#drafts.length === 0 && this.#gaps.size === 0;
+    return this.#count === 0 && this.#gaps.size === 0;
   }
 
-  push(draft: Draft, nowMs: number): void {
+  /** A draft that is not watched is let go of: nobody asks it what became of it. */
+  push(draft: Draft, nowMs: number, isWatched: boolean): void {
     if (!this.isFull) {
-      this.#drafts.push(draft);
-      this.#bytes += draft.size;
+      this.#append(draft, isWatched);
       return;
     }
     const gap = this.#gaps.getOrInsertComputed(draft.chain, () => ({
@@ -72,22 +86,57 @@ export class RecordQueue {
   }
 
   /** Everything, in order; what was lost comes behind what was not. */
-  take(describeGap: (gap: Gap) => Draft): Draft[] {
-    const drafts = this.#drafts;
-    this.#drafts = [];
-    this.#bytes = 0;
-    for (const gap of this.#gaps.values()) drafts.push(describeGap(gap));
+  take(describeGap: (gap: Gap) => Draft): RecordBatch {
+    for (const gap of this.#gaps.values()) this.#append(describeGap(gap), false);
     this.#gaps.clear();
-    return drafts;
+    if (this.#count === 0) return NO_RECORDS;
+    const batch = { chunks: this.#chunks, count: this.#count, bytes: this.#bytes, watched: this.#watched };
+    this.#chunks = [];
+    this.#count = 0;
+    this.#bytes = 0;
+    this.#watched = [];
+    return batch;
+  }
+
+  /** Records that are written besides those that wait here, ahead of them. */
+  batchOf(drafts: readonly Draft[]): RecordBatch {
+    if (drafts.length === 0) return NO_RECORDS;
+    const chunks: RecordChunk[] = [];
+    let bytes = 0;
+    for (const draft of drafts) {
+      const body = draft.body();
+      this.#pool.append(chunks, draft.chain, draft.agentId, body);
+      bytes += body.length;
+    }
+    return { chunks, count: drafts.length, bytes, watched: drafts };
   }
 
   /** Back to the front: nothing else was written meanwhile. */
-  putBack(drafts: readonly Draft[]): void {
-    this.#drafts = [...drafts, ...this.#drafts];
-    for (const { size } of drafts) this.#bytes += size;
+  putBack(batches: readonly RecordBatch[]): void {
+    const all = [
+      ...batches,
+      { chunks: this.#chunks, count: this.#count, bytes: this.#bytes, watched: this.#watched },
+    ];
+    this.#chunks = all.flatMap(({ chunks }) => chunks);
+    this.#watched = all.flatMap(({ watched }) => watched);
+    this.#count = all.reduce((sum, { count }) => sum + count, 0);
+    this.#bytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** It is on disk, or its records were written anew. */
+  release({ chunks }: RecordBatch): void {
+    this.#pool.release(chunks);
   }
 
   delayAll(reason: string): void {
-    for (const draft of this.#drafts) draft.delayed(reason);
+    for (const draft of this.#watched) draft.delayed(reason);
+  }
+
+  #append(draft: Draft, isWatched: boolean): void {
+    const body = draft.body();
+    this.#pool.append(this.#chunks, draft.chain, draft.agentId, body);
+    this.#count += 1;
+    this.#bytes += body.length;
+    if (isWatched) this.#watched.push(draft);
   }
 }

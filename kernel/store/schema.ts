@@ -43,7 +43,14 @@ export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE tasks (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;`,
   // 6: groups of the supervision trees; the columns but for the name are JSON
   `CREATE TABLE agent_groups (name TEXT PRIMARY KEY, spec TEXT NOT NULL, saved TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+  // 7: rows of the audit log that hold many records; see docs/design/audit.md
+  `ALTER TABLE audit_records ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE audit_records ADD COLUMN agents TEXT;
+   ALTER TABLE audit_records ADD COLUMN packed BLOB;`,
 ];
+
+/** Form from which on a row of the audit log may hold many records. */
+export const PACKED_AUDIT_FORM = 7;
 
 /** What subsystems write, by name: the writer's thread prepares each once. Values are bound in the order of the marks. */
 export const STATEMENTS = {

@@ -6,6 +6,7 @@ import { ChainWriter } from '../audit/chain-writer.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { openDatabase } from './database.ts';
 import type { StoreAnswer, StoreRequest } from './durable-store.ts';
+import { RecordIndex } from './record-chunk.ts';
 import { STATEMENTS, type StatementName } from './schema.ts';
 
 /** How far the anchor may be behind the log. */
@@ -61,12 +62,11 @@ port.on('message', (request: StoreRequest) => {
     return;
   }
   maxEntries = request.maxEntries;
-  const answer: StoreAnswer = { error: commit(request) };
-  port.postMessage(answer);
-  if (answer.error !== null) return;
+  const { error, changes } = commit(request);
+  port.postMessage({ error } satisfies StoreAnswer);
+  if (error !== null) return;
   anchorSoon();
   // Whoever waits has been told.
-  const changes = request.operations.length + request.records.length / 3;
   if (session !== null) checkpoints.committed(session.database, changes);
 });
 
@@ -80,29 +80,30 @@ async function close(): Promise<void> {
   port.close();
 }
 
-function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' }>): string | null {
+interface Committed {
+  readonly error: string | null;
+  /** Rows, about. */
+  readonly changes: number;
+}
+
+function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' }>): Committed {
   try {
     session ??= begin();
     if (!isStillOurs(session)) {
-      return 'the database was moved, deleted or replaced while the kernel was running';
+      const error = 'the database was moved, deleted or replaced while the kernel was running';
+      return { error, changes: 0 };
     }
     const { database, chains } = session;
     database.exec('BEGIN IMMEDIATE');
     for (const [name, ...values] of operations) statement(session, name).run(...values);
-    for (let at = 0; at < records.length; at += 3) {
-      chains?.append({
-        chain: records[at] as number,
-        agentId: records[at + 1] as number,
-        body: records[at + 2] as string,
-      });
-    }
+    const rows = records.length === 0 ? 0 : (chains?.appendAll(new RecordIndex(records)) ?? 0);
     chains?.retain();
     database.exec('COMMIT');
     chains?.committed();
-    return null;
+    return { error: null, changes: operations.length + rows };
   } catch (error) {
     undo();
-    return error instanceof Error ? error.message : String(error);
+    return { error: error instanceof Error ? error.message : String(error), changes: 0 };
   }
 }
 
