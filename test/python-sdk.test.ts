@@ -5,15 +5,19 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { TestKernel } from '../kernel/fixture.ts';
 import { TestRelay } from '../kernel/tunnel/testing.ts';
+import { worldHost } from '../worlds/index.ts';
 
 const root = path.dirname(import.meta.dirname);
 const project = path.join(root, 'sdk', 'python');
 
-/** What the tests of the SDK need; the SDK itself needs nothing, but websockets for a relay. */
+/** What the tests of the SDK need; the SDK itself needs nothing, but websockets for a relay and what `clove_sdk.gym` is an interface of. */
 const PACKAGES = [
+  'gymnasium==1.4.0',
   'hatchling==1.33.0',
   'hypothesis==6.170.15',
   'mypy==2.4.1',
+  'numpy==2.4.6',
+  'pettingzoo==1.27.0',
   'pytest==9.2.0',
   'ruff==0.17.5',
   'websockets==17.4',
@@ -84,7 +88,7 @@ describe('the Python SDK', () => {
 
   beforeAll(async () => {
     python = environment();
-    kernel = await TestKernel.boot({ llm: { provider: 'mock' } });
+    kernel = await TestKernel.boot({ llm: { provider: 'mock' } }, { worlds: worldHost() });
     relay = await TestRelay.start();
   }, 300_000);
 

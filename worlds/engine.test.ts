@@ -286,6 +286,24 @@ describe('a member', () => {
     for (const each of [one, two]) await each.close();
   });
 
+  it('takes the time of its own requests and commands where it moves the clock by hand', async () => {
+    const { world_id } = await client.call('WORLD_CREATE', {
+      config: {
+        name: 'by-hand',
+        clock: 'step',
+        network: { routes: [{ host: 'slow.test', delay_ms: 1500, json: { ok: true } }] },
+      },
+    });
+    const member = await kernel.connect();
+    await member.call('WORLD_JOIN', { world_id });
+    expect(await member.call('HTTP', { url: 'http://slow.test/' })).toMatchObject({ status_code: 200 });
+    const atMs = async () => (await client.call('WORLD_ADVANCE', { world_id, ms: 0 })).monotonic_ms;
+    expect(await atMs()).toBe(1500);
+    expect(await member.call('EXEC', { command: 'sleep 3' })).toMatchObject({ success: true });
+    expect(await atMs()).toBe(4500);
+    await member.close();
+  });
+
   it('finds its messages again in a restored world, by its name', async () => {
     const { world_id } = await client.call('WORLD_CREATE', { config: { name: 'mail', clock: 'step' } });
     const one = await kernel.connect();

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CloveError, isCloveError } from '../errors/index.ts';
+import { FIRST_CLIENT_ID } from '../kernel/identity.ts';
 import { StateStore } from '../kernel/state/state-store.ts';
 import type {
   JoinedWorld,
@@ -197,6 +198,7 @@ export class World implements JoinedWorld {
     });
     // What a command sleeps is the world's time; what it computes is over in this process before the clock is looked at.
     using _waits = this.waits(member.id);
+    using _passes = this.#mayMove(member.id) ? this.parts.clock.letPass() : null;
     const shell = this.#shell;
     return await this.#during(() => shell.run(member, command));
   }
@@ -211,8 +213,14 @@ export class World implements JoinedWorld {
     }
     // What a mock takes its time for is the world's time.
     using _waits = this.waits(member.id);
+    using _passes = this.#mayMove(member.id) ? clock.letPass() : null;
     const by = { agentId: member.id, agentName: member.name };
     return await this.#during(() => fetchAs(network, clock, by, request));
+  }
+
+  /** Whoever moves a clock that is moved by hand cannot do so while a call of its own waits for it. */
+  #mayMove(memberId: number): boolean {
+    return memberId >= FIRST_CLIENT_ID || memberId === this.ownerId;
   }
 
   /** Waits until no call of a member is under way, at most so long in real time. Returns how many are, all the same. */

@@ -91,6 +91,11 @@ export class NativeWorldClock implements WorldClock {
     });
   }
 
+  /** Processes that wait under a clock moved by hand wait for the hand. */
+  letPass(): Disposable {
+    return { [Symbol.dispose]: () => {} };
+  }
+
   snapshot(): ClockState {
     return { mode: this.mode, startEpochMs: this.#startEpochMs, monotonicMs: this.monotonicMs() };
   }

@@ -3,7 +3,7 @@
 /**
  * - `real`: virtual time is real time.
  * - `scale`: virtual time runs at a constant factor; compatibility only, every real delay is multiplied too.
- * - `step`: virtual time stands still and moves only by {@link WorldClock.advance}.
+ * - `step`: virtual time stands still and moves only by {@link WorldClock.advance}, and by what whoever may call that waits for itself.
  * - `skip`: virtual time is real time plus an offset that grows whenever everybody in the world waits.
  * - `strict`: as `skip`, one agent at a time. In a virtual world: time stands still while somebody is busy, and deadlines are met one
  *   by one.
@@ -84,6 +84,11 @@ export interface WorldClock {
   lease(reason: string): Disposable;
   /** Moves virtual time forward, firing everything on the way in order. @throws BAD_REQUEST in mode `real` */
   advance(ms: number): Promise<void>;
+  /**
+   * Until it is disposed of, a clock of mode `step` goes to the next deadline whenever somebody sleeps and nothing holds a lease: for
+   * calls of whoever moves it by hand, who cannot do so meanwhile. In other modes it does nothing.
+   */
+  letPass(): Disposable;
   snapshot(): ClockState;
   status(): ClockStatus;
   /** The latest jumps, oldest first (bounded): what translates host times into virtual ones. */

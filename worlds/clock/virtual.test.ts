@@ -131,6 +131,29 @@ describe('a clock that steps', () => {
     expect(seen).toEqual([1, 2]);
   });
 
+  it('lets the time pass that a call of whoever moves it waits for, and not while somebody is busy', async () => {
+    const clock = clockOf({ mode: 'step' });
+    const seen: number[] = [];
+    clock.setTimer(20, () => seen.push(clock.monotonicMs()));
+    clock.setTimer(60, () => seen.push(clock.monotonicMs()));
+    {
+      using _passes = clock.letPass();
+      const busy = clock.lease('a request');
+      const slept = clock.sleep(50);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(clock.monotonicMs()).toBe(0);
+      busy[Symbol.dispose]();
+      await slept;
+    }
+    expect(clock.monotonicMs()).toBe(50);
+    expect(seen).toEqual([20]);
+    const slept = clock.sleep(5);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(clock.monotonicMs()).toBe(50);
+    await clock.advance(5);
+    await slept;
+  });
+
   it('forgets what is cancelled', async () => {
     const clock = clockOf({ mode: 'step' });
     let fired = false;

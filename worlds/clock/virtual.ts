@@ -39,6 +39,8 @@ class VirtualClock implements WorldClock {
   #realTimer: NodeJS.Timeout | null = null;
   #watch: NodeJS.Immediate | null = null;
   #advancing = 0;
+  /** Calls that time may pass for though the clock is moved by hand. */
+  #passing = 0;
   #closed = false;
 
   constructor(config: ClockConfig, restored: ClockState | undefined) {
@@ -109,6 +111,18 @@ class VirtualClock implements WorldClock {
       this.#advancing -= 1;
       this.#changed();
     }
+  }
+
+  letPass(): Disposable {
+    this.#passing += 1;
+    this.#changed();
+    let isOpen = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isOpen) this.#passing -= 1;
+        isOpen = false;
+      },
+    };
   }
 
   snapshot(): ClockState {
@@ -190,7 +204,8 @@ class VirtualClock implements WorldClock {
   #maySkip(nextMs: number): boolean {
     if (this.#leases.count > 0 || nextMs > this.#horizonMs) return false;
     if (this.mode === 'strict') return true;
-    return this.mode === 'skip' && this.#sleepers.size > 0 && nextMs > this.monotonicMs();
+    const skips = this.mode === 'skip' || (this.mode === 'step' && this.#passing > 0);
+    return skips && this.#sleepers.size > 0 && nextMs > this.monotonicMs();
   }
 
   /** Jumps when a whole turn of the event loop has changed nothing. */

@@ -267,6 +267,10 @@ CASES = [
     # worlds
     case("world_create", ("w",), S.SYS_WORLD_CREATE, {"name": "w", "config": {}}, {**OK, "world_id": "w-0001"},
          {"world_id": "w-0001"}),
+    case("world_create", ("w", {"clock": "step"}), S.SYS_WORLD_CREATE,
+         {"name": "w", "config": {"clock": "step"}, "template": "blank", "seed": 0, "path": "/w.yaml"},
+         {**OK, "world_id": "w-0001"}, {"world_id": "w-0001"}, "all that can be said", template="blank", seed=0,
+         path="/w.yaml"),
     case("world_destroy", ("w",), S.SYS_WORLD_DESTROY, {"world_id": "w", "force": True}, {**OK, "world_id": "w"},
          {"success": True, "data": {"world_id": "w"}}, force=True),
     case("world_list", (), S.SYS_WORLD_LIST, {},

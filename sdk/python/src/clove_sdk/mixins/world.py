@@ -20,9 +20,20 @@ from ..protocol import SyscallOp
 
 class WorldCalls(Caller):
     @syscall
-    def world_create(self, name: str, config: Mapping[str, Any] | None = None) -> Call[WorldCreateResult]:
-        """Makes a world: virtual_filesystem, network and chaos are parts of `config`."""
-        return Call(SyscallOp.SYS_WORLD_CREATE, {"name": name, "config": dict(config or {})}, _created)
+    def world_create(
+        self,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        template: str | None = None,
+        seed: int | None = None,
+        path: str | None = None,
+    ) -> Call[WorldCreateResult]:
+        """Makes a world. `config` is a definition, laid over `template` (a world of the catalogue) or the definition in
+        the file `path` of the kernel's host. `seed` is in place of the definition's."""
+        more = without_none(template=template, seed=seed, path=path)
+        request = {"name": name, "config": dict(config or {}), **more}
+        return Call(SyscallOp.SYS_WORLD_CREATE, request, _created)
 
     @syscall
     def world_destroy(self, world_id: str, force: bool = False) -> Call[OperationResult]:
