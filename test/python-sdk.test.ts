@@ -90,7 +90,7 @@ describe('the Python SDK', () => {
     python = environment();
     kernel = await TestKernel.boot({ llm: { provider: 'mock' } }, { worlds: worldHost() });
     relay = await TestRelay.start();
-  }, 300_000);
+  }, 600_000);
 
   afterAll(async () => {
     await kernel.close();
@@ -144,12 +144,12 @@ describe('the Python SDK', () => {
     expect(
       output.split('\n').filter((line) => /^SKIPPED/.test(line) && !line.includes('/usr/bin/python3')),
     ).toEqual([]);
-  }, 240_000);
+  }, 600_000);
 
   it('is typed throughout, also its tests', async (context) => {
     const { status, output } = await run(path.join(programs(context), 'python'), ['-m', 'mypy', '--strict']);
     expect(status, output).toBe(0);
-  }, 120_000);
+  }, 300_000);
 
   it('is formatted, and clean to the linter', async (context) => {
     const ruff = path.join(programs(context), 'ruff');

@@ -217,7 +217,7 @@ class SocTask(WorldTask):
 
     def reward(self, role: str, view: WorldView) -> float:
         memory = view.memory
-        return -float(memory["harm"] + WRONG_BLOCK * memory["wrong"] + memory["spent"])
+        return 0.0 - float(memory["harm"] + WRONG_BLOCK * memory["wrong"] + memory["spent"])
 
     def info(self, role: str, view: WorldView) -> dict[str, Any]:
         memory = view.memory
