@@ -1,7 +1,6 @@
-import { open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { RunResults } from '../bench/types.ts';
-import { CloveError } from '../errors/index.ts';
+import { writeFileAtomically } from '../bench/write-file.ts';
 import { renderHtml } from './render-html.ts';
 import { renderMarkdown } from './render-markdown.ts';
 
@@ -19,25 +18,7 @@ export async function writeReports(runDirectory: string, results: RunResults): P
     html: path.join(runDirectory, 'report.html'),
     markdown: path.join(runDirectory, 'report.md'),
   };
-  await writeAtomically(written.markdown, renderMarkdown(results));
-  await writeAtomically(written.html, await renderHtml(results));
+  writeFileAtomically(written.markdown, renderMarkdown(results));
+  writeFileAtomically(written.html, await renderHtml(results));
   return written;
-}
-
-async function writeAtomically(file: string, content: string): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
-  try {
-    const handle = await open(temporary, 'w', 0o644);
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CloveError('IO', `cannot write ${file}: ${reason}`, { cause });
-  }
 }

@@ -3,7 +3,7 @@ import type { DrawnChart } from '../charts/render.ts';
 import { renderSection, type Section } from '../sections/parts.ts';
 import { type Pack, pack } from '../sections/trials.ts';
 import { type Html, html, markup } from '../text/html.ts';
-import { clientScript } from './client.ts';
+import { clientScript } from './client/index.ts';
 import { chartLibrary } from './library.ts';
 import { STYLE } from './style.ts';
 

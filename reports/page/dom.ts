@@ -1,4 +1,4 @@
-/** The few parts of the browser's interface that page/client.ts uses; the compiler runs without the DOM library. */
+/** The few parts of the browser's interface that page/client/ uses; the compiler runs without the DOM library. */
 
 export interface PageEvent {
   readonly key: string;
