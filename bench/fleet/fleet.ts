@@ -4,6 +4,7 @@ import type { CloveClient, ReceivedMessage } from '../../sdk/typescript/index.ts
 import type { Luck } from '../../worlds/luck/streams.ts';
 import type { MetricTree, ParameterValue, TrialParameters, TrialResult } from '../types.ts';
 import { monotonicMs } from '../worker/execute.ts';
+import type { ActivityRecorder } from './activity.ts';
 import { Arrivals, DEFAULT_WAIT_MS, within } from './arrivals.ts';
 import { applyFaults } from './faults.ts';
 import { type JudgedFleet, type Judgement, type JudgeRequest, judgeWork } from './judge.ts';
@@ -339,7 +340,7 @@ export class FleetRun<Facts> implements JudgedFleet {
   }
 
   /** Everything that was seen, as it is kept. */
-  result(): TrialResult {
+  result(activity: ActivityRecorder): TrialResult {
     return {
       metrics: this.#metrics as MetricTree,
       facts: {
@@ -347,7 +348,7 @@ export class FleetRun<Facts> implements JudgedFleet {
         checksPassed: this.#checks.filter((check) => check.status === 'passed').length,
         checks: this.#checks.length,
       },
-      fleet: this.#record(),
+      fleet: { ...this.#record(), activity: activity.record(this.events) },
     };
   }
 

@@ -1,4 +1,7 @@
 /** What a trial with a fleet leaves behind, besides its metrics: plain data for the store and the reports. */
+import type { FleetActivity } from './activity-record.ts';
+
+export type * from './activity-record.ts';
 
 export type CheckStatus = 'passed' | 'failed' | 'not_measured';
 
@@ -85,4 +88,6 @@ export interface FleetRecord {
   readonly agents: readonly FleetAgentRecord[];
   readonly marks: readonly FleetMark[];
   readonly series: readonly FleetSeries[];
+  /** What its agents did; absent in records of before it was kept. */
+  readonly activity?: FleetActivity;
 }

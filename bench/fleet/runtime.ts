@@ -6,6 +6,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CloveError, errorToData } from '../../errors/index.ts';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
+import { observersAsOne } from '../../kernel/telemetry/observer.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { connect } from '../../sdk/typescript/index.ts';
 import { lazyWorldHost } from '../../worlds/lazy.ts';
@@ -15,7 +16,8 @@ import { type IsolationStrength, reducedNotice, sandboxingOf } from '../runtimes
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from '../runtimes/runtime.ts';
 import type { AttemptUsage, TrialResult } from '../types.ts';
 import { monotonicMs, tailLog } from '../worker/execute.ts';
-import { FleetRun } from './fleet.ts';
+import { ActivityRecorder, entriesPerTrial } from './activity.ts';
+import { FleetRun, ORACLE } from './fleet.ts';
 import type { FleetScenario, Outside } from './types.ts';
 
 const CLOSE_MS = 5000;
@@ -24,7 +26,7 @@ const CLOSE_MS = 5000;
 export function createFleetRuntime<Facts>(
   name: 'clove' | 'process',
   scenario: FleetScenario<Facts>,
-  context: Pick<RuntimeContext, 'limits' | 'scratchDirectory' | 'onNotice'>,
+  context: Pick<RuntimeContext, 'limits' | 'scratchDirectory' | 'trials' | 'onNotice'>,
   strength: IsolationStrength = 'reduced',
 ): Runtime {
   const isProtected = name === 'clove';
@@ -48,6 +50,11 @@ export function createFleetRuntime<Facts>(
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     const tail = tailLog();
+    const activity = new ActivityRecorder({
+      nowMs: () => monotonicMs() - startedAtMs,
+      nameOfOperator: ORACLE,
+      maxEntries: entriesPerTrial(context.trials),
+    });
     const site = {
       params: trial.params,
       seed: trial.seed,
@@ -75,6 +82,10 @@ export function createFleetRuntime<Facts>(
         },
         { worlds: lazyWorldHost() },
       );
+      const { dispatcher } = kernel.kernel;
+      dispatcher.observer = observersAsOne(
+        [dispatcher.observer, activity].filter((observer) => observer !== null),
+      );
       const { socketPath } = kernel;
       const [client, inbox, watcher] = await Promise.all([
         connect({ socketPath, reconnect: false }),
@@ -97,6 +108,7 @@ export function createFleetRuntime<Facts>(
     const endedAtMs = monotonicMs();
     try {
       await fleet?.settle();
+      if (kernel !== null) await activity.settle(kernel.kernel);
       // Of the first agent there was.
       if (isolation.length === 0) {
         isolation = fleet?.agents[0]?.layers ?? [];
@@ -113,7 +125,7 @@ export function createFleetRuntime<Facts>(
         context.onNotice(`What ${scenario.name} set up beside its fleet did not end within ${CLOSE_MS} ms.`);
       await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     }
-    const result = fleet?.result() ?? null;
+    const result = fleet?.result(activity) ?? null;
     const usage: AttemptUsage = {
       ...emptyUsage(endedAtMs - startedAtMs),
       startupMs: begunAtMs === null ? null : begunAtMs - startedAtMs,

@@ -37,6 +37,8 @@ export interface RuntimeContext {
   readonly worker: URL;
   readonly limits: TrialLimits;
   readonly parallel: number;
+  /** Of the whole run: the more there are, the less each may leave behind. */
+  readonly trials: number;
   /** Host folders the workers read. */
   readonly readOnlyPaths: readonly string[];
   /** Folder for sockets and the like; short enough for a unix socket's path, removed by the caller. */

@@ -49,6 +49,7 @@ async function withRuntime(
     worker,
     limits: { ...tinyScenario.limits, memoryBytes: 128 * MIB, ...limits },
     parallel: 2,
+    trials: 1,
     readOnlyPaths,
     scratchDirectory: folder,
     compileCacheDirectory: join(folder, 'compile-cache'),

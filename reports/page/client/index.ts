@@ -1,15 +1,20 @@
-import { button, choice, make, pageGlobals, unpack } from './base.ts';
-import { enliven, loadVega, makeTooltip, startCharts } from './charts.ts';
-import { startButtons, startContents, startStops } from './controls.ts';
-import { joinTime, moveTime, showTime, steerTime } from './time.ts';
-import { openTrial, sortValue, startTable } from './trials.ts';
+import { type BaseTools, baseTools } from './base.ts';
+import { type ChartTools, chartTools } from './charts.ts';
+import { type ControlTools, controlTools } from './controls.ts';
+import { timeTools } from './time.ts';
+import { type TrialTools, trialTools } from './trials.ts';
 
 /**
  * What report.html does when scripts run. These functions never run in Node: `clientScript` sends their source to the
- * page, so each may use only the others, its arguments and the browser. Everything works without them; they add
+ * page, so each is whole by itself: it uses only what it is given, and the browser. Everything works without them; they add
  * tooltips, zoom, filters and the drill-down of large runs.
  */
-function startPage(): void {
+function startPage(
+  { pageGlobals }: BaseTools,
+  { startCharts }: ChartTools,
+  { openTrial, startTable }: TrialTools,
+  { startButtons, startContents, startStops }: ControlTools,
+): void {
   const page = pageGlobals();
   startButtons();
   startContents();
@@ -32,30 +37,14 @@ function startPage(): void {
   page.addEventListener('hashchange', open);
 }
 
-const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
-  pageGlobals,
-  unpack,
-  make,
-  button,
-  choice,
-  loadVega,
-  makeTooltip,
-  showTime,
-  moveTime,
-  steerTime,
-  joinTime,
-  enliven,
-  startCharts,
-  openTrial,
-  sortValue,
-  startTable,
-  startButtons,
-  startContents,
-  startStops,
-  startPage,
-];
-
 /** The script of the page, as classic script source. */
 export function clientScript(): string {
-  return `(()=>{'use strict';\n${FUNCTIONS.map(String).join('\n')}\nstartPage();\n})()`;
+  return `(()=>{'use strict';
+const base=(${baseTools})();
+const time=(${timeTools})(base);
+const charts=(${chartTools})(base,time);
+const trials=(${trialTools})(base);
+const controls=(${controlTools})(base);
+(${startPage})(base,charts,trials,controls);
+})()`;
 }
