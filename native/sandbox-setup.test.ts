@@ -6,7 +6,7 @@ import { hostCapabilities, type Layer, launch, setupSteps } from './index.ts';
 import {
   cleanUp,
   EVERY_LAYER,
-  leftoverGroups,
+  noGroupsLeft,
   noMoreDescriptorsThan,
   openDescriptors,
   processesOfTestUser,
@@ -65,7 +65,7 @@ describe('a setup that fails', () => {
       expect(error.details).toMatchObject({ stage: step, errno: errnoNames[faultErrno] });
       expect(error.details?.syscall).not.toBe('');
       expect(readdirSync(path.join(marked, 'd'))).toEqual([]);
-      expect(leftoverGroups()).toEqual([]);
+      await noGroupsLeft();
       expect(processesOfTestUser()).toEqual([]);
       await noMoreDescriptorsThan(descriptors);
     },
@@ -117,7 +117,7 @@ describe('a setup that fails', () => {
       details: { stage: 'timeout', errno: 'ETIMEDOUT' },
     });
     expect(readdirSync(path.join(marked, 'd'))).toEqual([]);
-    expect(leftoverGroups()).toEqual([]);
+    await noGroupsLeft();
   });
 
   it('takes no working directory that is missing, closed or behind a magic link', async () => {
@@ -143,7 +143,7 @@ describe('a setup that fails', () => {
     }).catch((error) => error);
     if (isCloveError(outcome)) expect(outcome.hint).toMatch(/memory/);
     else expect(outcome).toMatchObject({ reason: 'oom', stdout: '' });
-    expect(leftoverGroups()).toEqual([]);
+    await noGroupsLeft();
   });
 });
 

@@ -188,6 +188,13 @@ export function leftoverGroups(): string[] {
     });
 }
 
+/** Waits until no group of this test file exists: an end is told when the processes are gone, and the groups follow. */
+export async function noGroupsLeft(): Promise<void> {
+  for (let i = 0; i < 5000 && leftoverGroups().length > 0; i++) await sleep(2);
+  const left = leftoverGroups();
+  if (left.length > 0) throw new Error(`groups are left: ${left.join(' ')}`);
+}
+
 /** Processes of this machine that run under the tests' user. */
 export function processesOfTestUser(): number[] {
   return readdirSync('/proc')

@@ -15,7 +15,7 @@ import {
 } from './index.ts';
 import {
   cleanUp,
-  leftoverGroups,
+  noGroupsLeft,
   type Outcome,
   readAll,
   runToEnd,
@@ -148,7 +148,7 @@ describe.skipIf(!isRoot)('agents forked from a template', () => {
       await sandbox.exited;
       closeSync(channel);
     }
-    expect(leftoverGroups()).toEqual([]);
+    await noGroupsLeft();
     await cleanUp();
   });
 

@@ -209,9 +209,12 @@ export class Launcher {
     const place = this.#places.get(agentId);
     if (place === undefined) return;
     this.#places.delete(agentId);
-    this.#giveBack(place);
     void place.attachment?.detach();
-    rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+    // After this turn: whoever waits for the agent's end need not wait for its socket to be taken away as well.
+    setImmediate(() => {
+      this.#giveBack(place);
+      rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+    });
   }
 
   /** No agent comes any more. */

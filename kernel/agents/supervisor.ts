@@ -124,7 +124,7 @@ export class Supervisor {
 
   /**
    * SIGTERM, and SIGKILL to the whole tree when `graceMs` have passed (null: what the agent asked for); a paused agent is
-   * killed at once, for it could not react. No restart follows. Resolves when nothing of it is left.
+   * killed at once, for it could not react. No restart follows. Resolves when all of its processes are gone.
    */
   async kill(agent: Agent, graceMs: number | null, by: number): Promise<void> {
     const life = this.#incarnations.of(agent.id);

@@ -162,7 +162,7 @@ export const kill = defineSyscall({
   opcode: OPCODES.KILL,
   name: 'KILL',
   summary:
-    'Ends an agent for good: SIGTERM, then SIGKILL to everything it started. Answers when nothing of it is left.',
+    'Ends an agent for good: SIGTERM, then SIGKILL to everything it started. Answers when all of its processes are gone.',
   request: z.object({
     ...target,
     grace_ms: z

@@ -1,5 +1,4 @@
 // Ends: out of memory, kill, the exit of PID 1, and that nothing is left when it is told.
-#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -9,9 +8,9 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <thread>
 
 #include "../init/sys.h"
+#include "sandbox_remains.h"
 #include "sandbox_service.h"
 
 namespace clove {
@@ -52,6 +51,7 @@ void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
 }
 
 void Service::KillTree(Sandbox& sandbox) {
+  if (sandbox.building) return;
   sandbox.dying = true;
   const bool grouped = sandbox.cgroup.Kill();
   const bool pidNamespace = (sandbox.request.disable & bit(L_pidns)) == 0;
@@ -86,12 +86,16 @@ void Service::HandleInitExit(Sandbox& sandbox) {
   Finish(sandbox.id);
 }
 
-/** Waits until the groups are empty, reads them, removes them, answers. */
+/**
+ * Waits until the groups are empty, reads them, answers. What is taken away before the answer, and what after it: of a setup
+ * that failed nothing is left when that is told; of an agent that has ended, no process and nothing that it held.
+ */
 void Service::Finish(uint32_t id) {
   const std::shared_ptr<Sandbox> sandbox = Find(id);
   if (sandbox == nullptr || sandbox->phase == Sandbox::Ended) return;
   const bool pidNamespace = (sandbox->request.disable & bit(L_pidns)) == 0;
   auto event = std::make_unique<Event>();
+  Remains left;
   {
     const std::lock_guard lock(sandbox->mutex);
     const bool populated = !pidNamespace && sandbox->cgroup.Populated();
@@ -100,7 +104,8 @@ void Service::Finish(uint32_t id) {
       sandbox->counted = true;
       sandbox->finalUsage = sandbox->cgroup.Usage(true);
     }
-    if (populated || sandbox->cgroup.Remove() == EBUSY) {
+    const bool isFailed = sandbox->failure || sandbox->request.ahead;
+    if (populated || ((isFailed || !pidNamespace) && sandbox->cgroup.Remove() == EBUSY)) {
       // Something is still on its way out; a process that cannot be killed now (in D state) is waited for, not denied.
       KillTree(*sandbox);
       After(sandbox->removeAttempts < 500 ? 1 * kMs : 100 * kMs, [this, id] { Finish(id); });
@@ -114,6 +119,8 @@ void Service::Finish(uint32_t id) {
       for (Fd* fd : {&sandbox->stdioOurs[i], &sandbox->stdioChild[i], &sandbox->request.stdio[i].fd}) fd->reset();
     sandbox->mountTrees.clear();
     sandbox->tasks.clear();
+    left = {sandbox->request.cgroupParent + "/" + sandbox->cgroup.name(), std::move(sandbox->cgroup), std::move(sandbox->mountNamespace),
+            std::move(sandbox->networkNamespace)};
   }
   if (sandbox->phase == Sandbox::Setup && !sandbox->request.ahead) setups_--;
   sandbox->phase = Sandbox::Ended;
@@ -151,41 +158,10 @@ void Service::Finish(uint32_t id) {
     table_.erase(id);
   }
   if (sandbox->launchOp != 0) Deliver(sandbox->client, std::move(event));
-  // The processes are gone; taking the mounts down takes as long as the agent's end itself, and nobody waits for it.
-  EndLater(std::move(sandbox->mountNamespace));
+  // The processes are gone; taking down groups, mounts and network takes as long as the agent's end itself.
+  remains::Leave(std::move(left));
   if (!sandbox->poolOf.empty()) MemberGone(*sandbox);
   else if (sandbox->failure) PlanRefill(sandbox->request.cgroupParent, 0);
-}
-
-void Service::EndLater(Fd descriptor) {
-  if (!descriptor.valid()) return;
-  struct Closer {
-    std::mutex mutex;
-    std::condition_variable wanted;
-    std::vector<Fd> descriptors;
-  };
-  static Closer* const closer = [] {
-    auto* const made = new Closer();  // its thread has no end of its own
-    std::thread([made] {
-      pthread_setname_np(pthread_self(), "clove-close");
-      sigset_t all;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, nullptr);
-      for (;;) {
-        std::vector<Fd> taken;
-        std::unique_lock lock(made->mutex);
-        made->wanted.wait(lock, [&] { return !made->descriptors.empty(); });
-        taken.swap(made->descriptors);
-        lock.unlock();
-      }
-    }).detach();
-    return made;
-  }();
-  {
-    const std::lock_guard lock(closer->mutex);
-    closer->descriptors.push_back(std::move(descriptor));
-  }
-  closer->wanted.notify_one();
 }
 
 void Service::EndOps(Sandbox& sandbox) {
@@ -215,7 +191,10 @@ void Service::CloseClient(const std::shared_ptr<Client>& client) {
         if (sandbox->client == client) live.push_back(sandbox);
     }
     if (!live.empty() && attemptsLeft > 0) {
-      for (const auto& sandbox : live) KillTree(*sandbox);
+      for (const auto& sandbox : live) {
+        if (sandbox->building) Refuse(*sandbox, {S_verify, ECANCELED, "not wanted any more"});
+        KillTree(*sandbox);
+      }
       After(2 * kMs, [&wait, attemptsLeft] { wait(attemptsLeft - 1); });
       return;
     }
@@ -224,6 +203,7 @@ void Service::CloseClient(const std::shared_ptr<Client>& client) {
       const std::lock_guard lock(tableMutex_);
       others = !table_.empty();
     }
+    remains::Settle(kSettleMs);
     if (!others) parents_.clear();
     const std::lock_guard lock(mutex);
     closed = true;

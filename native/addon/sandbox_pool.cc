@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "../init/sys.h"
+#include "sandbox_remains.h"
 #include "sandbox_service.h"
 
 namespace clove {
@@ -52,7 +53,8 @@ bool Fits(const LaunchRequest& request) {
          !IsDoneAhead(request.faultStep);
 }
 
-/** Changes when something else is at a place that sandboxes bind: another mount, another file. */
+}  // namespace
+
 std::string HostFingerprint() {
   std::string fingerprint;
   for (const char* path : {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ssl", "/etc/ca-certificates", "/etc/pki",
@@ -64,6 +66,8 @@ std::string HostFingerprint() {
   }
   return fingerprint;
 }
+
+namespace {
 
 bool HasEnded(int pidfd) {
   pollfd source{pidfd, POLLIN, 0};
@@ -108,6 +112,7 @@ bool Service::TakeFromPool(Sandbox& sandbox) {
     sandbox.cgroup = std::move(member->cgroup);
     sandbox.control = std::move(member->control);
     sandbox.initPidfd = std::move(member->initPidfd);
+    sandbox.networkNamespace = std::move(member->networkNamespace);
     sandbox.oomEvent = std::move(member->oomEvent);
     sandbox.initPid = std::exchange(member->initPid, 0);
     Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);
@@ -194,7 +199,6 @@ void Service::Refill(const std::string& cgroupParent) {
   member->id = nextId_++;
   member->client = pool.client;
   member->poolOf = cgroupParent;
-  member->hostFingerprint = HostFingerprint();
   LaunchRequest& request = member->request;
   request.ahead = true;
   request.calledAtUs = NowUs();
@@ -212,7 +216,7 @@ void Service::Refill(const std::string& cgroupParent) {
     const std::lock_guard lock(tableMutex_);
     table_[member->id] = member;
   }
-  Start(member);
+  Make(member);
 }
 
 void Service::HandlePrepared(Sandbox& member) {
@@ -272,7 +276,8 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
 }
 
 void Service::AnswerResize(Pool& pool) {
-  if (pool.alive > pool.size) return;
+  if (pool.alive > pool.size || pool.resizeOps.empty()) return;
+  remains::Settle(kSettleMs);  // of agents that were in sandboxes of the pool
   for (const auto& [op, client] : pool.resizeOps) Deliver(client, MakeEvent(Event::Done, op));
   pool.resizeOps.clear();
 }

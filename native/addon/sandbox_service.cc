@@ -142,10 +142,14 @@ void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
     if (!initImage_.valid()) failure = {S_clone, ENOENT, "clove-init is not loaded"};
     else failure = Spawn(*sandbox, parent, initImage_.get());
   }
-  if (sandbox->initPid > 0) Watch(sandbox->initPidfd.get(), EPOLLIN, Init, sandbox->id);
-  if (failure) return Refuse(*sandbox, std::move(failure));
-  Watch(sandbox->control.get(), EPOLLIN, Control, sandbox->id);
-  AwaitReady(*sandbox);
+  Spawned(*sandbox, std::move(failure));
+}
+
+void Service::Spawned(Sandbox& sandbox, Failure failure) {
+  if (sandbox.initPid > 0) Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
+  if (failure) return Refuse(sandbox, std::move(failure));
+  Watch(sandbox.control.get(), EPOLLIN, Control, sandbox.id);
+  AwaitReady(sandbox);
 }
 
 /** The sandbox is at work on itself. */
@@ -164,6 +168,7 @@ void Service::AwaitReady(Sandbox& sandbox) {
 /** Ends a setup. The answer follows when nothing of it is left. */
 void Service::Refuse(Sandbox& sandbox, Failure failure) {
   if (!sandbox.failure) sandbox.failure = std::move(failure);
+  if (sandbox.building) return;  // whoever builds it hands it over
   if (sandbox.initPid > 0) {
     KillTree(sandbox);
     PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);
@@ -223,7 +228,10 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   sandbox.agentPidfd = Fd(PidfdOpen(agent));
   if (!sandbox.agentPidfd.valid()) return Refuse(sandbox, {S_verify, errno, "pidfd of the agent"});
   const uint64_t before = NowUs();
-  sandbox.mountNamespace = Fd(open(("/proc/" + std::to_string(agent) + "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string namespaces = "/proc/" + std::to_string(agent) + "/ns/";
+  sandbox.mountNamespace = Fd(open((namespaces + "mnt").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!sandbox.networkNamespace.valid() && !sandbox.request.netnsWanted)
+    sandbox.networkNamespace = Fd(open((namespaces + "net").c_str(), O_RDONLY | O_CLOEXEC));
   if (Failure failure = Verify(sandbox)) return Refuse(sandbox, std::move(failure));
   sandbox.cgroup.CpuTimes(sandbox.baseUserUs, sandbox.baseSystemUs);
   sandbox.runningSinceUs = NowUs();

@@ -35,11 +35,12 @@ struct Sandbox {
   std::vector<bool> mountIsDirectory;
   Fd control, childControl, plan, netns, initPidfd, agentPidfd, oomEvent;
   Fd stdioChild[3], stdioOurs[3];
-  Fd mountNamespace;  // keeps it until nobody waits for its end any more
+  Fd mountNamespace, networkNamespace;  // keep them until nobody waits for their end any more
   pid_t initPid = 0, agentPid = 0;
   std::string poolOf;          // made ahead and not taken yet: the parent of its groups
   std::string hostFingerprint;  // of what it was made from
   bool waitsForAgent = false;   // made ahead, and complete
+  bool building = false;        // in the hands of the thread that makes sandboxes ahead
   bool taken = false;           // from a pool
   bool noPool = false;          // the one from the pool was dead: made anew, in the ordinary way
   bool unprivileged = false;  // clove-init makes the namespaces, below a user namespace
@@ -87,6 +88,9 @@ Failure ApplyLimits(Sandbox& sandbox);
 Failure WritePlan(Sandbox& sandbox);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
+// sandbox_pool.cc
+/** Changes when something else is at a place that sandboxes bind: another mount, another file. */
+std::string HostFingerprint();
 // sandbox_zygote.cc
 /** Asks the template for a process in place of the clone. On success one is on its way, or a message why not. */
 Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces);
@@ -142,6 +146,8 @@ class Service {
   std::shared_ptr<CgroupParent> Parent(const std::string& path, Failure& failure);
 
   void Start(const std::shared_ptr<Sandbox>& sandbox);
+  /** What Spawn has begun goes on here. */
+  void Spawned(Sandbox& sandbox, Failure failure);
   void AwaitReady(Sandbox& sandbox);
   // sandbox_pool.cc
   /** Puts a waiting sandbox in the place of the one to be made. False: there is none that fits. */
@@ -151,6 +157,9 @@ class Service {
   void StartWithoutPool(Sandbox& dead);
   void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);
   void Refill(const std::string& cgroupParent);
+  // sandbox_maker.cc
+  void Make(const std::shared_ptr<Sandbox>& member);
+  // sandbox_pool.cc
   void HandlePrepared(Sandbox& member);
   void MemberGone(Sandbox& member);
   void AnswerResize(Pool& pool);
@@ -164,8 +173,6 @@ class Service {
   void HandleExecStarted(Sandbox& sandbox, const Message& message, Fd descriptor);
   /** False, with errno, when the end of memory would go unnoticed. */
   bool WatchOom(Sandbox& sandbox);
-  /** Lets go of what takes its time to end, on a thread that has it. */
-  static void EndLater(Fd descriptor);
   void CheckOom(Sandbox& sandbox, uint64_t delayUs);
   void KillTree(Sandbox& sandbox);
   void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);

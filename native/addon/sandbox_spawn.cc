@@ -11,6 +11,7 @@
 
 #include "../init/sys.h"
 #include "sandbox_netns.h"
+#include "sandbox_remains.h"
 #include "sandbox_service.h"
 
 #ifndef CLONE_INTO_CGROUP
@@ -202,7 +203,7 @@ Failure CloneInit(Sandbox& sandbox, int initImage) {
   if (sandbox.netns.valid()) child.moves.push_back({sandbox.netns.get(), last++});
   child.collide = initImage < last || std::any_of(child.moves.begin(), child.moves.end(), [&](const auto& move) { return move.first < last; });
 
-  static char* const stack = static_cast<char*>(mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
+  static thread_local char* const stack = static_cast<char*>(mmap(nullptr, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
   int pidfd = -1;
   CloneArguments arguments{};
   arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | (sandbox.unprivileged ? 0 : NamespaceFlags(sandbox.request));
@@ -264,6 +265,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   sandbox.unprivileged = geteuid() != 0 && NamespaceFlags(request) != 0;
   if (Failure f = OpenMounts(sandbox)) return f;
   stage("mounts");
+  remains::AwaitName(request.cgroupParent + "/" + request.instance);
   if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.ahead, request.faultStep, request.faultErrno)) return f;
   if (!request.ahead) {
     if (Failure f = ApplyLimits(sandbox)) return f;
@@ -279,7 +281,8 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
     if (!request.netns.valid()) return {S_namespaces, EBADF, "the network of the world"};
     sandbox.netns = std::move(sandbox.request.netns);
   } else if (!isForked && !sandbox.unprivileged && (NamespaceFlags(request) & CLONE_NEWNET) != 0) {
-    sandbox.netns = spare_netns::Take();
+    // The thread that makes sandboxes ahead has the time to let the clone make one.
+    if (!request.ahead) sandbox.netns = spare_netns::Take();
   }
   if (Failure f = WritePlan(sandbox)) return f;
   stage("plan");
@@ -293,7 +296,8 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   sandbox.plan.reset();
   sandbox.mountTrees.clear();
   sandbox.tasks.clear();
-  sandbox.netns.reset();
+  if (request.netnsWanted) sandbox.netns.reset();
+  sandbox.networkNamespace = std::move(sandbox.netns);
   if (cloned) return cloned;
   stage("clone");
   return {};
