@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { UserKernelOptions } from '../kernel/index.ts';
 import { LLM_PROVIDERS, llmFromEnvironment } from '../kernel/llm/providers.ts';
@@ -9,6 +10,7 @@ export interface ServiceFlags {
   readonly llmUrl?: string;
   readonly llmModel?: string;
   readonly llmKeyEnv?: string;
+  readonly llmRecording?: string;
   readonly llmConcurrency?: number;
   readonly metricsPort?: number;
   readonly otlpEndpoint?: string;
@@ -27,6 +29,7 @@ export function addServiceOptions(command: Command): Command {
     .option('--llm-url <url>', 'where /chat/completions is below, e.g. https://api.example.org/v1')
     .option('--llm-model <name>', 'asked where a request names none')
     .option('--llm-key-env <name>', 'variable with the key for it; agents never see it')
+    .option('--llm-recording <file>', 'of recorded: the recording that answers')
     .option('--llm-concurrency <n>', 'questions to it at a time', wholeNumber(1, 256))
     .option(
       '--metrics-port <port>',
@@ -49,12 +52,19 @@ export function serviceOptions(
     ...(flags.llmUrl === undefined ? {} : { baseUrl: flags.llmUrl }),
     ...(flags.llmModel === undefined ? {} : { model: flags.llmModel }),
     ...(flags.llmKeyEnv === undefined ? {} : { apiKeyEnv: flags.llmKeyEnv }),
+    ...(flags.llmRecording === undefined ? {} : { recordingFile: path.resolve(flags.llmRecording) }),
     ...(flags.llmConcurrency === undefined ? {} : { maxConcurrent: flags.llmConcurrency }),
   };
   // The key of one provider is not for the URL of another.
-  const isOwn = flags.llm !== undefined || flags.llmUrl !== undefined || flags.llmKeyEnv !== undefined;
+  const isOwn =
+    flags.llm !== undefined ||
+    flags.llmUrl !== undefined ||
+    flags.llmKeyEnv !== undefined ||
+    flags.llmRecording !== undefined;
   const given = isOwn ? null : llmFromEnvironment(env);
-  const provider = flags.llmUrl !== undefined && flags.llm === undefined ? 'openai-compatible' : null;
+  const meant =
+    flags.llmUrl !== undefined ? 'openai-compatible' : flags.llmRecording !== undefined ? 'recorded' : null;
+  const provider = flags.llm === undefined ? meant : null;
   return {
     llm: { ...given, ...(provider === null ? {} : { provider }), ...named },
     telemetry: {
@@ -73,6 +83,7 @@ export function serviceArguments(flags: ServiceFlags): string[] {
     ['--llm-url', flags.llmUrl],
     ['--llm-model', flags.llmModel],
     ['--llm-key-env', flags.llmKeyEnv],
+    ['--llm-recording', flags.llmRecording === undefined ? undefined : path.resolve(flags.llmRecording)],
     ['--llm-concurrency', flags.llmConcurrency],
     ['--metrics-port', flags.metricsPort],
     ['--otlp-endpoint', flags.otlpEndpoint],

@@ -65,6 +65,7 @@ interface Face {
   ): string;
   clockExpel(handle: unknown, id: number): void;
   clockLease(handle: unknown, change: number): void;
+  clockStill(handle: unknown, change: number): void;
   clockSetTimer(handle: unknown, elapsedMs: number, isAwaited: boolean): void;
   clockAdvance(handle: unknown, elapsedMs: number): void;
   clockStatus(handle: unknown): NativeClockStatus;
@@ -128,6 +129,11 @@ export class NativeClock {
   /** When this returns from +1, nothing is skipped until it has been called with -1 as often. */
   lease(change: 1 | -1): void {
     if (!this.#closed) this.#face.clockLease(this.#handle, change);
+  }
+
+  /** When this returns from +1, time stands still until it has been called with -1 as often. */
+  still(change: 1 | -1): void {
+    if (!this.#closed) this.#face.clockStill(this.#handle, change);
   }
 
   /** The next timer of the kernel's side (null = none), and whether somebody sleeps there. */

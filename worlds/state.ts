@@ -62,6 +62,7 @@ export function worldState(world: World): Readonly<Record<string, unknown>> {
     events_injected: chaos.injected,
     history: chaos.history().slice(-LATEST),
     clock: clock.status(),
+    llm: world.thinking.metrics(),
     told_time: new Date(world.tellMs()).toISOString(),
     schedule: {
       entries: definition.schedule.length,

@@ -5,6 +5,7 @@ import { StateStore } from '../kernel/state/state-store.ts';
 import type {
   JoinedWorld,
   Member,
+  ThoughtUse,
   WorldCommand,
   WorldCommandResult,
   WorldHttpRequest,
@@ -29,6 +30,7 @@ import { Schedule } from './schedule/schedule.ts';
 import type { ScheduleEntry } from './schedule/schema.ts';
 import { ServedCalls } from './served-calls.ts';
 import { WorldShell } from './shell/shell.ts';
+import { Thinking } from './thinking.ts';
 
 /** Of the shared state of one world. */
 const STATE_LIMITS = { totalBytes: 64 * 2 ** 20, globalBytes: 64 * 2 ** 20, callerBytes: 64 * 2 ** 20 };
@@ -87,6 +89,7 @@ export class World implements JoinedWorld {
   readonly #members = new Map<number, Member>();
   readonly #attentions: Attentions;
   readonly #served: ServedCalls;
+  readonly thinking: Thinking;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
   #underWay = 0;
@@ -100,6 +103,7 @@ export class World implements JoinedWorld {
     const { definition, clock, luck, files, network, outside } = parts;
     this.#attentions = new Attentions(clock);
     this.#served = new ServedCalls(clock);
+    this.thinking = new Thinking(clock, definition.clock.llm_time);
     const target: ChaosTarget = {
       form: parts.form,
       clock,
@@ -277,8 +281,20 @@ export class World implements JoinedWorld {
     return this.#served.has(agentId) ? this.#served.wait(agentId) : this.#attentions.wait(agentId);
   }
 
+  works(reason: string): Disposable {
+    return this.parts.clock.lease(reason);
+  }
+
   serves(agentId: number): Disposable | null {
     return this.#served.has(agentId) ? this.#served.serve(agentId) : null;
+  }
+
+  think<Answer extends ThoughtUse>(
+    agentId: number,
+    { waits, signal, ask }: { waits: boolean; signal: AbortSignal; ask: () => Promise<Answer> },
+  ): Promise<{ readonly answer: Answer; readonly durationMs: number }> {
+    const nobody = { [Symbol.dispose]: () => undefined };
+    return this.thinking.think(ask, () => (waits ? this.waits(agentId) : nobody), signal);
   }
 
   after(memberId: number, ms: number, fire: () => void): () => void {

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { CloveError } from '../../errors/index.ts';
+import type { After } from '../worlds/waiting.ts';
 
 export interface AsyncLimits {
   /** Calls of one caller at a time; further ones wait for their turn. */
@@ -50,6 +51,8 @@ export interface PollOptions {
   readonly requestId: number | null;
   /** 0 = not at all, null = without limit. */
   readonly waitMs: number | null;
+  /** Tells when so many ms are over, on the caller's clock; absent = the real one. */
+  readonly after?: After | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -132,14 +135,20 @@ export class AsyncTasks {
 
   /** Takes what has ended; with `requestId` that one alone. @throws NOT_FOUND, CANCELLED */
   async poll(callerId: number, options: PollOptions): Promise<AsyncResult[]> {
-    const deadline = options.waitMs === null ? null : performance.now() + options.waitMs;
-    for (;;) {
-      const desk = this.#desks.getOrInsertComputed(callerId, () => new Desk());
-      const taken = this.#take(desk, options);
-      if (taken.length > 0 || options.max < 1) return taken;
-      const leftMs = deadline === null ? null : deadline - performance.now();
-      if (leftMs !== null && leftMs <= 0) return [];
-      await nextEnd(desk, leftMs, options.signal);
+    const { waitMs, after = afterReal } = options;
+    const late = new AbortController();
+    let cancel: (() => void) | null = null;
+    try {
+      for (;;) {
+        const desk = this.#desks.getOrInsertComputed(callerId, () => new Desk());
+        const taken = this.#take(desk, options);
+        if (taken.length > 0 || options.max < 1 || late.signal.aborted) return taken;
+        if (waitMs !== null && waitMs <= 0) return [];
+        if (waitMs !== null) cancel ??= after(waitMs, () => late.abort());
+        await nextEnd(desk, late.signal, options.signal);
+      }
+    } finally {
+      cancel?.();
     }
   }
 
@@ -221,18 +230,21 @@ function dropped(length: number): AsyncOutcome {
   return { text: JSON.stringify({ code: 'OVERLOAD', error, success: false }), success: false, error };
 }
 
+function afterReal(ms: number, fire: () => void): () => void {
+  const timer = setTimeout(fire, ms);
+  return () => clearTimeout(timer);
+}
+
 /** Until something ends, the time is over or the caller is gone. @throws CANCELLED */
-async function nextEnd(desk: Desk, waitMs: number | null, signal: AbortSignal): Promise<void> {
+async function nextEnd(desk: Desk, late: AbortSignal, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = waitMs === null ? null : setTimeout(resolve, waitMs);
   const done = () => resolve();
   desk.pollers.add(done);
-  signal.addEventListener('abort', done, { once: true });
-  if (signal.aborted) done();
+  for (const each of [signal, late]) each.addEventListener('abort', done, { once: true });
+  if (signal.aborted || late.aborted) done();
   await promise;
-  if (timer !== null) clearTimeout(timer);
   desk.pollers.delete(done);
-  signal.removeEventListener('abort', done);
+  for (const each of [signal, late]) each.removeEventListener('abort', done);
   if (signal.aborted || desk.abort.signal.aborted) {
     throw new CloveError('CANCELLED', 'the caller is gone');
   }

@@ -44,6 +44,8 @@ export interface ModelAnswer {
   readonly finishReason: string;
   /** null = it did not say, or said something that makes no sense. */
   readonly usage: ModelUsage | null;
+  /** Ms it took when it was recorded; absent = it was asked for now. */
+  readonly recordedMs?: number;
 }
 
 /** Somebody who answers questions. */

@@ -18,6 +18,7 @@ export const llmSchema = z.strictObject({
   maxQueuedPerCaller: z.int().min(1).max(1024).default(16),
   timeoutMs: z.int().min(1).max(MAX_TIMEOUT_MS).default(120_000),
   maxOutputTokens: z.int().min(1).max(1_000_000).default(4096),
+  recordingFile: z.string().min(1).max(4096).nullable().default(null),
   mockSeed: z.int().default(0),
   mockLatencyMs: z.int().min(0).max(60_000).default(0),
 });
@@ -39,6 +40,8 @@ export interface LlmOptions {
   readonly timeoutMs: number;
   /** Reserved of a token quota for the answer to a question that names no `max_tokens`. */
   readonly maxOutputTokens: number;
+  /** Of recorded: the recording (`clove record`) that answers. */
+  readonly recordingFile: string | null;
   /** Of mock: answers are a function of the question and of it. */
   readonly mockSeed: number;
   readonly mockLatencyMs: number;
@@ -47,7 +50,12 @@ export interface LlmOptions {
 export type UserLlmOptions = Partial<LlmOptions>;
 
 /** Says what is missing before anybody asks. @throws CONFIG */
-export function assertComplete({ provider, baseUrl, model }: LlmOptions): void {
+export function assertComplete({ provider, baseUrl, model, recordingFile }: LlmOptions): void {
+  if (provider === 'recorded' && recordingFile === null) {
+    throw new CloveError('CONFIG', 'the LLM provider recorded needs a recording', {
+      hint: 'clove kernel start --llm recorded --llm-recording FILE, of clove record.',
+    });
+  }
   if (provider !== 'openai-compatible') return;
   const missing = baseUrl === null ? 'a base URL' : model === null ? 'a model' : null;
   if (missing === null) return;

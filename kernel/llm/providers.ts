@@ -1,6 +1,6 @@
 import type { UserLlmOptions } from './options.ts';
 
-export const LLM_PROVIDERS = ['none', 'mock', 'openai-compatible'] as const;
+export const LLM_PROVIDERS = ['none', 'mock', 'recorded', 'openai-compatible'] as const;
 export type LlmProviderName = (typeof LLM_PROVIDERS)[number];
 
 /** Gemini speaks the same protocol here. */

@@ -9,6 +9,7 @@ import { MockProvider } from './mock.ts';
 import { type ModelAnswer, ModelFailure, type ModelProvider, type ModelRequest } from './model.ts';
 import { OpenAiCompatibleProvider } from './openai-compatible.ts';
 import { assertComplete, type LlmOptions } from './options.ts';
+import { RecordedProvider } from './recorded.ts';
 import { estimateInputTokens, estimateOutputTokens } from './tokens.ts';
 
 /** Questions of all callers that wait: each may be as large as a request. */
@@ -158,6 +159,8 @@ function createProvider(llm: LlmOptions, env: LlmServiceOptions['env']): ModelPr
       return null;
     case 'mock':
       return new MockProvider({ model, seed: llm.mockSeed, latencyMs: llm.mockLatencyMs });
+    case 'recorded':
+      return new RecordedProvider(llm.recordingFile ?? '');
     case 'openai-compatible': {
       const apiKey = apiKeyEnv === null ? null : env[apiKeyEnv];
       if (apiKey === undefined || apiKey === '') {

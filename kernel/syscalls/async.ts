@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { JsonText } from '../json.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall } from './define.ts';
 import { json, requestId, waiting, waitMsOf } from './fields.ts';
 
@@ -31,13 +32,18 @@ export const asyncPoll = defineSyscall({
   audit: 'SYSCALL',
   replay: 'recorded',
   errorShape: { results: [], count: 0 },
-  async handle(request, { kernel, caller, signal }) {
-    const ended = await kernel.tasks.poll(caller.id, {
+  async handle(request, context) {
+    const { kernel, caller, signal } = context;
+    const take = {
       max: request.max,
       requestId: request.request_id || null,
       waitMs: waitMsOf(request),
       signal,
-    });
+    };
+    const ended =
+      take.waitMs === 0
+        ? await kernel.tasks.poll(caller.id, take)
+        : await waitingInWorld(context, (after) => kernel.tasks.poll(caller.id, { ...take, after }));
     const results = ended.map((each) => ({
       request_id: each.requestId,
       opcode: each.opcode,

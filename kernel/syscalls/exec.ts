@@ -102,7 +102,10 @@ export const exec = defineSyscall({
       world?.interceptsCommands === true
         ? runInWorld(context, world, request, { ...command, signal: until })
         : runForCaller(context, { ...command, signal: until }, isBounded);
-    if (request.async === true) return accept(context, CALL, request.request_id, run);
+    if (request.async === true)
+      return accept(context, CALL, request.request_id, run, {
+        isTimedByWorld: world?.interceptsCommands === true,
+      });
     return withSlot(kernel, caller.id, () => run(signal));
   },
 });

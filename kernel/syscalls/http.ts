@@ -97,8 +97,12 @@ export const http = defineSyscall({
     if (world !== null) {
       const meet = (until: AbortSignal) => answerInWorld(context, world, wanted, until);
       if (request.async === true) {
-        return accept(context, CALL, request.request_id, (until) =>
-          kernel.http.background.use(caller.id, () => meet(until)),
+        return accept(
+          context,
+          CALL,
+          request.request_id,
+          (until) => kernel.http.background.use(caller.id, () => meet(until)),
+          { isTimedByWorld: true },
         );
       }
       return kernel.http.slots.use(caller.id, () => meet(signal));

@@ -66,7 +66,9 @@ export const think = defineSyscall({
       model: z.string().describe('Which one answered.'),
       finish_reason: z.string().describe('In the provider’s words: `length` = cut off.'),
       function_calls: z.array(z.object({ name: z.string(), arguments: z.unknown() })).optional(),
-      duration_ms: z.number().describe('With the wait for its turn.'),
+      duration_ms: z
+        .number()
+        .describe('With the wait for its turn; of a member of a world on the world’s clock.'),
     }),
     accepted,
   ]),
@@ -83,10 +85,19 @@ export const think = defineSyscall({
     const question = toQuestion(request, provider.defaultModel);
     const run = async (until: AbortSignal) => {
       const startedMs = performance.now();
-      const answer = await kernel.llm.think(caller, question, until);
-      return toAnswer(answer, performance.now() - startedMs);
+      const ask = () => kernel.llm.think(caller, question, until);
+      const world = kernel.worlds?.joinedBy(caller.id) ?? null;
+      if (world === null) return toAnswer(await ask(), performance.now() - startedMs);
+      const { answer, durationMs } = await world.think(caller.id, {
+        waits: !request.async,
+        signal: until,
+        ask,
+      });
+      return toAnswer(answer, durationMs);
     };
-    return request.async ? accept(context, CALL, request.request_id, run, request) : run(signal);
+    return request.async
+      ? accept(context, CALL, request.request_id, run, { input: request, isTimedByWorld: true })
+      : run(signal);
   },
 });
 

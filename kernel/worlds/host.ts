@@ -59,6 +59,14 @@ export interface WorldHttpResponse {
   readonly durationMs: number;
 }
 
+/** What a model call has used: its price in the world's time is made of it. */
+export interface ThoughtUse {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** How long it took when it was recorded; absent = the model was asked now. */
+  readonly recordedMs?: number | undefined;
+}
+
 /** The world a caller is in, as its calls meet it. Errors name the world in `details.answer`. */
 export interface JoinedWorld {
   readonly id: string;
@@ -83,8 +91,18 @@ export interface JoinedWorld {
   countCall(): void;
   /** The agent waits, for something that comes in the world's time, until this is disposed of: meanwhile the clock may skip. */
   waits(agentId: number): Disposable;
+  /** Something takes real time, of which none is skipped, until this is disposed of. */
+  works(reason: string): Disposable;
   /** A call of the agent is being served until this is disposed of: what takes real time must not be skipped. null = no matter. */
   serves(agentId: number): Disposable | null;
+  /**
+   * Asks a model: it costs the time that the world's definition says. `waits`: the member does nothing else until it is answered.
+   * `durationMs` of the answer is the world's. @throws what `ask` throws, CANCELLED
+   */
+  think<Answer extends ThoughtUse>(
+    agentId: number,
+    order: { readonly waits: boolean; readonly signal: AbortSignal; readonly ask: () => Promise<Answer> },
+  ): Promise<{ readonly answer: Answer; readonly durationMs: number }>;
   /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. For that member. */
   after(memberId: number, ms: number, fire: () => void): () => void;
   /** The member waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */

@@ -141,6 +141,25 @@ void Coordinator::Lease(int change) {
   Poke();
 }
 
+void Coordinator::Still(int change) {
+  {
+    std::lock_guard lock(mutex_);
+    stills_ += change;
+    const uint32_t rate = stills_ > 0 || options_.mode == Mode::kStep ? 0 : options_.rateNumerator;
+    if (rate != page_->rateNumerator) {
+      const int64_t real = MonotonicNs();
+      const int64_t now = Virtual(real);
+      page_->sequence.fetch_add(1, std::memory_order_acq_rel);
+      std::atomic_thread_fence(std::memory_order_release);
+      page_->realBase.store(real, std::memory_order_relaxed);
+      page_->virtualBase.store(now, std::memory_order_relaxed);
+      page_->rateNumerator = rate;
+      page_->sequence.fetch_add(1, std::memory_order_release);
+    }
+  }
+  Lease(change);
+}
+
 void Coordinator::SetTimer(int64_t elapsedNs, bool isAwaited) {
   {
     std::lock_guard lock(mutex_);

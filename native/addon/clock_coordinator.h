@@ -76,6 +76,8 @@ class Coordinator {
   void Expel(uint32_t id);
   /** +1 and -1: something that takes real time begins and ends. When it returns from +1, nothing is skipped. */
   void Lease(int change);
+  /** +1 and -1: time stands still between them, and nothing is skipped. */
+  void Still(int change);
   /** The earliest timer of the kernel's side, as virtual time since the start, and whether somebody sleeps there. */
   void SetTimer(int64_t elapsedNs, bool isAwaited);
   /** Moves on to this moment, one deadline after another; kAdvanced when there. */
@@ -122,6 +124,7 @@ class Coordinator {
   mutable std::mutex mutex_;
   std::map<uint32_t, std::shared_ptr<Agent>> agents_;
   int leases_ = 0;
+  int stills_ = 0;
   uint64_t leaseChanges_ = 0;
   int64_t timer_ = kForever;
   bool isTimerTold_ = false;

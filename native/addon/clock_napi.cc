@@ -114,6 +114,8 @@ Napi::Value Admit(const Napi::CallbackInfo& info) {
 
 void Expel(const Napi::CallbackInfo& info) { Of(info).Expel(info[1].ToNumber().Uint32Value()); }
 void Lease(const Napi::CallbackInfo& info) { Of(info).Lease(info[1].ToNumber().Int32Value()); }
+
+void Still(const Napi::CallbackInfo& info) { Of(info).Still(info[1].ToNumber().Int32Value()); }
 void SetTimer(const Napi::CallbackInfo& info) { Of(info).SetTimer(ToNs(info[1].ToNumber().DoubleValue()), info[2].ToBoolean().Value()); }
 void Advance(const Napi::CallbackInfo& info) { Of(info).AdvanceTo(ToNs(info[1].ToNumber().DoubleValue())); }
 
@@ -164,6 +166,7 @@ void RegisterClock(Napi::Env env, Napi::Object exports) {
   add("clockAdmit", Admit);
   add("clockExpel", Expel);
   add("clockLease", Lease);
+  add("clockStill", Still);
   add("clockSetTimer", SetTimer);
   add("clockAdvance", Advance);
   add("clockStatus", ReadStatus);

@@ -74,6 +74,21 @@ export class NativeWorldClock implements WorldClock {
     return this.#leases.take(reason);
   }
 
+  still(reason: string): Disposable {
+    const lease = this.#leases.take(reason);
+    if (this.mode === 'real') return lease;
+    this.#native.still(1);
+    let stands = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!stands) return;
+        stands = false;
+        this.#native.still(-1);
+        lease[Symbol.dispose]();
+      },
+    };
+  }
+
   advance(ms: number): Promise<void> {
     if (this.mode === 'real')
       throw new CloveError('BAD_REQUEST', 'a clock of mode real cannot be moved', {

@@ -69,7 +69,7 @@ const clockObject = z.strictObject({
   llm_time: llmTime
     .default({ kind: 'real' })
     .describe(
-      'Virtual time a model call costs. Only real (as long as it took) is available; free, recorded, fixed:<ms> and per-token:<µs> are refused.',
+      'Virtual time that THINK costs: real = as long as it took; free = none; fixed:<ms>; per-token:<µs> of question and answer; recorded = as long as the answer took when it was recorded, of a model that answers from a recording, and as long as it takes of any other.',
     ),
 });
 
@@ -77,11 +77,11 @@ const clockObject = z.strictObject({
 export const clockSchema = z.preprocess(
   (value) => (typeof value === 'string' ? { mode: value } : value),
   clockObject.superRefine((clock, context) => {
-    if (clock.llm_time.kind !== 'real')
+    if (clock.llm_time.kind !== 'real' && clock.mode === 'real')
       context.addIssue({
         code: 'custom',
         path: ['llm_time'],
-        message: 'only real is available: model calls take as long as they take',
+        message: 'mode real has no time but the real one: expected real',
       });
     if (clock.scale !== 1 && clock.mode !== 'scale')
       context.addIssue({ code: 'custom', path: ['scale'], message: 'scale needs mode scale' });

@@ -82,6 +82,8 @@ export interface WorldClock {
   sleep(ms: number, signal?: AbortSignal, owner?: string): Promise<void>;
   /** Nothing is skipped until it is disposed: for whatever takes real time (a model call, a real socket, a file system). */
   lease(reason: string): Disposable;
+  /** Time stands still, and nothing is skipped, until it is disposed: for what is to cost nothing. In mode `real` it is a lease. */
+  still(reason: string): Disposable;
   /** Moves virtual time forward, firing everything on the way in order. @throws BAD_REQUEST in mode `real` */
   advance(ms: number): Promise<void>;
   /**

@@ -33,9 +33,14 @@ describe('the definition of a clock', () => {
     expect(clock.horizon).toBe(1.5 * HOUR_MS);
   });
 
-  it('says that a price of model calls is not to be had', () => {
-    expect(clockSchema.safeParse({ llm_time: 'fixed:250' }).error?.issues).toMatchObject([
-      { path: ['llm_time'], message: expect.stringContaining('only real') },
+  it('takes a price of model calls, but not where there is no time but the real one', () => {
+    expect(clockSchema.parse({ llm_time: 'fixed:250' }).llm_time).toEqual({ kind: 'fixed', ms: 250 });
+    expect(clockSchema.parse({ llm_time: 'per-token:1.5' }).llm_time).toEqual({
+      kind: 'per-token',
+      usPerToken: 1.5,
+    });
+    expect(clockSchema.safeParse({ mode: 'real', llm_time: 'free' }).error?.issues).toMatchObject([
+      { path: ['llm_time'], message: expect.stringContaining('expected real') },
     ]);
   });
 

@@ -26,7 +26,9 @@ class VirtualClock implements WorldClock {
   readonly #startEpochMs: number;
   readonly #horizonMs: number;
   /** Virtual per real time. */
-  readonly #rate: number;
+  #rate: number;
+  readonly #usualRate: number;
+  #stills = 0;
   readonly #timers: TimerQueue;
   readonly #sleepers = new Sleepers();
   readonly #jumps = new JumpLog();
@@ -48,8 +50,9 @@ class VirtualClock implements WorldClock {
     this.#startEpochMs = restored?.startEpochMs ?? config.start ?? Date.now();
     // Never beyond what a date holds.
     this.#horizonMs = Math.min(config.horizon ?? Number.POSITIVE_INFINITY, LATEST_MS - this.#startEpochMs);
-    this.#rate =
+    this.#usualRate =
       config.mode === 'step' || config.mode === 'strict' ? 0 : config.mode === 'scale' ? config.scale : 1;
+    this.#rate = this.#usualRate;
     this.#baseMs = restored?.monotonicMs ?? 0;
     this.#timers = new TimerQueue(this.#baseMs);
     this.#leases = new Leases(() => this.#changed());
@@ -87,6 +90,21 @@ class VirtualClock implements WorldClock {
 
   lease(reason: string): Disposable {
     return this.#leases.take(reason);
+  }
+
+  still(reason: string): Disposable {
+    const lease = this.#leases.take(reason);
+    if (this.mode === 'real') return lease;
+    this.#stand(1);
+    let stands = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!stands) return;
+        stands = false;
+        this.#stand(-1);
+        lease[Symbol.dispose]();
+      },
+    };
   }
 
   async advance(ms: number): Promise<void> {
@@ -151,6 +169,14 @@ class VirtualClock implements WorldClock {
     this.#sleepers.close();
     this.#timers.clear();
     this.#disarm();
+  }
+
+  #stand(change: 1 | -1): void {
+    this.#baseMs = this.monotonicMs();
+    this.#realBaseMs = performance.now();
+    this.#stills += change;
+    this.#rate = this.#stills > 0 ? 0 : this.#usualRate;
+    this.#changed();
   }
 
   #fire(): void {
