@@ -88,7 +88,8 @@ export class WorldEngine implements WorldHost {
         ? await resolveConfig(request.config, request.template, request.seed)
         : await resolveFile(request.path, request.config, request.seed);
     const name = nameOf(request, resolved);
-    const id = this.#newId(name);
+    // As existing clients know it: the id tells what was asked for, the name what it is.
+    const id = this.#newId(request.name || name);
     const world = await this.#make(id, caller, resolved, {
       name,
       seed: request.seed ?? resolved.definition.seed,

@@ -1,4 +1,5 @@
 import type { FileMetrics } from './filesystem/types.ts';
+import { legacyChaosOf } from './legacy/chaos.ts';
 import type { NetworkMetrics } from './network/types.ts';
 import type { World } from './world.ts';
 
@@ -44,7 +45,7 @@ export function worldState(world: World): Readonly<Record<string, unknown>> {
     network_metrics: network?.metrics() ?? NO_NETWORK,
     chaos_metrics: {
       enabled: chaos.ruleCount > 0 || active.length > 0,
-      failure_rate: 0,
+      failure_rate: legacyChaosOf(definition.chaos).failure_rate,
       rule_count: chaos.ruleCount,
       active_event_count: active.length,
       active_events: active.map(({ kind }) => kind),

@@ -245,7 +245,13 @@ export const coreRows: readonly Row[] = [
   row(0x50, 'HTTP, malformed', '"x"', failure('invalid request', { status_code: 0 })),
   row(
     0x51,
-    'DOWNLOAD',
+    'DOWNLOAD into a file',
+    ({ serverUrl, folder }) => ({ url: `${serverUrl}echo`, path: `${folder}/e` }),
+    { success: true, status_code: 200, bytes: 14, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+  ),
+  row(
+    0x51,
+    'DOWNLOAD of what is not there',
     ({ serverUrl, folder }) => ({ url: serverUrl, path: `${folder}/d` }),
     (answer) => {
       expect(answer).toMatchObject({ status_code: 418 });

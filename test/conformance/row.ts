@@ -9,6 +9,9 @@ export interface Scene {
   /** A connection of an agent that holds the level `standard`. */
   readonly agent: TestClient;
   readonly agentId: number;
+  /** A connection of an agent that may call nothing. */
+  readonly stranger: TestClient;
+  readonly strangerId: number;
   /** On the host; of this test alone. */
   readonly folder: string;
   /** Where an HTTP server answers 418 with a body and a header. */
@@ -33,7 +36,7 @@ export interface Row {
    */
   readonly expect: string | Readonly<Record<string, unknown>> | ((answer: Answer, scene: Scene) => void);
   /** Default: the operator. */
-  readonly as?: 'agent';
+  readonly as?: 'agent' | 'stranger';
   readonly save?: string;
 }
 

@@ -1,4 +1,5 @@
 import { MAX_ANSWER_BYTES } from '../../kernel/protocol/constants.ts';
+import { legacyChaosOf } from '../legacy/chaos.ts';
 import type { World } from '../world.ts';
 import { corrupt } from './format.ts';
 import { type Packed, tooLarge, verified } from './pack.ts';
@@ -45,17 +46,20 @@ export function toWire(world: World, { id, body, blocks }: Packed): Record<strin
     network: {
       mode: network?.mode ?? 'passthrough',
       fail_unmatched: false,
-      mock_responses: network?.mocks ?? {},
+      mock_responses: Object.fromEntries(
+        Object.entries(network?.mocks ?? {}).map(([url, mock]) => [url, responseOf(mock)]),
+      ),
+      ...(network?.default_response == null
+        ? {}
+        : { default_response: responseOf(network.default_response) }),
       allowed_domains: network?.allow ?? [],
       recorded: [],
     },
     chaos: {
       enabled: world.chaos.ruleCount > 0,
-      failure_rate: 0,
-      latency: { min_ms: 0, max_ms: 0 },
-      rules: [],
+      ...legacyChaosOf(definition.chaos),
       active_events: body.image.chaos.active.map(({ kind }) => kind),
-      event_params: {},
+      event_params: Object.fromEntries(body.image.chaos.active.map(({ kind, params }) => [kind, params])),
     },
     agents: world.memberIds(),
     snapshot_time: Date.parse(body.taken_at),
@@ -99,4 +103,9 @@ export function fromWire(snapshot: Readonly<Record<string, unknown>>): Packed | 
 function textOf(content: Buffer): string | null {
   const text = content.toString('utf8');
   return Buffer.from(text).equals(content) && text.isWellFormed() ? text : null;
+}
+
+/** Existing clients know an answer by its members; what is text alone is a body. */
+function responseOf(mock: unknown): unknown {
+  return typeof mock === 'string' ? { status: 200, body: mock, latency_ms: 0, headers: {} } : mock;
 }
