@@ -11,6 +11,7 @@ const CATALOG: Readonly<Record<string, () => Promise<{ readonly default: Catalog
   'soc-lab': () => import('./soc-lab/world.ts'),
   'soc-shift': () => import('./soc-shift/world.ts'),
   'sre-outage': () => import('./sre-outage/world.ts'),
+  'research-library': () => import('./research-library/world.ts'),
   'coding-project': () => import('./coding-project/world.ts'),
   'trading-desk': () => import('./trading-desk/world.ts'),
 };
