@@ -89,7 +89,10 @@ export class Dispatcher {
   /** Calls of agents in worlds that are not answered yet, and do not only wait: the world's time is not skipped meanwhile. */
   readonly #served = new Map<WireRequest, Disposable>();
   readonly #ofAgent = new Map<number, Set<Connection>>();
-  readonly #turns = new Turns<WireRequest>((request) => this.#serveSafely(request));
+  readonly #turns = new Turns<WireRequest>({
+    serve: (request) => this.#serveSafely(request),
+    pauseMs: (callerId) => this.#kernel.quotas.pauseMs(callerId),
+  });
 
   constructor(options: DispatcherOptions) {
     this.#getKernel = options.kernel;
@@ -148,8 +151,9 @@ export class Dispatcher {
 
   serve(requests: readonly WireRequest[]): void {
     // The usual case: one request, and nothing waits before it.
-    const only = requests.length === 1 && this.#turns.isIdle ? requests[0] : undefined;
-    if (only !== undefined) {
+    const only = requests.length === 1 ? requests[0] : undefined;
+    const callerId = only === undefined ? undefined : this.#connections.get(only.connection)?.caller.id;
+    if (only !== undefined && callerId !== undefined && this.#turns.isFree(callerId)) {
       this.#serveSafely(only);
       return;
     }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { chmodSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { hostCapabilities, launch } from '../native/index.ts';
@@ -8,12 +9,13 @@ import { Fleet } from './agents/fleet.ts';
 import { loadFleet } from './agents/fleet-rows.ts';
 import { Launcher } from './agents/launcher.ts';
 import { OutputReader } from './agents/output.ts';
+import { layersNotHere } from './agents/reduced-host.ts';
 import { CodeCopies } from './agents/reload.ts';
 import { restoreFleet } from './agents/restore.ts';
 import { SandboxPool } from './agents/sandbox-pool.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
-import { ownUser, UidPool } from './agents/uid-pool.ts';
+import { isMappedUser, ownUser, UidPool } from './agents/uid-pool.ts';
 import { Zygotes } from './agents/zygotes.ts';
 import { AsyncTasks } from './async/tasks.ts';
 import type { AuditLog } from './audit/audit-log.ts';
@@ -26,7 +28,7 @@ import { GrantsPolicy } from './http/grants-policy.ts';
 import { Mailboxes } from './ipc/mailboxes.ts';
 import { LimitWatch } from './limits/watch.ts';
 import { LlmService } from './llm/service.ts';
-import { lockDataDirectory, lockUidBlock, UIDS_PER_KERNEL } from './locks.ts';
+import { FIRST_UID, lockDataDirectory, lockUidBlock, UIDS_PER_KERNEL } from './locks.ts';
 import { createLog } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import {
@@ -150,15 +152,19 @@ async function start(
   log.info({ host: hostCapabilities() }, 'kernel is starting');
   const userId = process.geteuid?.() ?? 0;
   claimPrivateFolder(options.dataDirectory);
-  claimPrivateFolder(options.runDirectory);
+  claimPrivateFolder(options.runDirectory, true);
   const dataLock = lockDataDirectory(options.dataDirectory);
   undo.push(() => dataLock.release());
-  const uidBlock = lockUidBlock(path.join(DEFAULT_RUN_DIRECTORY, 'uids'));
-  undo.push(() => uidBlock.release());
+  const hasUsers = userId === 0 && isMappedUser(FIRST_UID);
+  const uidBlock = hasUsers ? lockUidBlock(path.join(DEFAULT_RUN_DIRECTORY, 'uids')) : null;
+  undo.push(() => uidBlock?.release());
   await reconcileBoots(options.runDirectory, log);
   const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'));
   const bootId = boot.id;
   undo.push(() => boot.remove());
+  // Agents on the host's own paths go through these to their sockets; what lies in them stays closed.
+  if (hasUsers && layersNotHere().has('mntns'))
+    for (const folder of [options.runDirectory, boot.directory]) chmodSync(folder, 0o711);
   const sandboxPool = new SandboxPool(boot.cgroupParent);
   undo.push(() => sandboxPool.close());
 
@@ -207,7 +213,10 @@ async function start(
   });
   const tasks = new AsyncTasks();
   const output = new OutputReader();
-  const users = userId === 0 ? new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL) : ownUser(userId);
+  const users =
+    uidBlock === null
+      ? ownUser(userId === 0 ? FIRST_UID : userId)
+      : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL);
   const { directory: bootDirectory, cgroupParent } = boot;
   const zygotes = new Zygotes({ bootId, bootDirectory, cgroupParent, users, log, launch });
   undo.push(() => zygotes.close());
@@ -401,7 +410,7 @@ async function start(
     () => auditing.close(),
     () => sandboxPool.close(),
     () => boot.remove(),
-    () => uidBlock.release(),
+    () => uidBlock?.release(),
     () => dataLock.release(),
   ]);
 }

@@ -5,7 +5,8 @@ import { CloveError } from '../errors/index.ts';
 
 /** Users of one kernel: a block of this size is its own on the whole machine. */
 export const UIDS_PER_KERNEL = 4096;
-const FIRST_UID = 200_000;
+/** The first number any kernel gives to an agent. */
+export const FIRST_UID = 200_000;
 const UID_BLOCKS = 256;
 
 export interface FileLock {

@@ -3,13 +3,13 @@ import { CloveError } from '../errors/index.ts';
 
 /**
  * Makes sure that a folder is there and closed to other users. One that is open and in use is refused, not closed: it may be
- * somebody's /tmp. @throws CONFIG, IO
+ * somebody's /tmp. `mayBePassed`: others may go through it to what they know the name of. @throws CONFIG, IO
  */
-export function claimPrivateFolder(folder: string): void {
+export function claimPrivateFolder(folder: string, mayBePassed = false): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const stats = statSync(folder);
-    if (stats.uid === process.geteuid?.() && (stats.mode & 0o077) === 0) return;
+    if (stats.uid === process.geteuid?.() && (stats.mode & (mayBePassed ? 0o066 : 0o077)) === 0) return;
     if (readdirSync(folder).length === 0) {
       chmodSync(folder, 0o700);
       return;

@@ -10,9 +10,11 @@ interface Item {
 
 function turns(onServe: (item: Item) => void = () => {}): { served: Item[]; queue: Turns<Item> } {
   const served: Item[] = [];
-  const queue = new Turns<Item>((item) => {
-    served.push(item);
-    onServe(item);
+  const queue = new Turns<Item>({
+    serve: (item) => {
+      served.push(item);
+      onServe(item);
+    },
   });
   return { served, queue };
 }
@@ -89,5 +91,26 @@ describe('Turns', () => {
     await untilIdle(queue);
     const lastOfFast = served.findLastIndex(({ lane }) => lane === 2);
     expect(served.slice(0, lastOfFast).filter(({ lane }) => lane === 1).length).toBeLessThan(20);
+  });
+
+  it('lets a lane wait that has to, in its order, and nobody with it', async () => {
+    let isPaused = true;
+    const served: Item[] = [];
+    const queue = new Turns<Item>({
+      serve: (item) => served.push(item),
+      pauseMs: (lane) => (lane === 1 && isPaused ? 1 : 0),
+    });
+    for (let n = 0; n < 100; n += 1) queue.add(1, false, { lane: 1, n });
+    queue.add(2, false, { lane: 2, n: 0 });
+    queue.run();
+    expect(served).toEqual([{ lane: 2, n: 0 }]);
+    expect(queue.isIdle).toBe(true);
+    expect([queue.isFree(1), queue.isFree(2)]).toEqual([false, true]);
+    queue.add(1, false, { lane: 1, n: 100 });
+    queue.run();
+    expect(served.length).toBe(1);
+    isPaused = false;
+    await expect.poll(() => served.length, { timeout: 10_000 }).toBe(102);
+    expect(served.slice(1).map(({ n }) => n)).toEqual(Array.from({ length: 101 }, (_, n) => n));
   });
 });

@@ -2,11 +2,21 @@
 const SLICE = 32;
 const SLICE_MS = 0.25;
 /** How long lanes are served before the event loop has its turn: whatever came in meanwhile is then seen. */
-const BUDGET_MS = 2;
+const BUDGET_MS = 0.5;
 
 interface Lane<Item> {
+  readonly isFirst: boolean;
   items: Item[];
   head: number;
+}
+
+export interface TurnsOptions<Item> {
+  readonly serve: (item: Item) => void;
+  /**
+   * Milliseconds until the next item of a lane may be served; 0 = now. A lane that has to wait holds nobody up, and what its
+   * caller goes on sending is not read once enough of it waits (native/wire.ts, outstandingRequests).
+   */
+  readonly pauseMs?: (laneId: number) => number;
 }
 
 /**
@@ -15,23 +25,42 @@ interface Lane<Item> {
  */
 export class Turns<Item> {
   readonly #serve: (item: Item) => void;
+  readonly #pauseMs: (laneId: number) => number;
   readonly #first = new Map<number, Lane<Item>>();
   readonly #others = new Map<number, Lane<Item>>();
+  /** Lanes that wait for their own sake. */
+  readonly #paused = new Map<number, Lane<Item>>();
   #scheduled = false;
 
-  constructor(serve: (item: Item) => void) {
+  constructor({ serve, pauseMs = () => 0 }: TurnsOptions<Item>) {
     this.#serve = serve;
+    this.#pauseMs = pauseMs;
   }
 
+  /** Nothing waits for its turn; a paused lane does not. */
   get isIdle(): boolean {
     return this.#first.size === 0 && this.#others.size === 0;
   }
 
   add(laneId: number, isFirst: boolean, item: Item): void {
     const lanes = isFirst ? this.#first : this.#others;
-    const lane = lanes.get(laneId);
-    if (lane === undefined) lanes.set(laneId, { items: [item], head: 0 });
+    const lane = lanes.get(laneId) ?? this.#paused.get(laneId);
+    if (lane === undefined) lanes.set(laneId, { isFirst, items: [item], head: 0 });
     else lane.items.push(item);
+  }
+
+  /** Whether an item of this lane could be served at once, before anything else. */
+  isFree(laneId: number): boolean {
+    return this.isIdle && !this.#paused.has(laneId) && this.#pauseMs(laneId) === 0;
+  }
+
+  #pause(id: number, lane: Lane<Item>, forMs: number): void {
+    this.#paused.set(id, lane);
+    setTimeout(() => {
+      this.#paused.delete(id);
+      (lane.isFirst ? this.#first : this.#others).set(id, lane);
+      this.run();
+    }, forMs);
   }
 
   /** Serves until all is done or the budget is used up; then goes on by itself in the next turn of the event loop. */
@@ -67,7 +96,10 @@ export class Turns<Item> {
     lanes.delete(id);
     const end = Math.min(lane.items.length, lane.head + SLICE);
     const deadline = performance.now() + SLICE_MS;
+    let pauseMs = 0;
     do {
+      pauseMs = this.#pauseMs(id);
+      if (pauseMs > 0) break;
       const item = lane.items[lane.head] as Item;
       lane.head += 1;
       this.#serve(item);
@@ -77,6 +109,7 @@ export class Turns<Item> {
       lane.items = lane.items.slice(lane.head);
       lane.head = 0;
     }
-    lanes.set(id, lane);
+    if (pauseMs === 0) lanes.set(id, lane);
+    else this.#pause(id, lane, pauseMs);
   }
 }

@@ -53,6 +53,10 @@ export function hostCapabilities(): HostCapabilities {
     landlockAbi: facts.landlockAbi,
     seccomp: facts.seccomp,
     userNamespaces: facts.userNamespaces,
+    namespaces: facts.namespaces as HostCapabilities['namespaces'],
+    namespacesErrno: facts.namespacesError === '' ? null : facts.namespacesError,
+    pivotRoot: facts.pivotRoot,
+    clone3: facts.clone3,
   };
 }
 

@@ -71,6 +71,11 @@ export interface NativeHost {
   readonly landlockAbi: number;
   readonly seccomp: boolean;
   readonly userNamespaces: boolean;
+  readonly namespaces: string;
+  /** '' = none. */
+  readonly namespacesError: string;
+  readonly pivotRoot: boolean;
+  readonly clone3: boolean;
 }
 
 interface NativeFailure {

@@ -183,6 +183,19 @@ function zygoteOf(
   };
 }
 
+/** In place of an errno: this process ends at that step as by kill -9 (FAULT_DEATH of init/plan.h). */
+const DEATH = 4095;
+const DIE_ARGUMENT = 'clove-test-die-at';
+
+/**
+ * What a kernel leaves behind that dies in the middle of a setup can only be tried by dying there. Where its environment allows
+ * it, a command that ends in "clove-test-die-at <step>" does that.
+ */
+function faultOf({ faultStep, faultErrno, argv }: SandboxSpec): { step: string | null; errno: number } {
+  const isDeadly = process.env.CLOVE_TEST_DEATHS === '1' && argv.at(-2) === DIE_ARGUMENT;
+  return isDeadly ? { step: argv.at(-1) as string, errno: DEATH } : { step: faultStep, errno: faultErrno };
+}
+
 /** @throws BAD_REQUEST naming the field that makes no sense. */
 export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
   requireText('instance', spec.instance, /^[a-z0-9-]{1,64}$/);
@@ -201,8 +214,9 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     refuse(`network must be none or host: ${spec.network}`);
   if (spec.network === 'host' && spec.require.includes('netns'))
     refuse('network host and the required layer netns exclude each other');
-  if (spec.faultStep !== null && !setupSteps().includes(spec.faultStep))
-    refuse(`no setup step is called ${spec.faultStep}`);
+  const fault = faultOf(spec);
+  if (fault.step !== null && !setupSteps().includes(fault.step))
+    refuse(`no setup step is called ${fault.step}`);
   if (spec.network === 'host' && spec.world != null)
     refuse('an agent of a world cannot have the host’s network');
   const mounts = [...treesOf(spec), ...spec.mounts.map(mountOf)];
@@ -234,8 +248,8 @@ export function toNativeLaunch(spec: SandboxSpec): NativeLaunch {
     netns: wholeNumber('world.netnsFd', spec.world?.netnsFd ?? null, 0, 2 ** 31 - 1, true),
     require: spec.require,
     disable: spec.disable,
-    faultStep: spec.faultStep ?? '',
-    faultErrno: wholeNumber('faultErrno', spec.faultErrno, 0, 4095),
+    faultStep: fault.step ?? '',
+    faultErrno: wholeNumber('faultErrno', fault.errno, 0, DEATH),
     setupTimeoutMs: wholeNumber('setupTimeoutMs', spec.setupTimeoutMs, 1, 600_000),
     stdio: [stdioOf('stdin', spec.stdin), stdioOf('stdout', spec.stdout), stdioOf('stderr', spec.stderr)],
     ...zygoteOf(spec),

@@ -90,6 +90,7 @@ class NativeSandbox implements Sandbox {
   readonly #leftOut: readonly Layer[];
   /** What a world made of these. */
   readonly #worldLayers: Readonly<Partial<Record<Layer, string>>>;
+  readonly #unavailable: NonNullable<SandboxSpec['unavailable']>;
   readonly #layerLines: string;
   #layers: readonly LayerReport[] | null = null;
   #frozen = false;
@@ -99,6 +100,7 @@ class NativeSandbox implements Sandbox {
     this.#cwd = spec.cwd;
     this.#leftOut = spec.network === 'host' ? [...spec.disable, 'netns'] : spec.disable;
     this.#worldLayers = spec.world?.layers ?? {};
+    this.#unavailable = spec.unavailable ?? {};
     this.instance = launched.instance;
     this.pid = launched.pid;
     this.initPid = launched.initPid;
@@ -132,6 +134,11 @@ class NativeSandbox implements Sandbox {
         errno: null,
         hint: null,
       };
+    }
+    const unavailable = this.#unavailable[layer];
+    if (unavailable !== undefined && state === 'off') {
+      const hint = hintFor('', unavailable.errno ?? '', layer).hint ?? null;
+      return { layer, requested: true, state, ...unavailable, hint };
     }
     const ofWorld = this.#worldLayers[layer];
     if (ofWorld !== undefined && (state === 'on' || state === 'n/a'))

@@ -106,6 +106,12 @@ export interface SandboxWorld {
   readonly layers: Readonly<Partial<Record<Layer, string>>>;
 }
 
+/** Why a layer cannot be had here. */
+export interface UnavailableLayer {
+  readonly how: string;
+  readonly errno: string | null;
+}
+
 /** One sandbox, as one plain value. */
 export interface SandboxSpec {
   /** Unique per live sandbox; made by the kernel from boot id and agent id, never from user text. [a-z0-9-]{1,64} */
@@ -135,6 +141,8 @@ export interface SandboxSpec {
   readonly require: readonly Layer[];
   /** Layers to leave out (tests that prove each layer alone, `--no-sandbox`). */
   readonly disable: readonly Layer[];
+  /** Of these, the ones that were wanted and cannot be had on this machine: reported as such. */
+  readonly unavailable?: Readonly<Partial<Record<Layer, UnavailableLayer>>>;
   /** Fault injection for tests: fail the named setup step with this errno. null in production. */
   readonly faultStep: string | null;
   readonly faultErrno: number;
@@ -277,6 +285,14 @@ export interface HostCapabilities {
   readonly landlockAbi: number;
   readonly seccomp: boolean;
   readonly userNamespaces: boolean;
+  /** Those of a sandbox with mounts in them: made by the kernel itself, only below a user namespace, or not at all. Tried once. */
+  readonly namespaces: 'own' | 'user' | 'none';
+  /** Why none; else null. */
+  readonly namespacesErrno: string | null;
+  /** pivot_root may be called in them. */
+  readonly pivotRoot: boolean;
+  /** False under the filters of containers: sandboxes are made with clone(2) then. */
+  readonly clone3: boolean;
 }
 
 /** The sandboxes of a pool; the counts are since its first resize. */

@@ -1,9 +1,10 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureNative, hostCapabilities } from '../native/index.ts';
+import { containerProgram } from '../native/testing/container.ts';
 
 /** `clove doctor` on machines other than this one: each a child process that sees or may less. Nothing of the machine is changed. */
 
@@ -13,6 +14,7 @@ let folder: string;
 beforeAll(() => {
   ensureNative();
   folder = mkdtempSync(path.join(tmpdir(), 'clove-doctor-test-'));
+  chmodSync(folder, 0o755);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -72,12 +74,6 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(loaded
 os.execvp(sys.argv[1], sys.argv[1:])
 `;
 
-/** Like the filter that containers are started with: no namespaces, no mounts, no clone3. */
-const CONTAINER_FILTER = filterOf(`
-for number in (272, 165, 166, 155, 161, 428, 429, 430, 431, 432, 308):
-    program += [jump(0x15, number, 0, 1), stmt(0x06, EPERM)]
-program += [jump(0x15, 435, 0, 1), stmt(0x06, ENOSYS)]
-program += [jump(0x15, 56, 0, 3), stmt(0x20, 16), jump(0x45, 0x7E020000, 0, 1), stmt(0x06, EPERM)]`);
 /** A Linux without Landlock. */
 const NO_LANDLOCK = filterOf('program += [jump(0x15, 444, 0, 1), stmt(0x06, ENOSYS)]');
 
@@ -154,15 +150,102 @@ describe('clove doctor', () => {
     });
   });
 
-  it('says that nothing can be had under the filter of a container, and how to start it otherwise', async (context) => {
-    if (!isRoot || !hasPython || process.arch !== 'x64') context.skip('needs root, /usr/bin/python3 and x64');
-    const filter = path.join(folder, 'filter.py');
-    writeFileSync(filter, CONTAINER_FILTER);
-    const result = await doctor(['/usr/bin/python3', filter]);
-    expect(result).toMatchObject({ status: 125, ok: false, strength: 'none', layers: [] });
-    expect(result.host).toMatchObject({ seccompMode: 2 });
-    expect(result.error?.message).toMatch(/clone/);
-    expect(result.error?.hint).toMatch(/seccomp/);
+  describe('inside a container', () => {
+    const alone = ['unshare', '-U', '--map-root-user'];
+    let container: string;
+    beforeAll(() => {
+      if (isRoot) container = containerProgram(folder);
+    });
+    const WALLS = [
+      'pidns',
+      'mntns',
+      'netns',
+      'ipcns',
+      'utsns',
+      'cgroupns',
+      'root_ro',
+      'proc_masked',
+      'dev_min',
+    ];
+    const on = ({ layers }: Result) => named(layers.filter(({ state }) => state === 'on'));
+
+    it('has no namespaces under the engine’s default filter, and says what is left and how to have more', async (context) => {
+      if (!isRoot) context.skip('needs root');
+      const result = await doctor([container]);
+      expect(result).toMatchObject({ status: 1, ok: false, strength: 'none', error: null });
+      expect(result.host).toMatchObject({
+        seccompMode: 2,
+        sysAdmin: false,
+        clone3: false,
+        namespaces: 'none',
+      });
+      expect(named(missing(result))).toEqual(
+        expect.arrayContaining([...WALLS, 'sys_hidden', 'disk', 'inodes']),
+      );
+      for (const layer of missing(result).filter(({ layer }) => WALLS.includes(layer)))
+        expect(layer).toMatchObject({ state: 'off', errno: 'EPERM', remedy: expect.any(String) });
+      expect(on(result)).toEqual(
+        expect.arrayContaining(['uid', 'caps', 'nnp', 'seccomp', 'fds', 'env', 'session', 'pdeath', 'kill']),
+      );
+      if (hostCapabilities().landlockAbi > 0) expect(on(result)).toContain('landlock');
+    });
+
+    it('has no user to give as root of a user namespace', async (context) => {
+      if (!isRoot || !hostCapabilities().userNamespaces) context.skip('needs root and user namespaces');
+      const result = await doctor([...alone, container]);
+      expect(result).toMatchObject({ status: 1, strength: 'none', error: null, host: { ownUsers: false } });
+      expect(named(missing(result))).toEqual(expect.arrayContaining(['uid', ...WALLS]));
+      expect(on(result)).toEqual(expect.arrayContaining(['caps', 'nnp', 'seccomp', 'fds']));
+    });
+
+    it('has every wall as root of a user namespace where only clone3 is hidden', async (context) => {
+      if (!isRoot || !hostCapabilities().userNamespaces) context.skip('needs root and user namespaces');
+      const result = await doctor([...alone, container, '--only-clone3', '--all-capabilities']);
+      expect(result).toMatchObject({ status: 1, strength: 'reduced', error: null, host: { clone3: false } });
+      expect(missing(result).find(({ layer }) => layer === 'uid')).toMatchObject({
+        state: 'degraded',
+        remedy: expect.stringContaining('user namespace'),
+      });
+      expect(on(result)).toEqual(expect.arrayContaining([...WALLS, 'userns', 'caps', 'kill']));
+    });
+
+    it('is a user who may have nothing of it', async (context) => {
+      if (!isRoot) context.skip('needs root');
+      const result = await doctor([container, '--user', String(UID)]);
+      expect(result).toMatchObject({ status: 1, strength: 'none', error: null });
+      expect(named(missing(result))).toEqual(expect.arrayContaining(['caps', ...WALLS]));
+      expect(result.layers.find(({ layer }) => layer === 'caps')).toMatchObject({
+        state: 'degraded',
+        errno: 'EPERM',
+      });
+      expect(on(result)).toEqual(expect.arrayContaining(['nnp', 'seccomp', 'fds', 'env']));
+    });
+
+    it('is a user who may make namespaces, with clone in place of clone3', async (context) => {
+      if (!isRoot || !hostCapabilities().userNamespaces) context.skip('needs root and user namespaces');
+      const result = await doctor([container, '--only-clone3', '--user', String(UID)]);
+      expect(result).toMatchObject({ status: 1, strength: 'reduced', error: null, host: { clone3: false } });
+      expect(on(result)).toEqual(expect.arrayContaining([...WALLS, 'userns', 'caps', 'kill']));
+    });
+
+    it('has everything where only clone3 is hidden, its groups of version 2 too', async (context) => {
+      if (!isRoot) context.skip('needs root');
+      if (hostCapabilities().cgroup === 'none') context.skip('this machine has no cgroups');
+      const result = await doctor([container, '--only-clone3', '--all-capabilities']);
+      expect(result).toMatchObject({ status: 0, ok: true, strength: 'full', host: { clone3: false } });
+      expect(missing(result)).toEqual([]);
+    });
+
+    it('covers the host’s root where mounts are allowed and pivot_root is not', async (context) => {
+      if (!isRoot) context.skip('needs root');
+      const result = await doctor([container, '--sys-admin']);
+      expect(result).toMatchObject({ strength: 'reduced', error: null, host: { pivotRoot: false } });
+      expect(result.layers.find(({ layer }) => layer === 'mntns')).toMatchObject({
+        state: 'degraded',
+        errno: 'EPERM',
+      });
+      expect(on(result)).toEqual(expect.arrayContaining(WALLS.filter((layer) => layer !== 'mntns')));
+    });
   });
 
   it('goes on without Landlock where Linux has none, and says so', async (context) => {

@@ -24,6 +24,7 @@ export function commandPlan(argv: readonly string[], cwd: string | null, sandbox
       profile: isolation.profile,
       require: isolation.require,
       disable: isolation.disable,
+      unavailable: isolation.unavailable,
       faultStep: null,
       faultErrno: 0,
       setupTimeoutMs: SETUP_TIMEOUT_MS,

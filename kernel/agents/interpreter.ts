@@ -52,17 +52,19 @@ export async function resolveInterpreter(name: string, ownFiles: boolean): Promi
     });
   }
   const isNode = /^node(js)?(-?\d+)?$/.test(path.basename(found));
-  const mounts = ownFiles ? await installationOf(found) : [];
+  // On the host's own paths nothing is mounted; these are what Landlock has to let through.
+  const mounts = await installationOf(found);
   return { executable: found, isNode, isPython: isPython(found), mounts, searchPath: INSIDE_PATH };
 }
 
 function ownNode(ownFiles: boolean): Interpreter {
   if (!ownFiles || isInsideAnyway(process.execPath)) {
+    const { execPath } = process;
     return {
-      executable: process.execPath,
+      executable: execPath,
       isNode: true,
       isPython: false,
-      mounts: [],
+      mounts: isInsideAnyway(execPath) ? [] : [{ source: execPath, target: execPath, readonly: true }],
       searchPath: INSIDE_PATH,
     };
   }

@@ -1,5 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
-import type { Layer, LayerReport, NetworkMode, SandboxLimits } from '../../native/types.ts';
+import { hintFor } from '../../native/sandbox-hints.ts';
+import type { Layer, LayerReport, NetworkMode, SandboxLimits, UnavailableLayer } from '../../native/types.ts';
+import { layersNotHere } from './reduced-host.ts';
 import type { LimitsRequest, SpawnRequest } from './spawn-request.ts';
 
 /** What every profile of a root kernel names; limits add theirs. */
@@ -96,6 +98,8 @@ export interface Isolation {
   readonly profile: 'strict' | 'default' | 'debug';
   readonly require: readonly Layer[];
   readonly disable: readonly Layer[];
+  /** Wanted, not required, and not to be had on this machine: left out, and reported as that. */
+  readonly unavailable: Readonly<Partial<Record<Layer, UnavailableLayer>>>;
   /** False: paths inside are those of the host, and nothing is mounted. */
   readonly ownFiles: boolean;
 }
@@ -154,7 +158,27 @@ export function resolveIsolation(
   // Asking for the host's network, or for a layer to be left out, is asking for less in words.
   if (network === 'host' && isolation?.require == null) require.delete('netns');
   for (const layer of [...disable, ...(isolation?.allow_degraded ?? [])]) require.delete(layer);
-  return { profile, require: [...require], disable: [...disable], ownFiles: !disable.has('mntns') };
+  const unavailable: Partial<Record<Layer, UnavailableLayer>> = {};
+  for (const [layer, reason] of layersNotHere()) {
+    if (disable.has(layer)) continue;
+    if (require.has(layer)) throw refusal(layer, reason);
+    unavailable[layer] = reason;
+    disable.add(layer);
+  }
+  return {
+    profile,
+    require: [...require],
+    disable: [...disable],
+    unavailable,
+    ownFiles: !disable.has('mntns'),
+  };
+}
+
+function refusal(layer: Layer, { how, errno }: UnavailableLayer): CloveError {
+  return new CloveError('SANDBOX_UNAVAILABLE', `no sandbox: layer ${layer}: ${how}; nothing ran`, {
+    details: { stage: 'clone', syscall: 'clone', layer, errno },
+    ...hintFor('clone', errno ?? '', layer),
+  });
 }
 
 /** The answer existing clients know, each value taken from the report of the layer; and the report itself. */

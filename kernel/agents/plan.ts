@@ -89,13 +89,15 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
       sandbox: {
         argv: program.argv,
         env,
-        cwd: request.cwd ?? (ownFiles ? INSIDE_HOME : '/'),
+        // On the host's paths Landlock opens the working directory: that cannot be the root.
+        cwd: request.cwd ?? (ownFiles ? INSIDE_HOME : isolation.disable.includes('landlock') ? '/' : '/tmp'),
         limits,
         mounts: [...program.mounts, ...requestedMounts(request)],
         network,
         profile: isolation.profile,
         require: isolation.require,
         disable: isolation.disable,
+        unavailable: isolation.unavailable,
         faultStep: null,
         faultErrno: 0,
         setupTimeoutMs: SETUP_TIMEOUT_MS,
@@ -236,7 +238,7 @@ function outermostFirst(mounts: readonly SandboxMount[]): SandboxMount[] {
 
 async function openInterpreter(context: PlanContext, name: string, ownFiles: boolean): Promise<Interpreter> {
   const interpreter = await resolveInterpreter(name, ownFiles);
-  if (context.openMounts === undefined || interpreter.mounts.length === 0) return interpreter;
+  if (!ownFiles || context.openMounts === undefined || interpreter.mounts.length === 0) return interpreter;
   return { ...interpreter, mounts: await context.openMounts(interpreter.mounts) };
 }
 
@@ -273,7 +275,7 @@ async function sdkPlace(
   context: PlanContext,
 ): Promise<{ readonly folder: string; readonly mounts: readonly SandboxMount[] }> {
   const source = await context.sdkFolder();
-  if (!ownFiles) return { folder: source, mounts: [] };
+  if (!ownFiles) return { folder: source, mounts: [{ source, target: source, readonly: true }] };
   return { folder: SDK_TARGET, mounts: [{ source, target: SDK_TARGET, readonly: true }] };
 }
 

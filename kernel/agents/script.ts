@@ -35,7 +35,12 @@ export async function resolveScript(
     place: { path: file, mounted, reason },
     mounts,
   });
-  if (!ownFiles || isInsideAnyway(file)) return placed('host', null, []);
+  if (isInsideAnyway(file)) return placed('host', null, []);
+  if (!ownFiles) {
+    const folder = path.dirname(found.real);
+    const source = (await whyTooBroad(folder)) === null ? folder : found.real;
+    return placed('host', null, [{ source, target: source, readonly: true }]);
+  }
   if (!isOpenToOthers(found.stats)) {
     await mkdir(stagingFolder, { recursive: true, mode: 0o700 });
     const copy = path.join(stagingFolder, 'script');

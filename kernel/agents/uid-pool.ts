@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { CloveError } from '../../errors/index.ts';
 
 /** Where the users of agents come from. */
@@ -13,6 +14,23 @@ export interface Users {
 /** An unprivileged kernel has no other user to give; the report of the layer `uid` says so. */
 export function ownUser(uid: number): Users {
   return { take: () => uid, release: () => {}, exclusive: false };
+}
+
+/** Whether a number means a user here: in a user namespace most of them do not. */
+export function isMappedUser(uid: number): boolean {
+  let map: string;
+  try {
+    map = readFileSync('/proc/self/uid_map', 'utf8');
+  } catch {
+    return true; // a Linux without user namespaces
+  }
+  return map
+    .trimEnd()
+    .split('\n')
+    .some((line) => {
+      const [inside = 0, , count = 0] = line.trim().split(/\s+/).map(Number);
+      return uid >= inside && uid - inside < count;
+    });
 }
 
 /**

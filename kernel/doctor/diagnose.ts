@@ -2,13 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type CloveError, isCloveError } from '../../errors/index.ts';
+import { CloveError, isCloveError } from '../../errors/index.ts';
 import { launch } from '../../native/index.ts';
 import { LAYERS, type Layer, type LayerReport, type Sandbox } from '../../native/types.ts';
 import { commandPlan } from '../agents/command.ts';
 import { WALLS } from '../agents/isolation.ts';
+import { INSIDE_HOME } from '../agents/plan.ts';
+import { layersMissingOn } from '../agents/reduced-host.ts';
+import { isMappedUser } from '../agents/uid-pool.ts';
 import { openBoot } from '../boot.ts';
-import { lockUidBlock } from '../locks.ts';
+import { FIRST_UID, lockUidBlock } from '../locks.ts';
 import { DEFAULT_RUN_DIRECTORY } from '../options.ts';
 import { claimPrivateFolder } from '../private-folder.ts';
 import { type HostFacts, hostFacts } from './facts.ts';
@@ -43,9 +46,11 @@ export async function diagnose(): Promise<Diagnosis> {
   const host = hostFacts();
   const folder = runFolder();
   const boot = openBoot(folder.path, () => randomBytes(4).toString('hex'));
-  const users = host.euid === 0 ? lockUidBlock(path.join(folder.path, 'uids')) : null;
+  const users =
+    host.euid === 0 && isMappedUser(FIRST_UID) ? lockUidBlock(path.join(folder.path, 'uids')) : null;
   try {
-    const place = { cgroupParent: boot.cgroupParent, bootId: boot.id, uid: users?.firstUid ?? host.euid };
+    const uid = users?.firstUid ?? (host.euid === 0 ? FIRST_UID : host.euid);
+    const place = { cgroupParent: boot.cgroupParent, bootId: boot.id, uid };
     return await tryLayers(host, place);
   } finally {
     users?.release();
@@ -57,7 +62,7 @@ export async function diagnose(): Promise<Diagnosis> {
 /** That of kernels, or one for this once where that is not ours to use. */
 function runFolder(): { readonly path: string; remove(): void } {
   try {
-    claimPrivateFolder(DEFAULT_RUN_DIRECTORY);
+    claimPrivateFolder(DEFAULT_RUN_DIRECTORY, true);
     return { path: DEFAULT_RUN_DIRECTORY, remove: () => {} };
   } catch {
     const folder = mkdtempSync(path.join(tmpdir(), 'clove-doctor-'));
@@ -73,6 +78,13 @@ interface Place {
 
 async function tryLayers(host: HostFacts, place: Place): Promise<Diagnosis> {
   const missing = new Map<Layer, CloveError>();
+  for (const [layer, { how, errno }] of layersMissingOn(host))
+    missing.set(
+      layer,
+      new CloveError('SANDBOX_UNAVAILABLE', how, {
+        details: { stage: 'clone', syscall: 'clone', layer, errno },
+      }),
+    );
   for (let attempt = 1; ; attempt += 1) {
     try {
       const sandbox = await launchTrue(place, [...missing.keys()], attempt);
@@ -120,12 +132,14 @@ function launchTrue(
   attempt: number,
 ): Promise<Sandbox> {
   const hasOwnFiles = !without.includes('mntns');
-  const plan = commandPlan(['/bin/true'], hasOwnFiles ? null : '/', 'required');
+  // What is required and left out is decided here.
+  const plan = commandPlan(['/bin/true'], hasOwnFiles ? INSIDE_HOME : '/tmp', 'off');
   return launch({
     ...plan.sandbox,
     env: { PATH: '/usr/bin:/bin' },
     require: [],
     disable: without,
+    unavailable: {},
     instance: `${bootId}-d${attempt}`,
     hostname: 'clove-doctor',
     uid,
@@ -160,7 +174,8 @@ export function isMissing({ requested, state }: LayerReport): boolean {
 function strengthOf(layers: readonly LayerReport[]): Strength {
   if (!layers.some(isMissing)) return 'full';
   const standing = new Set(layers.filter(({ state }) => state === 'on').map(({ layer }) => layer));
-  // Without a pid namespace nothing of an agent may be left behind all the same; that is degraded, not missing.
-  const kill = layers.find(({ layer }) => layer === 'kill')?.state !== 'off';
-  return WALLS.every((layer) => (layer === 'kill' ? kill : standing.has(layer))) ? 'reduced' : 'none';
+  // These keep their promise when they are degraded: nothing of an agent is left behind, nothing of the host can be reached.
+  for (const layer of ['kill', 'mntns'] as const)
+    if (layers.find((report) => report.layer === layer)?.state === 'degraded') standing.add(layer);
+  return WALLS.every((layer) => standing.has(layer)) ? 'reduced' : 'none';
 }

@@ -1,6 +1,8 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { hostCapabilities } from '../../native/index.ts';
 import type { HostCapabilities } from '../../native/types.ts';
+import { isMappedUser } from '../agents/uid-pool.ts';
+import { FIRST_UID } from '../locks.ts';
 
 /** What decides which layers this machine can have: read, not tried. */
 export interface HostFacts extends HostCapabilities {
@@ -14,6 +16,8 @@ export interface HostFacts extends HostCapabilities {
   readonly appArmorRestrictsUserNamespaces: boolean | null;
   /** Of this process: 2 = it is under a filter itself. */
   readonly seccompMode: number;
+  /** Agents can have users of their own here; false in a user namespace that maps only its maker. */
+  readonly ownUsers: boolean;
   /** CAP_SYS_ADMIN among its effective capabilities. */
   readonly sysAdmin: boolean;
   /** Its own cgroup of version 2, where it may make groups with controllers; null = nowhere. */
@@ -32,6 +36,7 @@ export function hostFacts(): HostFacts {
     unprivilegedUserNamespaces: flag('/proc/sys/kernel/unprivileged_userns_clone'),
     appArmorRestrictsUserNamespaces: flag('/proc/sys/kernel/apparmor_restrict_unprivileged_userns'),
     seccompMode: Number(/^Seccomp:\s*(\d)/m.exec(status)?.[1] ?? 0),
+    ownUsers: isMappedUser(FIRST_UID),
     sysAdmin: (effective & CAP_SYS_ADMIN) !== 0n,
     delegatedCgroup: delegatedCgroup(),
   };

@@ -17,8 +17,9 @@ export const NAMESPACES: ReadonlySet<Layer> = new Set<Layer>([
   'disk',
   'inodes',
 ]);
-const LIMITS: ReadonlySet<Layer> = new Set<Layer>(['mem', 'swap', 'cpu', 'pids', 'cpuset', 'freeze']);
+const LIMITS: ReadonlySet<Layer> = new Set<Layer>(['mem', 'swap', 'cpu', 'pids', 'cpuset', 'freeze', 'kill']);
 
+/** A container may do all of this and still be refused pivot_root by the engine's own filter. */
 const IN_DOCKER =
   'docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --cgroupns host -v /sys/fs/cgroup:/sys/fs/cgroup';
 
@@ -54,6 +55,9 @@ export function remedyFor({ layer, errno, hint }: LayerReport, facts: HostFacts)
     }
     return hint;
   }
+  if (layer === 'uid' && isRoot && !facts.ownUsers)
+    return 'this user namespace has no other users: start the kernel outside of it, or in one with a range of them that holds 200000 and up';
+  if (layer === 'caps') return 'start the kernel as root, or with CAP_SETPCAP';
   if (layer === 'uid')
     return isRoot ? hint : 'start the kernel as root: each agent then has a host user of its own';
   if (layer === 'landlock')

@@ -95,6 +95,24 @@ describe('calls a second', () => {
     expect(() => quotas.chargeSyscall(2)).toThrow(overload('syscalls_per_second'));
   });
 
+  it('are refused so often a second, and then looked at later', () => {
+    quotas.set(1, { ...NO_QUOTAS, syscallsPerSecond: 1 });
+    expect(quotas.pauseMs(1)).toBe(0);
+    quotas.chargeSyscall(1);
+    let refused = 0;
+    for (; quotas.pauseMs(1) === 0; refused += 1) expect(() => quotas.chargeSyscall(1)).toThrow();
+    expect(refused).toBe(32);
+    const pause = quotas.pauseMs(1);
+    expect(pause).toBeGreaterThan(0);
+    expect(pause).toBeLessThan(100);
+    expect(quotas.pauseMs(9)).toBe(0);
+    nowMs += pause;
+    expect(quotas.pauseMs(1)).toBe(0);
+    nowMs += 1000;
+    quotas.chargeSyscall(1);
+    expect(quotas.pauseMs(2)).toBe(0);
+  });
+
   it('may be none at all, and cannot be had anew by setting the same again', () => {
     quotas.set(1, { ...NO_QUOTAS, syscallsPerSecond: 2 });
     quotas.chargeSyscall(1);

@@ -71,7 +71,16 @@ interface Account {
   /** Calls it may make now, and when that was so. */
   calls: number;
   atMs: number;
+  /** Refusals for want of calls that it may be told of now, and when that was so. */
+  refusals: number;
+  refusalsAtMs: number;
 }
+
+/**
+ * How many refusals a second are answered at once. A refusal costs as much as a call: of a caller that does not stop, only so many
+ * are answered, the rest waits, and nothing more is read of it.
+ */
+const REFUSALS_PER_SECOND = 32;
 
 export interface QuotasOptions {
   /** Bytes of state that a caller has stored. */
@@ -106,6 +115,8 @@ export class Quotas implements KeepsByCaller {
       used: { messages: 0, llmCalls: 0, llmTokens: 0 },
       calls: 0,
       atMs: 0,
+      refusals: REFUSALS_PER_SECOND,
+      refusalsAtMs: 0,
     };
     parent?.children.add(account);
     this.#accounts.set(id, account);
@@ -180,17 +191,38 @@ export class Quotas implements KeepsByCaller {
   chargeSyscall(id: number): void {
     const first = this.#accounts.get(id);
     if (first === undefined) return;
+    const poor = this.#payerWithoutCalls(first);
+    if (poor !== null) {
+      first.refusals -= 1;
+      throw exceeded(poor, 'syscallsPerSecond', poor.limits.syscallsPerSecond ?? 0);
+    }
+    for (let payer: Account | null = first; payer !== null; payer = payer.parent) {
+      if (payer.limits.syscallsPerSecond !== null) payer.calls -= 1;
+    }
+  }
+
+  /** Milliseconds until its next call should be looked at: more than 0 only after many that were refused for want of calls. */
+  pauseMs(id: number): number {
+    const first = this.#accounts.get(id);
+    if (first === undefined || this.#payerWithoutCalls(first) === null) return 0;
+    const now = this.#monotonicMs();
+    const gained = ((now - first.refusalsAtMs) / 1000) * REFUSALS_PER_SECOND;
+    first.refusals = Math.min(REFUSALS_PER_SECOND, first.refusals + gained);
+    first.refusalsAtMs = now;
+    return first.refusals >= 1 ? 0 : Math.ceil(((1 - first.refusals) * 1000) / REFUSALS_PER_SECOND);
+  }
+
+  /** Whoever has no call left of those that pay for one; null = all have. */
+  #payerWithoutCalls(first: Account): Account | null {
     for (let payer: Account | null = first; payer !== null; payer = payer.parent) {
       const rate = payer.limits.syscallsPerSecond;
       if (rate === null) continue;
       const now = this.#monotonicMs();
       payer.calls = Math.min(rate, payer.calls + ((now - payer.atMs) / 1000) * rate);
       payer.atMs = now;
-      if (payer.calls < 1) throw exceeded(payer, 'syscallsPerSecond', rate);
+      if (payer.calls < 1) return payer;
     }
-    for (let payer: Account | null = first; payer !== null; payer = payer.parent) {
-      if (payer.limits.syscallsPerSecond !== null) payer.calls -= 1;
-    }
+    return null;
   }
 
   /** All or nothing. @throws OVERLOAD */

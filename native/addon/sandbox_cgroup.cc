@@ -171,16 +171,17 @@ Failure Cgroup::Apply(const CgroupLimits& limits, uint64_t disable, uint64_t req
   else report(L_freeze, STATE_OFF, "no cgroup2 and no freezer controller");
   if (unified_.valid()) report(L_kill, STATE_ON, "cgroup2:cgroup.kill");
   else if ((disable & bit(L_pidns)) == 0) report(L_kill, STATE_ON, "SIGKILL to PID 1 of the pid namespace");
-  else report(L_kill, STATE_DEGRADED, "SIGKILL to the main process, then to its descendants one by one");
+  else report(L_kill, STATE_DEGRADED, kOneByOne);
   for (Layer layer : {L_freeze, L_kill})
     if ((require & bit(layer)) != 0 && layers[layer].state != STATE_ON) return {S_cgroup_create, ENOENT, layers[layer].how};
   return {};
 }
 
-Failure Cgroup::OpenTasks(std::vector<Fd>& tasks) const {
+Failure Cgroup::OpenTasks(std::vector<Fd>& tasks, bool withUnified) const {
   for (size_t i = 0; i < directories_.size(); i++) {
-    if (!directories_[i].valid() || HostCgroups().hierarchies[i].unified) continue;
-    tasks.emplace_back(openat(directories_[i].get(), "tasks", O_WRONLY | O_CLOEXEC));
+    const bool unified = HostCgroups().hierarchies[i].unified;
+    if (!directories_[i].valid() || (unified && !withUnified)) continue;
+    tasks.emplace_back(openat(directories_[i].get(), unified ? "cgroup.procs" : "tasks", O_WRONLY | O_CLOEXEC));
     if (!tasks.back().valid()) return {S_cgroup_create, errno, HostCgroups().hierarchies[i].v1Name};
   }
   return {};
@@ -198,6 +199,14 @@ bool Cgroup::Contains(const std::string& procCgroup, std::string& wrong) const {
 }
 
 bool Cgroup::Kill() const { return unified_.valid() && WriteFileAt(unified_.get(), "cgroup.kill", "1"); }
+
+void Cgroup::LiftCpuQuota() const {
+  constexpr int64_t kMany = 16;
+  const int cpu = Of(C_CPU), pids = Of(C_PIDS);
+  if (cpu < 0 || pids < 0 || ReadNumberAt(pids, "pids.current", 0) < kMany) return;
+  const bool v1 = !HostCgroups().hierarchies[HostCgroups().of[C_CPU]].unified;
+  WriteFileAt(cpu, v1 ? "cpu.cfs_quota_us" : "cpu.max", v1 ? "-1" : "max");
+}
 
 bool Cgroup::SetFrozen(bool frozen) const {
   if (unified_.valid()) return WriteFileAt(unified_.get(), "cgroup.freeze", frozen ? "1" : "0");

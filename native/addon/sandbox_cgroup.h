@@ -84,15 +84,19 @@ class Cgroup {
                  int faultErrno);
   /** Writes limits and reads them back; fills the layers mem swap cpu pids cpuset freeze kill. */
   Failure Apply(const CgroupLimits& limits, uint64_t disable, uint64_t require, Step faultStep, int faultErrno, LayerResult* layers);
+  /** The layer kill without a group and without a pid namespace: by its user, where it has one of its own. */
+  static constexpr const char* kOneByOne = "SIGKILL to the main process, then to its descendants one by one";
   const std::string& name() const { return name_; }
-  /** The files through which a thread puts itself into the v1 groups (v2 placement happens in clone3). */
-  Failure OpenTasks(std::vector<Fd>& tasks) const;
+  /** The files through which clove-init puts itself into the v1 groups; into that of v2 too where clone3 cannot place it. */
+  Failure OpenTasks(std::vector<Fd>& tasks, bool withUnified) const;
   /** Whether /proc/<pid>/cgroup names our groups in every hierarchy. */
   bool Contains(const std::string& procCgroup, std::string& wrong) const;
   int unified() const { return unified_.get(); }
   int memory() const { return Of(C_MEMORY); }
   bool memoryIsV1() const;
   bool Kill() const;  // false: no v2 group
+  /** Takes the CPU quota off a group with many processes that all die: their ends would wait for their turn, period after period. */
+  void LiftCpuQuota() const;
   bool SetFrozen(bool frozen) const;
   bool IsFrozen() const;
   bool Populated() const;

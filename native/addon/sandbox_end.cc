@@ -59,7 +59,10 @@ void Service::KillTree(Sandbox& sandbox) {
   if (!grouped && !pidNamespace) {
     for (int pid : sandbox.cgroup.Processes()) kill(pid, SIGKILL);
     if (sandbox.agentPidfd.valid()) PidfdSendSignal(sandbox.agentPidfd.get(), SIGKILL);
+    if (sandbox.byUser) KillUser(sandbox.request.uid);
   }
+  // Nothing of it runs its own code again: what is left to do is the kernel's work.
+  if (sandbox.request.limits.cpuQuotaUs >= 0 && (grouped || pidNamespace)) sandbox.cgroup.LiftCpuQuota();
   if (sandbox.cgroup.unified() < 0) sandbox.cgroup.SetFrozen(false);  // v1: SIGKILL stays pending until thawed
 }
 
@@ -98,7 +101,8 @@ void Service::Finish(uint32_t id) {
   Remains left;
   {
     const std::lock_guard lock(sandbox->mutex);
-    const bool populated = !pidNamespace && sandbox->cgroup.Populated();
+    if (sandbox->byUser && sandbox->removeAttempts == 0) KillTree(*sandbox);  // PID 1 may have been the first to go
+    const bool populated = !pidNamespace && (sandbox->cgroup.Populated() || (sandbox->byUser && UserHasProcesses(sandbox->request.uid)));
     sandbox->removeAttempts++;
     if (!populated && !sandbox->counted) {
       sandbox->counted = true;

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "sandbox_cgroup.h"
+#include "sandbox_clone.h"
+#include "sandbox_request.h"
 
 namespace clove {
 namespace {
@@ -45,6 +47,11 @@ HostFacts MeasureHost() {
   const uint32_t action = SECCOMP_RET_KILL_PROCESS;
   facts.seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
   facts.userNamespaces = UserNamespacesWork();
+  facts.clone3 = HasClone3();
+  const NamespaceFacts& namespaces = Namespaces();
+  facts.pivotRoot = namespaces.pivot;
+  facts.namespaces = namespaces.way == NamespaceFacts::Own ? "own" : namespaces.way == NamespaceFacts::User ? "user" : "none";
+  if (namespaces.error != 0) facts.namespacesError = ErrnoName(namespaces.error);
   return facts;
 }
 

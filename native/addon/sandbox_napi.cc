@@ -294,6 +294,10 @@ Napi::Value Host(const Napi::CallbackInfo& info) {
   value.Set("landlockAbi", Napi::Number::New(env, facts.landlockAbi));
   value.Set("seccomp", Napi::Boolean::New(env, facts.seccomp));
   value.Set("userNamespaces", Napi::Boolean::New(env, facts.userNamespaces));
+  value.Set("namespaces", facts.namespaces);
+  value.Set("namespacesError", facts.namespacesError);
+  value.Set("pivotRoot", Napi::Boolean::New(env, facts.pivotRoot));
+  value.Set("clone3", Napi::Boolean::New(env, facts.clone3));
   return value;
 }
 

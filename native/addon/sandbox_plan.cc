@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "sandbox_clone.h"
 #include "sandbox_request.h"
 #include "sandbox_seccomp.h"
 
@@ -104,7 +105,9 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.gid = request.gid;
   plan.profile = request.profile;
   plan.role = request.role;
-  plan.userns = facts.userNamespaces != 0 ? 1 : 0;
+  const bool ofAgent = geteuid() == 0 && (request.disable & bit(L_uid)) == 0 && IsMappedUser(request.uid);
+  plan.userns = facts.userNamespaces == 0 ? USERNS_NONE : ofAgent ? USERNS_OF_AGENT : USERNS_OF_KERNEL;
+  plan.noPivot = Namespaces().pivot ? 0 : 1;
   plan.prepared = request.ahead ? 1 : 0;
   plan.namespaces = facts.userNamespaces;
   plan.hostUid = geteuid();
@@ -126,9 +129,10 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   // A backstop behind the pids controller, wide enough that the controller is the one that refuses, and counts.
   plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (facts.pidsCounted ? 2 : 1);
   std::vector<PlanMount> mounts;
+  const bool onHostPaths = (request.disable & bit(L_mntns)) != 0;  // nothing is mounted; Landlock lets the agent read them
   for (size_t i = 0; i < request.mounts.size(); i++) {
     const MountRequest& mount = request.mounts[i];
-    const uint32_t source = facts.userNamespaces != 0 ? blob.Text(mount.source) : 0;
+    const uint32_t source = facts.userNamespaces != 0 || onHostPaths ? blob.Text(mount.source) : 0;
     mounts.push_back({blob.Text(mount.target), source, static_cast<uint8_t>(mount.readonly), static_cast<uint8_t>(facts.mountIsDirectory[i])});
   }
   plan.mounts = blob.Raw(mounts.data(), mounts.size() * sizeof(PlanMount));

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "../init/sys.h"
+#include "sandbox_clone.h"
 #include "sandbox_remains.h"
 #include "sandbox_service.h"
 
@@ -49,7 +50,7 @@ bool IsDoneAhead(Step step) {
 bool Fits(const LaunchRequest& request) {
   // What is in a world has that world's network and files.
   const bool inWorld = request.netnsWanted || std::any_of(request.mounts.begin(), request.mounts.end(), [](const auto& mount) { return mount.tree.valid(); });
-  return request.disable == 0 && request.role == ROLE_PLAIN && request.profile == PROFILE_DEFAULT && !request.hostNetwork && request.limits.cpus.empty() && !inWorld &&
+  return MakesOwnNamespaces(request.uid) && request.disable == 0 && request.role == ROLE_PLAIN && request.profile == PROFILE_DEFAULT && !request.hostNetwork && request.limits.cpus.empty() && !inWorld &&
          !IsDoneAhead(request.faultStep);
 }
 

@@ -167,6 +167,7 @@ void Service::AwaitReady(Sandbox& sandbox) {
 
 /** Ends a setup. The answer follows when nothing of it is left. */
 void Service::Refuse(Sandbox& sandbox, Failure failure) {
+  if (failure.error == FAULT_DEATH && sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
   if (!sandbox.failure) sandbox.failure = std::move(failure);
   if (sandbox.building) return;  // whoever builds it hands it over
   if (sandbox.initPid > 0) {
@@ -202,6 +203,9 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
   if (sandbox.failure) return Refuse(sandbox, {});
   if (Failure failure = MapUsers(sandbox)) return Refuse(sandbox, std::move(failure));
+  if (!sandbox.cgroup.memoryIsV1()) {
+    if (Failure failure = ApplyLimits(sandbox, true)) return Refuse(sandbox, std::move(failure));
+  }
   sandbox.setupUs.push_back({"fork", NowUs() - sandbox.runningSinceUs});
   sandbox.runningSinceUs = NowUs();
   Message gate{};
@@ -223,6 +227,15 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   for (Fd& fd : sandbox.stdioChild) fd.reset();
   for (int layer = 0; layer < LAYER_COUNT; layer++)
     if (ready.layers[layer].how[0] != 0) sandbox.layers[layer] = ready.layers[layer];
+  if (LayerResult& kill = sandbox.layers[L_kill]; kill.state == STATE_DEGRADED && KillsByUser(sandbox.request)) {
+    sandbox.byUser = sandbox.layers[L_uid].state == STATE_ON;
+    if (sandbox.byUser) {
+      kill.state = STATE_ON;
+      snprintf(kill.how, sizeof kill.how, "SIGKILL to every process of uid %u at once", sandbox.request.uid);
+    } else if ((sandbox.request.require & bit(L_kill)) != 0) {
+      return Refuse(sandbox, {S_uid, ENOENT, kill.how});
+    }
+  }
   sandbox.agentPid = agent;
   // The agent waits at gate 2 and its parent waits for it: the number cannot have been given to anybody else.
   sandbox.agentPidfd = Fd(PidfdOpen(agent));
@@ -306,6 +319,9 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       return HandleStage2(sandbox, sender);
     case M_PREPARED:
       return HandlePrepared(sandbox);
+    case M_AT_STEP:
+      if (sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
+      return;
     case M_FAILED:
       return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
     case M_EXEC_FAILED:

@@ -49,6 +49,7 @@ struct Sandbox {
   std::atomic<Phase> phase{Setup};
   Failure failure;      // why the setup was refused
   bool execFailed = false, oomWatched = false;
+  bool byUser = false;  // every process of its user is its own
   bool dying = false;  // KillTree was here; freezing it now would keep it alive on v1
   bool mainExited = false, initReaped = false;
   int mainStatus = 0;
@@ -84,7 +85,8 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
 Failure OpenMounts(Sandbox& sandbox);
 /** The agent's 0, 1 and 2, and our ends of those that are pipes. */
 Failure OpenStreams(Sandbox& sandbox);
-Failure ApplyLimits(Sandbox& sandbox);
+/** Once; of an agent of a template where memory is limited by v2, once more when its PID 1 is there. */
+Failure ApplyLimits(Sandbox& sandbox, bool isBorn = false);
 Failure WritePlan(Sandbox& sandbox);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
@@ -96,6 +98,13 @@ std::string HostFingerprint();
 Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces);
 /** Writes the numbers of its user namespace: the agent's own user, and the template's for what is made before that. */
 Failure MapUsers(Sandbox& sandbox);
+// sandbox_user.cc
+/** Neither a group nor a pid namespace holds its processes together, but perhaps a user of its own. */
+bool KillsByUser(const LaunchRequest& request);
+/** SIGKILL to every process of this user, at once: nothing that forks meanwhile escapes. */
+void KillUser(uid_t uid);
+/** Whether a process of this user lives; what only waits to be reaped does not. */
+bool UserHasProcesses(uid_t uid);
 // sandbox_verify.cc
 /** Looks at the waiting agent from outside; a layer reported on that is not so refuses the spawn. */
 Failure Verify(Sandbox& sandbox);

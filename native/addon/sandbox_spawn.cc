@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "../init/sys.h"
+#include "sandbox_clone.h"
 #include "sandbox_netns.h"
 #include "sandbox_remains.h"
 #include "sandbox_service.h"
@@ -129,7 +130,12 @@ Failure TakeTree(Sandbox& sandbox, MountRequest& mount) {
 }  // namespace
 
 Failure OpenMounts(Sandbox& sandbox) {
-  if ((sandbox.request.disable & bit(L_mntns)) != 0) sandbox.request.mounts.clear();  // the agent sees the host's paths
+  if ((sandbox.request.disable & bit(L_mntns)) != 0) {
+    // The agent sees the host's paths; these are the ones that Landlock lets it read besides the system's.
+    std::erase_if(sandbox.request.mounts, [](const MountRequest& mount) { return mount.tree.valid(); });
+    sandbox.mountIsDirectory.assign(sandbox.request.mounts.size(), true);
+    return {};
+  }
   for (MountRequest& mount : sandbox.request.mounts) {
     if (sandbox.request.faultStep == S_open_mounts) return {S_open_mounts, sandbox.request.faultErrno, mount.source};
     if (mount.tree.valid()) {
@@ -211,11 +217,13 @@ Failure CloneInit(Sandbox& sandbox, int initImage) {
   arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   arguments.stack = reinterpret_cast<uint64_t>(stack);
   arguments.stackSize = 64 << 10;
-  if (sandbox.cgroup.unified() >= 0) {
+  const bool hasClone3 = HasClone3();
+  if (sandbox.cgroup.unified() >= 0 && hasClone3) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<uint64_t>(sandbox.cgroup.unified());
   }
-  const long pid = Clone3(&arguments, ChildEntry, &child);
+  const long pid = hasClone3 ? Clone3(&arguments, ChildEntry, &child)
+                             : CloneWithoutClone3(arguments.flags, stack + arguments.stackSize, &pidfd, ChildEntry, &child);
   if (pid < 0) return {S_clone, static_cast<int>(-pid), "namespaces or placement into the cgroup"};
   sandbox.initPid = static_cast<pid_t>(pid);
   sandbox.initPidfd = Fd(pidfd);
@@ -242,9 +250,14 @@ Fd SealedImage(const std::string& path) {
   return image;
 }
 
-Failure ApplyLimits(Sandbox& sandbox) {
+Failure ApplyLimits(Sandbox& sandbox, bool isBorn) {
   const LaunchRequest& request = sandbox.request;
-  return sandbox.cgroup.Apply(request.limits, request.disable, request.require, request.faultStep, request.faultErrno, sandbox.layers);
+  const uint64_t later = KillsByUser(request) ? bit(L_kill) : 0;  // known when the user is known to be its own
+  CgroupLimits limits = request.limits;
+  // A process that shares the template's memory makes the namespaces in this group: ended for want of memory, it would take
+  // the template along. Until it is gone there is no limit.
+  if (request.role == ROLE_FORKED && !isBorn && !sandbox.cgroup.memoryIsV1()) limits.memoryBytes = limits.swapBytes = -1;
+  return sandbox.cgroup.Apply(limits, request.disable, request.require & ~later, request.faultStep, request.faultErrno, sandbox.layers);
 }
 
 Failure WritePlan(Sandbox& sandbox) {
@@ -262,7 +275,10 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   StageClock stage(sandbox);
   stage("queue");
   // Not root, but namespaces are wanted: a user namespace makes them possible where the host allows it.
-  sandbox.unprivileged = geteuid() != 0 && NamespaceFlags(request) != 0;
+  // Root in a container may have to go the same way, and root of a user namespace that has no user to give.
+  const bool isUserWanted = (request.disable & bit(L_uid)) == 0;
+  const bool ownAreRefused = geteuid() != 0 || Namespaces().way == NamespaceFacts::User || (isUserWanted && !IsMappedUser(request.uid));
+  sandbox.unprivileged = ownAreRefused && NamespaceFlags(request) != 0 && request.role != ROLE_FORKED;
   if (Failure f = OpenMounts(sandbox)) return f;
   stage("mounts");
   remains::AwaitName(request.cgroupParent + "/" + request.instance);
@@ -270,7 +286,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   if (!request.ahead) {
     if (Failure f = ApplyLimits(sandbox)) return f;
   }
-  if (Failure f = sandbox.cgroup.OpenTasks(sandbox.tasks)) return f;
+  if (Failure f = sandbox.cgroup.OpenTasks(sandbox.tasks, !HasClone3())) return f;
   stage("cgroups");
   if (Failure f = OpenControl(sandbox)) return f;
   if (Failure f = OpenStreams(sandbox)) return f;

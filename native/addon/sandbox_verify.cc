@@ -60,7 +60,7 @@ Failure Verify(Sandbox& sandbox) {
     if (own.empty()) own = LinkAt(self.get(), row.file);
     if (!on(row.layer)) continue;
     const std::string theirs = LinkAt(process.get(), row.file);
-    if (theirs.empty() && errno == EACCES && sandbox.unprivileged) return {};  // hidden from a kernel without privilege
+    if (theirs.empty() && errno == EACCES) return {};  // hidden from a kernel without CAP_SYS_PTRACE
     if (theirs.empty() || theirs == own) return wrong(std::string(row.file) + " is the host's");
   }
   if (!sandbox.cgroup.Contains(groups, problem)) return wrong("not in cgroup " + problem);

@@ -89,8 +89,9 @@ void CheckCapabilities() {
   __user_cap_data_struct data[2] = {};
   long bad = syscall(SYS_capget, &header, data);
   for (const auto& half : data) bad |= half.effective | half.permitted | half.inheritable;
-  int capability = 0;
-  for (; capability <= kLastCapability; capability++) {
+  // A process without CAP_SETPCAP cannot empty it; no_new_privs keeps what is in it out of reach.
+  const bool isBounded = ready.layers[L_caps].error == 0;
+  for (int capability = 0; isBounded && capability <= kLastCapability; capability++) {
     const int present = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
     if (present < 0) break;
     bad |= present;
@@ -99,7 +100,8 @@ void CheckCapabilities() {
     errno = EPERM;
     Check(S_attest, -1, "capabilities remain");
   }
-  LayerOn(L_caps, "all five sets empty, securebits locked (read back)");
+  if (isBounded) LayerOn(L_caps, "all five sets empty, securebits locked (read back)");
+  else LayerSet(L_caps, STATE_DEGRADED, ready.layers[L_caps].error, "all but the bounding set empty (read back); emptying that needs CAP_SETPCAP");
 }
 
 }  // namespace
@@ -124,7 +126,9 @@ void DropPrivileges() {
     if (uid) prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
   }
   bool identity = uid;
-  if (uid && plan->userns != 0) {
+  if (uid && plan->userns == USERNS_OF_AGENT) {
+    // Given before the user namespace was made.
+  } else if (uid && plan->userns != 0) {
     // One uid is all an unprivileged kernel can map, and its groups cannot be dropped.
     identity = false;
     if ((plan->require & bit(L_uid)) != 0) {

@@ -63,7 +63,8 @@ long MakeRuleset() {
                              "/etc/localtime", "/etc/ssl", "/etc/ca-certificates", "/etc/alternatives"})
       bad |= Allow(path, read);
     bad |= Allow("/tmp", all);
-    if (plan->command.cwd != 0) bad |= Allow(At<char>(plan->command.cwd), all);
+    const char* cwd = At<char>(plan->command.cwd);
+    if (cwd != nullptr && strcmp(cwd, "/") != 0) bad |= Allow(cwd, all);  // that would be everything
   }
   bad |= Allow("/proc", read);
   bad |= Allow("/dev", read);
@@ -75,10 +76,12 @@ long MakeRuleset() {
 long Restrict() {
   long bad = 0;
   const uint64_t readExecute = kExecute | kReadFile | kReadDir;
-  for (uint32_t i = 0; (ready.onMask & bit(L_mntns)) != 0 && i < plan->mountCount; i++) {
+  const bool ownRoot = (ready.onMask & bit(L_mntns)) != 0;
+  for (uint32_t i = 0; i < plan->mountCount; i++) {
     const PlanMount& mount = At<PlanMount>(plan->mounts)[i];
+    if (!ownRoot && mount.source == 0) continue;
     char path[MAX_PATH + 1];
-    snprintf(path, sizeof path, "/%s", At<char>(mount.target));
+    snprintf(path, sizeof path, ownRoot ? "/%s" : "%s", At<char>(ownRoot ? mount.target : mount.source));
     bad |= Allow(path, mount.readonly != 0 ? readExecute : handledFs);
   }
   if (bad != 0) {

@@ -65,6 +65,9 @@ enum PlanProfile : uint8_t { PROFILE_STRICT = 0, PROFILE_DEFAULT = 1, PROFILE_DE
 /** Template: a process that agents are forked from. Forked: one of these. */
 enum PlanRole : uint8_t { ROLE_PLAIN = 0, ROLE_TEMPLATE = 1, ROLE_FORKED = 2 };
 
+/** Of: whoever the kernel runs as, or, where that is root of the host, the agent's own user. */
+enum PlanUserns : uint8_t { USERNS_NONE = 0, USERNS_OF_KERNEL = 1, USERNS_OF_AGENT = 2 };
+
 struct Plan {
   uint32_t magic;
   uint32_t size;
@@ -75,7 +78,8 @@ struct Plan {
   uint8_t profile;
   uint8_t hostNetwork;
   uint8_t role;
-  uint8_t userns;    // no privilege on the host: everything happens in a user namespace of its own
+  uint8_t userns;    // no privilege on the host: everything happens in a user namespace of its own (USERNS_*)
+  uint8_t noPivot;   // pivot_root is refused here
   uint8_t prepared;  // made ahead: what belongs to one agent comes later, with a plan of its own (M_ORDER)
   uint32_t hostUid, hostGid;
   uint8_t faultStep;
@@ -94,6 +98,8 @@ struct Plan {
   Command command;
 };
 constexpr uint32_t PLAN_MAGIC = 0x434c5650;
+/** In place of an errno of fault injection: the kernel process is to end at this step as by kill -9. */
+constexpr int32_t FAULT_DEATH = 4095;
 
 enum MessageKind : uint32_t {
   // parent → clove-init
@@ -108,6 +114,7 @@ enum MessageKind : uint32_t {
   M_PREPARED,
   M_FAILED,
   M_READY,
+  M_AT_STEP,  // it has come to the step where the kernel process is to end
   M_STARTED,
   M_EXEC_FAILED,
   M_MAIN_EXITED,

@@ -86,6 +86,10 @@ void Fail(Step step, int error, const char* detail) {
 
 bool Faulted(Step step) {
   if (plan->faultStep != step) return false;
+  if (plan->faultErrno == FAULT_DEATH) {
+    SendSimple(M_AT_STEP, 0, 0, 0, 0);
+    for (;;) pause();
+  }
   errno = plan->faultErrno;
   return true;
 }

@@ -279,6 +279,29 @@ void AttachMounts() {
   close(root);
 }
 
+bool DetachHost() {
+  if (!STEP_CALL(S_pivot_root, PivotRoot(".", "."))) return false;
+  // The old root is now stacked on the new one at "."; taking it off leaves nothing of the host.
+  if (!STEP_CALL(S_detach_host, umount2(".", MNT_DETACH) != 0 || chdir("/") != 0 ? -1 : 0)) return false;
+  LayerOn(L_mntns, "own tmpfs root, host detached");
+  return true;
+}
+
+/**
+ * Where a filter refuses pivot_root even to whoever may mount: the new root lies over the host's, and only the right to
+ * unmount, which no agent has, leads below it. Less than having nothing of the host there.
+ */
+bool CoverHost() {
+  if ((plan->require & bit(L_mntns)) != 0) {
+    errno = EPERM;
+    Check(S_pivot_root, -1, "refused by a filter");
+  }
+  if (!Check(S_pivot_root, mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || syscall(SYS_chroot, ".") != 0 || chdir("/") != 0 ? -1 : 0, "move and chroot"))
+    return false;
+  LayerSet(L_mntns, STATE_DEGRADED, EPERM, "own tmpfs root, moved over the host's: pivot_root is refused");
+  return true;
+}
+
 }  // namespace
 
 void BuildRoot() {
@@ -330,12 +353,8 @@ void BuildRoot() {
   } else {
     LayerOn(L_sys_hidden, "/sys is not mounted");
   }
-  if (!STEP_CALL(S_pivot_root, PivotRoot(".", "."))) return;
-  // The old root is now stacked on the new one at "."; taking it off leaves nothing of the host.
-  if (!STEP_CALL(S_detach_host, umount2(".", MNT_DETACH) != 0 || chdir("/") != 0 ? -1 : 0)) return;
-  ready.onMask |= bit(L_mntns);
-  LayerOn(L_mntns, "own tmpfs root, host detached");
-  isBuilt = true;
+  isBuilt = plan->noPivot != 0 ? CoverHost() : DetachHost();
+  if (isBuilt) ready.onMask |= bit(L_mntns);
 }
 
 void TakeMountTrees(const int* descriptors) { memcpy(trees, descriptors, plan->mountCount * sizeof *trees); }

@@ -234,24 +234,24 @@ __attribute__((noinline)) void MakeNamespaces(Birth* birth) {
   for (;;) syscall(SYS_exit_group, 0);
 }
 
-long CloneSharing(CloneArguments* arguments) __attribute__((always_inline));
+long CloneSharing(long number, long first, long second) __attribute__((always_inline));
 /**
- * clone3 on the caller's own stack, like vfork: the child goes on in the caller's frame, so that its forks can return from
+ * clone3 or clone on the caller's own stack, like vfork: the child goes on in the caller's frame, so that its forks can return from
  * it, and must itself never return. The caller sleeps meanwhile; what is below its frame is the child's.
  */
-inline long CloneSharing(CloneArguments* arguments) {
+inline long CloneSharing(long number, long first, long second) {
 #if defined(__x86_64__)
   long result;
-  asm volatile("syscall" : "=a"(result) : "a"(SYS_clone3), "D"(arguments), "S"(sizeof *arguments) : "rcx", "r11", "memory");
+  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(first), "S"(second) : "rcx", "r11", "memory");
   return result;
 #elif defined(__aarch64__)
-  register long number asm("x8") = SYS_clone3;
-  register long result asm("x0") = reinterpret_cast<long>(arguments);
-  register size_t size asm("x1") = sizeof *arguments;
-  asm volatile("svc #0" : "+r"(result) : "r"(number), "r"(size) : "memory");
+  register long call asm("x8") = number;
+  register long result asm("x0") = first;
+  register long size asm("x1") = second;
+  asm volatile("svc #0" : "+r"(result) : "r"(call), "r"(size) : "memory");
   return result;
 #else
-#error "no clone3 for this architecture"
+#error "no clone for this architecture"
 #endif
 }
 
@@ -265,7 +265,10 @@ __attribute__((noinline)) bool Bear(Birth* birth) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<uint64_t>(birth->received->fds[birth->received->count - 1]);
   }
-  const long pid = CloneSharing(&arguments);
+  // Where a filter hides clone3 the agent puts itself into its group (FD of cgroup.procs among those of the tasks).
+  static const bool hasClone3 = syscall(SYS_clone3, nullptr, 0) >= 0 || errno != ENOSYS;
+  const long pid = hasClone3 ? CloneSharing(SYS_clone3, reinterpret_cast<long>(&arguments), sizeof arguments)
+                             : CloneSharing(SYS_clone, static_cast<long>(arguments.flags & 0xffffffff) | SIGCHLD, 0);
   if (pid == 0) {
     MakeNamespaces(birth);
     return true;
