@@ -9,3 +9,11 @@ export function metricAt(tree: MetricTree | null, path: string): number | null {
   }
   return typeof node === 'number' && Number.isFinite(node) ? node : null;
 }
+
+/** Every figure with its dotted path, in the order in which they were reported. */
+export function metricPaths(tree: MetricTree | null): (readonly [string, number])[] {
+  return Object.entries(tree ?? {}).flatMap(([name, value]): (readonly [string, number])[] => {
+    if (typeof value === 'number') return Number.isFinite(value) ? [[name, value]] : [];
+    return metricPaths(value).map(([path, figure]) => [`${name}.${path}`, figure] as const);
+  });
+}

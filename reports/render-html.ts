@@ -8,6 +8,7 @@ import { timeAxis } from './charts/time-axis.ts';
 import { timelineChart } from './charts/timeline.ts';
 import { fleetsOf } from './fleets.ts';
 import { renderDocument } from './page/document.ts';
+import { activitySection } from './sections/activity.ts';
 import { agentsSection, fleetCharts } from './sections/agents.ts';
 import { checksSection } from './sections/checks.ts';
 import { comparison } from './sections/comparison.ts';
@@ -24,6 +25,7 @@ import { failuresSection } from './sections/failures.ts';
 import { headline, VERDICT_TEXT } from './sections/headline.ts';
 import type { Section } from './sections/parts.ts';
 import { heatmapSection, leaderboardSection } from './sections/results.ts';
+import { trialDiffSection } from './sections/trial-diff.ts';
 import { pack, trialsSection } from './sections/trials.ts';
 import { summarise } from './summary.ts';
 import { html } from './text/html.ts';
@@ -52,10 +54,13 @@ export async function renderHtml(results: RunResults): Promise<string> {
   const charts = await drawCharts(wanted.filter((chart) => chart !== null));
   const chart = (id: string): DrawnChart | undefined => charts.find((drawn) => drawn.chart.id === id);
   const trials = trialsSection(results, summary);
+  const activity = activitySection(results);
+  const diff = trialDiffSection(results);
   const record = pack('results', JSON.stringify(results));
   const embedded = record.bytes.length <= EMBED_LIMIT_BYTES;
   const sections: (Section | null)[] = [
     checksSection(results),
+    activity.section,
     agentsSection(results, charts),
     comparison(results, summary, chart('runtimes') ?? null),
     hasGrid ? heatmapSection(results, summary, heatmap, chart('heatmap') ?? null) : null,
@@ -68,6 +73,7 @@ export async function renderHtml(results: RunResults): Promise<string> {
     durationSection(durations.label, durations.groups, chart('durations')),
     failuresSection(results, summary),
     trials.section,
+    diff.section,
     noticesSection(results),
     isolationSection(results),
     preparationsSection(results),
@@ -80,7 +86,7 @@ export async function renderHtml(results: RunResults): Promise<string> {
     headline: headline(results, summary),
     sections: sections.filter((section) => section !== null),
     charts,
-    packs: [...trials.packs, ...(embedded ? [record] : [])],
+    packs: [...activity.packs, ...diff.packs, ...trials.packs, ...(embedded ? [record] : [])],
     footer: html`<p>Drawn by Clove ${results.machine.clove} from the record of run <code>${results.runId}</code>. Report and record are self-contained: nothing is loaded from a network.</p>`,
   });
 }

@@ -117,7 +117,8 @@ export class ActivityRecorder implements CallObserver {
     if (row !== null) {
       row.count += 1;
       if (isRefused) row.refused += 1;
-      else if (outcome !== 'OK') row.failed += 1;
+      // Its caller went away while it waited.
+      else if (outcome !== 'OK' && outcome !== 'CANCELLED') row.failed += 1;
     }
     const fields = (typeof answer === 'object' && answer !== null ? answer : {}) as Record<string, unknown>;
     if (call === 'SPAWN' && typeof fields.id === 'number') this.#worldOf(open.kernel, fields.id);

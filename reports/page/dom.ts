@@ -15,6 +15,7 @@ export interface PageElement {
   id: string;
   hidden: boolean;
   open: boolean;
+  checked: boolean;
   disabled: boolean;
   value: string;
   type: string;
@@ -51,7 +52,7 @@ export interface PageElement {
   scrollIntoView(options?: { block: string }): void;
   setPointerCapture(id: number): void;
   addEventListener(type: string, listener: (event: PageEvent) => void, options?: { passive: boolean }): void;
-  getBoundingClientRect(): { readonly left: number; readonly width: number };
+  getBoundingClientRect(): { readonly left: number; readonly top: number; readonly width: number };
 }
 
 export interface PageDocument extends PageElement {

@@ -117,7 +117,7 @@ table.facts th{white-space:nowrap;color:var(--ink-2);width:1%;padding-right:1.5r
 table.facts td{overflow-wrap:anywhere}
 .dense{font-size:.85rem}.dense th,.dense td{padding:.34rem .5rem}.dense th:first-child{padding-left:0}.dense thead th{white-space:normal}.dense:not(.loose) tbody th,.dense:not(.loose) td{white-space:nowrap}
 table.narrow{width:auto;min-width:min(100%,460px)}
-.beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
+.beside{display:flex;flex-wrap:wrap;gap:0 3rem;align-items:start}.beside>*{min-width:0;max-width:100%;flex:0 1 auto}.beside>:last-child{flex:1 1 320px}.beside h3{margin-top:1.2rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 2.2rem;align-items:start}
 .columns>*{min-width:0}
 .badge{display:inline-block;padding:.05rem .5rem;border-radius:99px;font-size:.8rem;font-weight:600;white-space:nowrap}
@@ -142,7 +142,15 @@ button:disabled{opacity:.5;cursor:default}
 th button{border:0;background:none;padding:0;min-height:0;font-weight:600;font-size:inherit;color:inherit;text-align:inherit}
 th[aria-sort=ascending] button::after{content:" ↑"}
 th[aria-sort=descending] button::after{content:" ↓"}
-label{color:var(--ink-2)}
+label{color:var(--ink-2);max-width:100%}
+select{max-width:min(100%,28rem)}
+tr.differs td,tr.differs th{background:var(--none-paper)}.first-divergence{font-weight:600}
+details.filter{border:1px solid var(--line-strong);border-radius:6px;padding:0;background:var(--raised);position:relative}
+details.filter>summary{padding:.32rem .65rem;min-height:2rem;font-weight:400}
+.boxes{position:absolute;z-index:4;background:var(--paper);border:1px solid var(--line-strong);border-radius:6px;padding:.5rem .8rem;max-height:18rem;overflow:auto;min-width:12rem;box-shadow:0 4px 14px var(--shade)}
+.boxes label{display:block;white-space:nowrap;padding:.15rem 0;color:var(--ink)}
+input[type=checkbox]{min-height:0}
+.chosen{min-height:1.6em;margin:.3rem 0;max-width:none;overflow-wrap:anywhere}
 .tip{position:fixed;z-index:9;pointer-events:none;white-space:pre-line;background:var(--ink);color:var(--paper);padding:.4rem .65rem;border-radius:6px;font-size:.82rem;line-height:1.4;max-width:min(320px,80vw);overflow-wrap:anywhere}
 details{border-bottom:1px solid var(--line);padding:.15rem 0}
 details>summary{cursor:pointer;padding:.4rem 0;overflow-wrap:anywhere}

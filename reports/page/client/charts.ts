@@ -114,7 +114,7 @@ export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime,
     for (const figure of page.document.querySelectorAll('figure[data-chart]')) observer.observe(figure);
   }
 
-  return { startCharts };
+  return { makeTooltip, startCharts };
 }
 
 export type ChartTools = ReturnType<typeof chartTools>;

@@ -1,6 +1,10 @@
+import { compareTools } from '../../activity/compare.ts';
+import { drawTools } from '../../activity/draw.ts';
+import { type ActivityTools, activityTools } from './activity.ts';
 import { type BaseTools, baseTools } from './base.ts';
 import { type ChartTools, chartTools } from './charts.ts';
 import { type ControlTools, controlTools } from './controls.ts';
+import { type DiffTools, diffTools } from './diff.ts';
 import { timeTools } from './time.ts';
 import { type TrialTools, trialTools } from './trials.ts';
 
@@ -14,6 +18,8 @@ function startPage(
   { startCharts }: ChartTools,
   { openTrial, startTable }: TrialTools,
   { startButtons, startContents, startStops }: ControlTools,
+  { startActivity }: ActivityTools,
+  { startDiff }: DiffTools,
 ): void {
   const page = pageGlobals();
   startButtons();
@@ -33,6 +39,16 @@ function startPage(
     tools.textContent = `The other rows cannot be unpacked here: ${String(error)}`;
     tools.hidden = false;
   });
+  startDiff().catch((error: unknown) => {
+    const part = page.document.getElementById('compare-part');
+    if (part !== null) part.textContent = `Trials cannot be unpacked here: ${String(error)}`;
+  });
+  startActivity().catch((error: unknown) => {
+    const tools = page.document.getElementById('activity-choice');
+    if (tools === null) return;
+    tools.textContent = `What happened cannot be unpacked here: ${String(error)}`;
+    tools.hidden = false;
+  });
   open();
   page.addEventListener('hashchange', open);
 }
@@ -45,6 +61,9 @@ const time=(${timeTools})(base);
 const charts=(${chartTools})(base,time);
 const trials=(${trialTools})(base);
 const controls=(${controlTools})(base);
-(${startPage})(base,charts,trials,controls);
+const draw=(${drawTools})();
+const activity=(${activityTools})(base,charts,time,draw);
+const diff=(${diffTools})(base,draw,(${compareTools})());
+(${startPage})(base,charts,trials,controls,activity,diff);
 })()`;
 }

@@ -113,7 +113,7 @@ export function timeTools({ button, choice }: BaseTools) {
     tools.hidden = false;
   }
 
-  return { showTime, joinTime };
+  return { joinTime, showTime, steerTime };
 }
 
 export type TimeTools = ReturnType<typeof timeTools>;
