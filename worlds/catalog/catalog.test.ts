@@ -183,20 +183,33 @@ it('coding-project: tests cannot be changed, and issues come in', async () => {
   expect((await http('GET', 'http://tracker.test/issues')).body).toHaveLength(4);
 });
 
-it('trading-desk: papers have prices, and accounts limits', async () => {
-  const { http, advance } = await enter('trading-desk', { seed: 3 });
-  await advance(0.5);
-  const order = await http('POST', 'http://exchange.test/orders', {
-    symbol: 'ACME',
-    side: 'buy',
-    quantity: 10,
+it('trading-desk: trades on accounts by name, and only those who may look after others', async () => {
+  const { member, http, advance } = await enter('trading-desk', { seed: 3 });
+  expect((await http('GET', 'http://exchange.test/quotes')).status).toBe(409);
+  expect((await http('POST', 'http://exchange.test/open')).body).toMatchObject({ began: true });
+  await advance(0.01);
+  const order = { symbol: 'ACME', side: 'buy', quantity: 10, client_id: 'a' };
+  expect((await http('POST', 'http://broker.test/orders', order)).body).toMatchObject({
+    status: 'filled',
+    filled: 10,
   });
-  expect(order.status).toBe(201);
-  expect(
-    (await http('POST', 'http://exchange.test/orders', { symbol: 'ACME', side: 'buy', quantity: 10_000 }))
-      .status,
-  ).toBe(422);
-  expect((await http('GET', 'http://exchange.test/positions')).body.positions).toEqual({ ACME: 10 });
+  expect((await http('POST', 'http://broker.test/orders', { ...order, quantity: 100_000 })).status).toBe(422);
+  expect((await http('POST', 'http://broker.test/orders', { ...order, quantity: -1 })).status).toBe(400);
+  expect((await http('GET', 'http://broker.test/orders?client_id=a')).body.orders).toHaveLength(2);
+  expect((await http('GET', 'http://broker.test/account')).body).toMatchObject({ positions: { ACME: 10 } });
+  // Who has no name is an operator, and may; who has one may what it is for.
+  expect((await http('GET', 'http://broker.test/accounts')).body.accounts).toHaveLength(1);
+  await member.call('REGISTER', { name: 'momentum' });
+  for (const [method, path] of [
+    ['GET', '/accounts'],
+    ['GET', '/fills'],
+    ['POST', '/stop'],
+    ['POST', '/accounts/momentum/halt'],
+    ['POST', '/accounts/momentum/reduce'],
+  ] as const)
+    expect((await http(method, `http://broker.test${path}`, method === 'POST' ? {} : undefined)).status).toBe(
+      403,
+    );
 });
 
 it('is laid under a definition that extends it', async () => {

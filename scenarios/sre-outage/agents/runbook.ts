@@ -47,6 +47,8 @@ for await (const { message, from_name } of agent.clove.messages()) {
 }
 
 async function handle(incident: number, openedMs: number): Promise<void> {
+  // Beside the watcher's own looks: whoever asks at the same instant is answered in whatever order.
+  await agent.sleep(7);
   const tried = new Set<string>();
   while (await agent.isOpen(incident)) {
     const step = await nextStep(openedMs, tried);

@@ -26,7 +26,9 @@ class NetworkCalls(Caller):
         redirect: str | None = None,
         max_bytes: int | None = None,
     ) -> Call[HttpResult]:
-        """One HTTP request; any response is a success. `timeout` in seconds, for all of it.
+        """One HTTP request; `success` only with a status of 2xx or 3xx, `status_code` 0 when nothing answered.
+
+        `timeout` in seconds, for all of it.
 
         `redirect`: follow (the default) or manual. `max_bytes` of the response's body. With ``async_=True`` the answer
         comes by `poll_async`.
