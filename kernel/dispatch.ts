@@ -152,11 +152,9 @@ export class Dispatcher {
   serve(requests: readonly WireRequest[]): void {
     // The usual case: one request, and nothing waits before it.
     const only = requests.length === 1 ? requests[0] : undefined;
-    const callerId = only === undefined ? undefined : this.#connections.get(only.connection)?.caller.id;
-    if (only !== undefined && callerId !== undefined && this.#turns.isFree(callerId)) {
-      this.#serveSafely(only);
+    const by = only === undefined ? undefined : this.#connections.get(only.connection)?.caller;
+    if (only !== undefined && by !== undefined && this.#turns.serveNow(by.id, by.kind === 'operator', only))
       return;
-    }
     for (const request of requests) {
       const caller = this.#connections.get(request.connection)?.caller;
       if (caller !== undefined) this.#turns.add(caller.id, caller.kind === 'operator', request);

@@ -105,12 +105,13 @@ describe('Turns', () => {
     queue.run();
     expect(served).toEqual([{ lane: 2, n: 0 }]);
     expect(queue.isIdle).toBe(true);
-    expect([queue.isFree(1), queue.isFree(2)]).toEqual([false, true]);
+    expect(queue.serveNow(1, false, { lane: 1, n: 100 })).toBe(false);
+    expect(queue.serveNow(2, false, { lane: 2, n: 1 })).toBe(true);
     queue.add(1, false, { lane: 1, n: 100 });
     queue.run();
-    expect(served.length).toBe(1);
+    expect(served.length).toBe(2);
     isPaused = false;
-    await expect.poll(() => served.length, { timeout: 10_000 }).toBe(102);
-    expect(served.slice(1).map(({ n }) => n)).toEqual(Array.from({ length: 101 }, (_, n) => n));
+    await expect.poll(() => served.length, { timeout: 10_000 }).toBe(103);
+    expect(served.slice(2).map(({ n }) => n)).toEqual(Array.from({ length: 101 }, (_, n) => n));
   });
 });

@@ -1,3 +1,5 @@
+import { Shares } from './shares.ts';
+
 /** What one lane may do before the next one has its turn: so many requests, or as many as begin within this time. */
 const SLICE = 32;
 const SLICE_MS = 0.25;
@@ -30,6 +32,8 @@ export class Turns<Item> {
   readonly #others = new Map<number, Lane<Item>>();
   /** Lanes that wait for their own sake. */
   readonly #paused = new Map<number, Lane<Item>>();
+  /** Of the others: whoever is first is never held up. */
+  readonly #shares = new Shares();
   #scheduled = false;
 
   constructor({ serve, pauseMs = () => 0 }: TurnsOptions<Item>) {
@@ -49,9 +53,18 @@ export class Turns<Item> {
     else lane.items.push(item);
   }
 
-  /** Whether an item of this lane could be served at once, before anything else. */
-  isFree(laneId: number): boolean {
-    return this.isIdle && !this.#paused.has(laneId) && this.#pauseMs(laneId) === 0;
+  /** Serves an item at once if nothing waits before it. False = it has to be added. */
+  serveNow(laneId: number, isFirst: boolean, item: Item): boolean {
+    if (!this.isIdle || this.#paused.has(laneId)) return false;
+    const nowMs = performance.now();
+    if (this.#waitMs(laneId, isFirst, nowMs) > 0) return false;
+    this.#serve(item);
+    if (!isFirst) this.#shares.took(laneId, nowMs, performance.now());
+    return true;
+  }
+
+  #waitMs(laneId: number, isFirst: boolean, nowMs: number): number {
+    return this.#pauseMs(laneId) || (isFirst ? 0 : this.#shares.pauseMs(laneId, nowMs));
   }
 
   #pause(id: number, lane: Lane<Item>, forMs: number): void {
@@ -95,15 +108,19 @@ export class Turns<Item> {
     // To the end of the round, whatever happens: maps iterate in the order of insertion.
     lanes.delete(id);
     const end = Math.min(lane.items.length, lane.head + SLICE);
-    const deadline = performance.now() + SLICE_MS;
+    const startedMs = performance.now();
+    let nowMs = startedMs;
     let pauseMs = 0;
     do {
-      pauseMs = this.#pauseMs(id);
+      pauseMs = this.#waitMs(id, lane.isFirst, nowMs);
       if (pauseMs > 0) break;
       const item = lane.items[lane.head] as Item;
       lane.head += 1;
       this.#serve(item);
-    } while (lane.head < end && performance.now() < deadline);
+      const endedMs = performance.now();
+      if (!lane.isFirst) this.#shares.took(id, nowMs, endedMs);
+      nowMs = endedMs;
+    } while (lane.head < end && nowMs < startedMs + SLICE_MS);
     if (lane.head === lane.items.length) return;
     if (lane.head >= 1024) {
       lane.items = lane.items.slice(lane.head);

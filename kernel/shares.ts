@@ -1,0 +1,53 @@
+/** Of the thread's time, what one caller may take while others are there, and how much of it at once. */
+const SHARE = 0.4;
+const BURST_MS = 8;
+/** Whoever was served within this time is there. */
+const PRESENT_MS = 100;
+
+interface Credit {
+  ms: number;
+  atMs: number;
+}
+
+interface Served {
+  readonly id: number;
+  readonly atMs: number;
+}
+
+const NOBODY: Served = { id: Number.NaN, atMs: Number.NEGATIVE_INFINITY };
+
+/**
+ * How much time each caller has taken. Turns alone keep a flood from being served first; a thread that one caller keeps busy without
+ * end is still a thread that is never there at once when somebody else comes. A caller that is alone is never held up.
+ */
+export class Shares {
+  readonly #credits = new Map<number, Credit>();
+  #last = NOBODY;
+  #other = NOBODY;
+
+  /** Milliseconds until this caller may be served; 0 = now. */
+  pauseMs(id: number, nowMs: number): number {
+    const credit = this.#credits.get(id);
+    if (credit === undefined) return 0;
+    credit.ms = Math.min(BURST_MS, credit.ms + (nowMs - credit.atMs) * SHARE);
+    credit.atMs = nowMs;
+    if (credit.ms >= BURST_MS) this.#credits.delete(id);
+    if (credit.ms > 0 || !this.#isContended(id, nowMs)) return 0;
+    return (1 - credit.ms) / SHARE;
+  }
+
+  took(id: number, fromMs: number, toMs: number): void {
+    if (this.#last.id !== id) this.#other = this.#last;
+    this.#last = { id, atMs: toMs };
+    const credit = this.#credits.get(id);
+    const ms = toMs - fromMs;
+    if (credit === undefined) this.#credits.set(id, { ms: BURST_MS - ms, atMs: toMs });
+    // What a caller took while it was alone is not held against it for long.
+    else credit.ms = Math.max(-BURST_MS, credit.ms - ms);
+  }
+
+  #isContended(id: number, nowMs: number): boolean {
+    const isPresent = (served: Served) => served.id !== id && nowMs - served.atMs < PRESENT_MS;
+    return isPresent(this.#last) || isPresent(this.#other);
+  }
+}
