@@ -210,6 +210,20 @@ class Trial {
 
 }  // namespace
 
+#ifdef CLOVE_LIBFUZZER
+// How the bytes are cut and answered is in the first of them, so that an input does the same each time.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  static std::vector<uint8_t> scratch(3000);
+  uint64_t seed = 0;
+  if (size < sizeof seed) return 0;
+  memcpy(&seed, data, sizeof seed);
+  Random random(seed);
+  const std::string_view stream(reinterpret_cast<const char*>(data) + sizeof seed, size - sizeof seed);
+  Trial(random, epoll.Get(), scratch.data(), scratch.size()).Run(stream);
+  return 0;
+}
+#else
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   Random random(strtoull(argv[1], nullptr, 10));
@@ -230,3 +244,4 @@ int main(int argc, char** argv) {
   printf("%llu runs, %zu edges, %zu kept\n", static_cast<unsigned long long>(runs), EdgesReached(), corpus.size());
   return 0;
 }
+#endif

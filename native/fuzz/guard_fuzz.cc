@@ -53,6 +53,15 @@ void Save(FILE* file, std::string_view input, bool accepted) {
 
 }  // namespace
 
+#ifdef CLOVE_LIBFUZZER
+// Each input by itself; what must hold of its verdict is the same.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static JsonGuard guard(1), other(2);
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  CheckVerdict(guard, other, input, Accepts(guard, input));
+  return 0;
+}
+#else
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   Random random(strtoull(argv[1], nullptr, 10));
@@ -78,3 +87,4 @@ int main(int argc, char** argv) {
   printf("%llu runs, %zu edges, %zu kept\n", static_cast<unsigned long long>(runs), EdgesReached(), corpus.size());
   return 0;
 }
+#endif

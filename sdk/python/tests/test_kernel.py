@@ -25,6 +25,7 @@ from clove_sdk import (
     PermissionDenied,
     Result,
     StateChange,
+    SyscallError,
     SyscallOp,
     TimeoutError,
     UnknownSyscall,
@@ -409,6 +410,35 @@ def _is_served(clove: CloveClient, opcode: int) -> bool:
     reply = clove.call(opcode, "[]")
     assert reply is not None
     return "UNKNOWN_SYSCALL" not in reply.payload_str
+
+
+def test_groups_of_a_supervision_tree(clove: CloveClient, socket_path: str, name: str) -> None:
+    outer = clove.set_group(
+        name, strategy="one_for_all", max_restarts=2, restart_window=30, restart_backoff=0.5
+    )
+    assert (outer.parent, outer.strategy, outer.max_restarts, outer.agents) == (None, "one_for_all", 2, [])
+    assert (outer.restart_window, outer.restart_backoff) == (30, 0.5)
+    inner = clove.set_group(f"{name}-in", name, "rest_for_one", order=1)
+    assert (inner.parent, inner.order) == (name, 1)
+    spawned = clove.spawn(
+        name, command=["/bin/sleep", "600"], group=inner.name, more={"labels": {"of": "the group"}}
+    ).raise_for_error()
+    listed = {group.name: group for group in clove.list_groups()}
+    assert listed[name].agents == listed[inner.name].agents == [spawned.agent_id]
+    with pytest.raises(SyscallError):
+        clove.set_group(f"{name}-lost", "nowhere")
+    assert clove.remove_group(name, grace=0) == [spawned.agent_id]
+
+    async def over_asyncio() -> None:
+        async with AsyncCloveClient(socket_path) as other:
+            assert (await other.set_group(name)).strategy == "one_for_one"
+            assert name in [group.name for group in await other.list_groups()]
+            assert await other.remove_group(name) == []
+            with pytest.raises(SyscallError):
+                await other.remove_group(name)
+
+    asyncio.run(over_asyncio())
+    assert name not in [group.name for group in clove.list_groups()]
 
 
 def test_threads_share_a_client(clove: CloveClient, name: str) -> None:

@@ -5,6 +5,7 @@ from .audit import AuditCalls
 from .core import CoreCalls
 from .events import EventCalls
 from .filesystem import FilesystemCalls
+from .groups import GroupCalls
 from .ipc import IPCCalls
 from .metrics import MetricsCalls
 from .network import NetworkCalls
@@ -21,6 +22,7 @@ class AllCalls(
     CoreCalls,
     AgentCalls,
     ReloadCalls,
+    GroupCalls,
     FilesystemCalls,
     NetworkCalls,
     IPCCalls,

@@ -36,12 +36,20 @@ class AgentCalls(Caller):
         isolation: Mapping[str, Any] | None = None,
         lifetime: float | None = None,
         log_bytes: int | None = None,
+        permissions: str | Mapping[str, Any] | None = None,
+        world: str | None = None,
+        group: str | None = None,
+        persist: bool | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Call[SpawnResult]:
         """Starts an agent; answers when its program runs.
 
         `script` is a path on the host; `command` is argv in its place. `limits`: memory (bytes) or memory_mb,
         max_pids, cpu_quota and cpu_period (µs) or cpu_percent… `restart_policy`: never, on-failure or always.
-        `restart_window` and `lifetime` (it is killed then) in seconds.
+        `restart_window` and `lifetime` (it is killed then) in seconds. `permissions`: a level, or an object as of
+        `set_permissions`. `world`: id of the one to start it in. `group` of a supervision tree (operators).
+        `persist`: again after a restart of the kernel. `more`: further members of SPAWN, such as ready, health,
+        depends_on, labels.
         """
         if not script and not command:
             raise ValidationError("spawn: script or command required")
@@ -64,7 +72,13 @@ class AgentCalls(Caller):
             isolation=None if isolation is None else dict(isolation),
             timeout_ms=None if lifetime is None else milliseconds(lifetime),
             log_bytes=log_bytes,
+            permissions=dict(permissions) if isinstance(permissions, Mapping) else permissions,
+            world=world,
+            group=group,
+            persist=persist,
         )
+        # What has an argument of its own is not said twice.
+        request = {**(more or {}), **request}
 
         def parse(answer: Answer) -> SpawnResult:
             agent_id = answer.maybe_integer("id", "agent_id")

@@ -57,7 +57,7 @@ from .system import (
     WorldSnapshot,
     WorldState,
 )
-from .tasks import ReloadResult, Task, TaskListResult, TaskResult
+from .tasks import GroupInfo, ReloadResult, Task, TaskListResult, TaskResult
 
 __all__ = [
     "AgentExit",
@@ -80,6 +80,7 @@ __all__ = [
     "ExecResult",
     "FetchResult",
     "FileContent",
+    "GroupInfo",
     "HttpResult",
     "IPCMessage",
     "KernelEvent",

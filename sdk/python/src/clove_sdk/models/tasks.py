@@ -1,4 +1,4 @@
-"""Results about pieces of work, and about new code of agents."""
+"""Results about pieces of work, new code of agents, and the groups they are kept in."""
 
 from __future__ import annotations
 
@@ -71,3 +71,25 @@ class ReloadResult(Result):
     #: Last output of code that did not come up. Untrusted text.
     log_tail: str = ""
     error: str | None = None
+
+
+@dataclass
+class GroupInfo(Result):
+    """A group of a supervision tree."""
+
+    name: str
+    #: None = it is a tree of its own.
+    parent: str | None = None
+    #: one_for_one, one_for_all or rest_for_one.
+    strategy: str = "one_for_one"
+    #: Place in its parent.
+    order: int = 0
+    max_restarts: int = 0
+    #: Seconds, as the next two.
+    restart_window: float = 0.0
+    restart_backoff: float = 0.0
+    restart_backoff_max: float = 0.0
+    #: Its members were given up, and none came after that.
+    failed: bool = False
+    #: Ids, of itself and of the groups below it.
+    agents: list[int] = field(default_factory=list)
