@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { CloveError, errorToData } from '../../errors/index.ts';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
 import { observersAsOne } from '../../kernel/telemetry/observer.ts';
+import { ensureNative } from '../../native/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { connect } from '../../sdk/typescript/index.ts';
 import { lazyWorldHost } from '../../worlds/lazy.ts';
@@ -34,6 +35,8 @@ export function createFleetRuntime<Facts>(
     throw new CloveError('CONFIG', `the agents of ${scenario.name} may only run protected`, {
       hint: 'A scenario whose agents do no harm without walls and limits says so with harmlessUnprotected: true.',
     });
+  // What a trial may take is not spent on compiling, which may take minutes where nothing is compiled yet.
+  if (isProtected) ensureNative({ onProgress: (line) => process.stderr.write(`clove: ${line}, once\n`) });
   const live = new Map<number, FleetRun<Facts>>();
   let isolation: readonly LayerReport[] = [];
   let count = 0;
