@@ -181,6 +181,7 @@ describe('a bench that is killed', () => {
       expect(new Set(attempts.map((attempt) => attempt.end))).toEqual(new Set(['completed', 'interrupted']));
       expect(listRunDirectories(join(folder, 'runs'))).toEqual([runDirectory]);
     },
+    400_000,
   );
 });
 
