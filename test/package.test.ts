@@ -32,7 +32,7 @@ describe('the packed package', () => {
       { cwd: folder, encoding: 'utf8' },
     );
     expect(installed.status, installed.stderr).toBe(0);
-  }, 300_000);
+  }, 540_000);
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -65,7 +65,7 @@ describe('the packed package', () => {
 
   it('runs the main job from there', () => {
     const result = clove(['bench', 'run', 'drug-discovery', '--quick', '--json', '--set', 'datasets=hERG'], {
-      timeout: 240_000,
+      timeout: 480_000,
     });
     expect(result.status, result.stderr).toBe(0);
     const answer = JSON.parse(result.stdout) as { runDir: string; trials: { status: string }[] };
@@ -74,5 +74,5 @@ describe('the packed package', () => {
     expect(readFileSync(path.join(answer.runDir, 'report.html'), 'utf8')).toContain(
       'rule-labelled, synthetic',
     );
-  }, 300_000);
+  }, 540_000);
 });

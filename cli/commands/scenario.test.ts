@@ -16,7 +16,7 @@ const clove = (...args: string[]) => {
     cwd: folder,
     encoding: 'utf8',
     env: { PATH: process.env.PATH, HOME: folder },
-    timeout: 60_000,
+    timeout: 180_000,
   });
   return { stdout, stderr, status, json: () => JSON.parse(stdout) };
 };

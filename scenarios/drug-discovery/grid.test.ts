@@ -31,7 +31,7 @@ function bestAuc(results: RunResults, dataset: string): number {
 
 describe('the quick grid on built-in data', () => {
   it('completes under the kernel while trials crash and leak, with the figures of a plain process', {
-    timeout: 180_000,
+    timeout: 480_000,
   }, async () => {
     const options = {
       ...places(),
@@ -72,7 +72,7 @@ describe('the quick grid on built-in data', () => {
 });
 
 describe('the whole grid on measured data', () => {
-  it('finds what the literature expects of these models', { timeout: 180_000 }, async (context) => {
+  it('finds what the literature expects of these models', { timeout: 480_000 }, async (context) => {
     if (!hasRealData) return context.skip(`no measured data in ${REAL_DATA}`);
     const { results } = await runBench({
       ...places(),

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type FetchProgress, fetchDatasets } from './fetch.ts';
 import { DATASETS, type DatasetDefinition } from './sources.ts';
 
@@ -47,10 +47,20 @@ function sendAll(request: IncomingMessage, response: ServerResponse): void {
   response.end(content.subarray(offset));
 }
 
-/** Sends `bytes` and breaks the connection. */
+/** Sends `bytes`, and breaks the connection when they have been kept: what is still under way then would be lost. */
 function sendPart(response: ServerResponse, bytes: number): void {
   response.writeHead(200, { 'content-length': content.length });
-  response.write(content.subarray(0, bytes), () => setTimeout(() => response.destroy(), 20));
+  response.write(content.subarray(0, bytes));
+  void vi
+    .waitUntil(async () => (await sizeOf(path.join(directory, 'herg.tab.part'))) === bytes, {
+      timeout: 60_000,
+      interval: 5,
+    })
+    .finally(() => response.destroy());
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return (await stat(file).catch(() => null))?.size ?? 0;
 }
 
 const run = (options: Partial<Parameters<typeof fetchDatasets>[0]> = {}): ReturnType<typeof fetchDatasets> =>
