@@ -10,6 +10,7 @@ import type {
   InjectedEvent,
   JoinedWorld,
   Member,
+  RestoredWorld,
   WorldHost,
   WorldHostFactory,
   WorldInfo,
@@ -20,6 +21,7 @@ import { parseDurationMs } from './clock/duration.ts';
 import { BlockStore } from './filesystem/blocks.ts';
 import { compareTrees } from './filesystem/changes.ts';
 import { imageOf, type WorldImage } from './image.ts';
+import { keptAgents } from './kept-agents.ts';
 import { readLegacySnapshot } from './legacy/snapshot.ts';
 import type { MountedWorld } from './mounted-world.ts';
 import { outsideOf } from './outside.ts';
@@ -188,9 +190,12 @@ export class WorldEngine implements WorldHost {
 
   async snapshot(worldId: string, file: string | null, caller: Caller): Promise<WorldSnapshotAnswer> {
     const world = this.#managed(worldId, caller);
+    // Agents that are asked for their state wait until the snapshot is taken; what they take for it is real time.
+    using _taken = await world.checkpointsTaken();
     const underWay = await world.quiet(QUIET_MS);
     const packed = this.#pack(world, caller);
-    const told = { snapshot_id: packed.id, calls_under_way: underWay };
+    const agents = packed.body.image.agents.map(({ name, reason }) => ({ name, reason }));
+    const told = { snapshot_id: packed.id, calls_under_way: underWay, agents };
     if (file === null) return { ...told, snapshot: toWire(world, packed) };
     await writeSnapshotFile(file, packed);
     return { ...told, snapshot: { id: world.id, name: world.name, snapshot_path: file } };
@@ -200,7 +205,7 @@ export class WorldEngine implements WorldHost {
     source: { readonly snapshot: unknown } | { readonly file: string },
     newWorldId: string | null,
     caller: Caller,
-  ): Promise<WorldInfo> {
+  ): Promise<RestoredWorld> {
     if (newWorldId !== null && (this.#worlds.has(newWorldId) || this.#reserved.has(newWorldId))) {
       throw new CloveError('CONFLICT', `a world ${newWorldId} exists`);
     }
@@ -208,8 +213,10 @@ export class WorldEngine implements WorldHost {
       'file' in source
         ? await readSnapshotFile(source.file)
         : fromWire(source.snapshot as Readonly<Record<string, unknown>>);
-    if (packed === null)
-      return this.#restoreLegacy((source as { snapshot: unknown }).snapshot, newWorldId, caller);
+    if (packed === null) {
+      const world = await this.#restoreLegacy((source as { snapshot: unknown }).snapshot, newWorldId, caller);
+      return { world, agents: [], atMs: 0, hold: { [Symbol.dispose]: () => undefined } };
+    }
     const { body } = packed;
     const resolved = await resolveOrigin(body.origin, body.seed, caller.kind === 'operator');
     const release = unpackInto(this.blocks, packed);
@@ -219,9 +226,10 @@ export class WorldEngine implements WorldHost {
         name: body.name,
         seed: body.seed,
         // Messages that an agent wrote into a snapshot itself would come from whomever it names.
-        image: caller.kind === 'operator' ? body.image : { ...body.image, mail: {} },
+        image: caller.kind === 'operator' ? body.image : { ...body.image, mail: {}, agents: [] },
       });
-      return world.info();
+      const hold = world.parts.clock.still('agents come back');
+      return { world: world.info(), agents: body.image.agents, atMs: body.image.clock.monotonicMs, hold };
     } catch (error) {
       // The parts read their own state, and may meet what only looks like it.
       throw isCloveError(error) ? error : corrupt((error as Error).message);
@@ -382,8 +390,11 @@ export class WorldEngine implements WorldHost {
   /** What waits in the mailboxes of others is no business of an agent, wherever it came from. */
   #image(world: World, caller: Caller): WorldImage {
     const { mailboxes } = this.#kernel();
-    return imageOf(world, (memberId) =>
-      caller.kind === 'operator' || memberId === caller.id ? mailboxes.peek(memberId) : [],
+    return imageOf(
+      world,
+      (memberId) => (caller.kind === 'operator' || memberId === caller.id ? mailboxes.peek(memberId) : []),
+      // What others were started from is no business of an agent either.
+      caller.kind === 'operator' ? keptAgents(world, this.#kernel()) : [],
     );
   }
 

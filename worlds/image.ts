@@ -1,3 +1,4 @@
+import type { KeptAgent } from '../kernel/worlds/host.ts';
 import type { ChaosState } from './chaos/chaos.ts';
 import type { ClockState } from './clock/types.ts';
 import type { ActiveFileFault, TreeEntry } from './filesystem/types.ts';
@@ -34,10 +35,16 @@ export interface WorldImage {
   readonly schedule: readonly EntryState[];
   /** What lies in the mailboxes of members, by their names. */
   readonly mail: Readonly<Record<string, readonly KeptMessage[]>>;
+  /** Who was in it, and what it takes to have them back. */
+  readonly agents: readonly KeptAgent[];
 }
 
 /** The world as it is now, taken in one step. `mailOf`: what waits for a member. */
-export function imageOf(world: World, mailOf: (memberId: number) => readonly KeptMessage[]): WorldImage {
+export function imageOf(
+  world: World,
+  mailOf: (memberId: number) => readonly KeptMessage[],
+  agents: readonly KeptAgent[] = [],
+): WorldImage {
   const { clock, luck, files, network } = world.parts;
   const mail = new Map<string, readonly KeptMessage[]>(world.pendingMail);
   for (const { id, name } of world.members()) {
@@ -60,5 +67,6 @@ export function imageOf(world: World, mailOf: (memberId: number) => readonly Kep
     chaos: world.chaos.snapshot(),
     schedule: world.schedule.snapshot(),
     mail: Object.fromEntries(mail),
+    agents,
   };
 }

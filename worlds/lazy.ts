@@ -9,6 +9,7 @@ import type {
   InjectedEvent,
   JoinedWorld,
   Member,
+  RestoredWorld,
   WorldHost,
   WorldHostFactory,
   WorldInfo,
@@ -48,7 +49,7 @@ class LazyWorlds implements WorldHost {
     source: { readonly snapshot: unknown } | { readonly file: string },
     newWorldId: string | null,
     caller: Caller,
-  ): Promise<WorldInfo> {
+  ): Promise<RestoredWorld> {
     return (await this.#load()).restore(source, newWorldId, caller);
   }
 

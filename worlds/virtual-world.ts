@@ -131,6 +131,8 @@ export async function goOn(world: World, image: WorldImage): Promise<void> {
   for (const { key, text, ttlMs } of image.state) {
     await world.state.store(0, { key, text, ttlMs, scope: 'global' });
   }
+  for (const { name, checkpoint } of image.agents)
+    if (checkpoint !== null) world.checkpoints.expect(name, checkpoint);
   for (const [name, messages] of Object.entries(image.mail)) world.pendingMail.set(name, [...messages]);
   world.chaos.restore(image.chaos);
   world.schedule.restore(image.schedule);

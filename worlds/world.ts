@@ -16,6 +16,7 @@ import { Attentions } from './attention.ts';
 import { Chaos, type EventHistory } from './chaos/chaos.ts';
 import { parseEvent } from './chaos/kinds.ts';
 import type { ChaosTarget, MemberControl, PressureControl } from './chaos/target.ts';
+import { Checkpoints } from './checkpoints.ts';
 import type { WorldClock } from './clock/types.ts';
 import { conditionHolds } from './conditions.ts';
 import type { WorldDefinition } from './definition.ts';
@@ -90,6 +91,7 @@ export class World implements JoinedWorld {
   readonly #attentions: Attentions;
   readonly #served: ServedCalls;
   readonly thinking: Thinking;
+  readonly checkpoints: Checkpoints;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
   #underWay = 0;
@@ -103,6 +105,7 @@ export class World implements JoinedWorld {
     const { definition, clock, luck, files, network, outside } = parts;
     this.#attentions = new Attentions(clock);
     this.#served = new ServedCalls(clock);
+    this.checkpoints = new Checkpoints(() => clock.monotonicMs());
     this.thinking = new Thinking(clock, definition.clock.llm_time);
     const target: ChaosTarget = {
       form: parts.form,
@@ -234,6 +237,12 @@ export class World implements JoinedWorld {
     return this.#underWay;
   }
 
+  /** Asks its agents for what they want to come back with; they wait until the answer is disposed of. */
+  async checkpointsTaken(): Promise<Disposable> {
+    using _asking = this.works('agents are asked for their state');
+    return await this.checkpoints.collect();
+  }
+
   async #during<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#underWay += 1;
     try {
@@ -269,6 +278,7 @@ export class World implements JoinedWorld {
   remove(id: number): boolean {
     this.#attentions.remove(id);
     this.#served.remove(id);
+    this.checkpoints.release(id);
     return this.#members.delete(id);
   }
 
@@ -279,6 +289,11 @@ export class World implements JoinedWorld {
 
   waits(agentId: number): Disposable {
     return this.#served.has(agentId) ? this.#served.wait(agentId) : this.#attentions.wait(agentId);
+  }
+
+  listens(agentId: number): Disposable {
+    // Of an agent that tells by its calls alone what it does, one that is always open tells nothing.
+    return this.#served.has(agentId) ? this.#served.wait(agentId) : { [Symbol.dispose]: () => undefined };
   }
 
   works(reason: string): Disposable {

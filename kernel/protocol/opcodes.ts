@@ -76,6 +76,8 @@ export const OPCODES = {
   WORLD_BRANCH: 0xaa,
   WORLD_ADVANCE: 0xab,
   WORLD_WAIT: 0xac,
+  /** What an agent comes back with when its world is restored. */
+  WORLD_CHECKPOINT: 0xad,
   TUNNEL_CONNECT: 0xb0,
   TUNNEL_DISCONNECT: 0xb1,
   TUNNEL_STATUS: 0xb2,

@@ -7,6 +7,7 @@ import { memberOf, worldOf, worldsOf } from '../worlds/calls.ts';
 import { waitingInWorld } from '../worlds/waiting.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { json } from './fields.ts';
+import { checkpoint, comeBack, returnedAgent } from './world-checkpoint.ts';
 
 const MAX_BRANCHES = 256;
 /** Ten simulated years. */
@@ -293,6 +294,10 @@ export const snapshot = defineSyscall({
       ),
     snapshot_path: z.string().optional(),
     calls_under_way: z.int().describe('Of members, that had not ended when it was taken.'),
+    agents: z
+      .array(z.object({ name: z.string(), reason: z.string().nullable() }))
+      .readonly()
+      .describe('Who could come back with it, and why who could not (`reason`).'),
   }),
   permission: 'worlds.manage',
   audit: 'WORLD',
@@ -306,6 +311,7 @@ export const snapshot = defineSyscall({
       world_id: id,
       snapshot_id: made.snapshot_id,
       calls_under_way: made.calls_under_way,
+      agents: made.agents,
       snapshot: made.snapshot,
       ...(file === null && isSmall(made.snapshot) ? { snapshot_data: made.snapshot } : {}),
       ...(file === null ? {} : { snapshot_path: file }),
@@ -317,7 +323,7 @@ export const restore = defineSyscall({
   opcode: OPCODES.WORLD_RESTORE,
   name: 'WORLD_RESTORE',
   summary:
-    'Makes a world from a snapshot, ours or one of existing clients. Its time goes on where it stood; nobody is in it.',
+    'Makes a world from a snapshot, ours or one of existing clients. Its time goes on where it stood; nobody is in it but the agents that come back with it.',
   request: z.object({
     snapshot: jsonObject.nullish().describe('Or a whole answer of WORLD_SNAPSHOT.'),
     snapshot_path: hostPath,
@@ -327,8 +333,23 @@ export const restore = defineSyscall({
       .or(z.literal(''))
       .nullish()
       .describe('Taken as it is; default: made from the name.'),
+    agents: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Starts its agents again, with the state they left: only of a snapshot one trusts. Operators only.',
+      ),
+    agents_env: z
+      .record(z.string(), z.string())
+      .default({})
+      .describe('Values of secret variables of theirs, which no snapshot keeps.'),
   }),
-  response: z.object({ success: z.literal(true), world_id: z.string(), world: worldInfo }),
+  response: z.object({
+    success: z.literal(true),
+    world_id: z.string(),
+    world: worldInfo,
+    agents: z.array(returnedAgent).describe('How each came back, or that it did not.'),
+  }),
   permission: 'worlds.manage',
   audit: 'WORLD',
   replay: 'recorded',
@@ -341,9 +362,12 @@ export const restore = defineSyscall({
     // Existing clients hand back the whole answer.
     const nested = given?.snapshot ?? given?.snapshot_data;
     const source = file === null ? { snapshot: nested ?? given } : { file };
+    if (request.agents && context.caller.kind !== 'operator')
+      throw new CloveError('FORBIDDEN', 'only operators start the agents of a snapshot');
     try {
-      const world = await worldsOf(context).restore(source, request.new_world_id || null, context.caller);
-      return { success: true as const, world_id: world.id, world };
+      const made = await worldsOf(context).restore(source, request.new_world_id || null, context.caller);
+      const agents = await comeBack(context, made, { wanted: request.agents, env: request.agents_env });
+      return { success: true as const, world_id: made.world.id, world: made.world, agents };
     } catch (error) {
       throw asFailure('Failed to restore world', error);
     }
@@ -499,4 +523,5 @@ export const worldSyscalls = [
   branch,
   advance,
   wait,
+  checkpoint,
 ] as const;

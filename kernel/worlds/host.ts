@@ -59,6 +59,49 @@ export interface WorldHttpResponse {
   readonly durationMs: number;
 }
 
+/** What an agent wants to be given when it comes back. */
+export interface CheckpointState {
+  /** JSON. */
+  readonly text: string;
+  /** On its world's clock, ms since the world's start. */
+  readonly atMs: number;
+  /** It was given when a snapshot asked, not left some time before. */
+  readonly isAsked: boolean;
+}
+
+/** One agent of a snapshot. */
+export interface KeptAgent {
+  readonly name: string;
+  /** As for SPAWN; null = it cannot come back. */
+  readonly request: Readonly<Record<string, unknown>> | null;
+  /** Variables whose values were not kept. */
+  readonly withheld: readonly string[];
+  readonly checkpoint: CheckpointState | null;
+  /** Why it cannot come back; null = it can. */
+  readonly reason: string | null;
+}
+
+/** How an agent of a snapshot came back, or that it did not. */
+export interface ReturnedAgent {
+  readonly name: string;
+  /** `checkpoint`: with the state of the moment of the snapshot; `kept`: with one that it had left before; `not`: not at all. */
+  readonly how: 'checkpoint' | 'kept' | 'not';
+  /** Of the state, ms of its world's time before the snapshot. */
+  readonly behind_ms: number | null;
+  readonly agent_id: number | null;
+  /** Why not. */
+  readonly reason: string | null;
+}
+
+export interface RestoredWorld {
+  readonly world: WorldInfo;
+  readonly agents: readonly KeptAgent[];
+  /** World time of the snapshot, ms since the world's start. */
+  readonly atMs: number;
+  /** No time passes there until it is disposed of. */
+  readonly hold: Disposable;
+}
+
 /** What a model call has used: its price in the world's time is made of it. */
 export interface ThoughtUse {
   readonly inputTokens: number;
@@ -103,6 +146,16 @@ export interface JoinedWorld {
     agentId: number,
     order: { readonly waits: boolean; readonly signal: AbortSignal; readonly ask: () => Promise<Answer> },
   ): Promise<{ readonly answer: Answer; readonly durationMs: number }>;
+  /** What agents leave to come back with. */
+  readonly checkpoints: {
+    keep(agentId: number, text: string): void;
+    offer(agentId: number, isOffered: boolean): void;
+    wanted(agentId: number, signal: AbortSignal): Promise<number>;
+    answer(agentId: number, checkpointId: number, text: string): Promise<void>;
+    restoredOf(name: string): CheckpointState | null;
+  };
+  /** A call of the agent is open that is nobody's work and nobody's wait, until this is disposed of. */
+  listens(agentId: number): Disposable;
   /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. For that member. */
   after(memberId: number, ms: number, fire: () => void): () => void;
   /** The member waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
@@ -173,6 +226,8 @@ export interface WorldSnapshotAnswer {
   readonly snapshot_id: string;
   /** Calls of members that had not ended: the snapshot is of before them, or of their midst. */
   readonly calls_under_way: number;
+  /** Its agents: how each could come back, or why not. */
+  readonly agents: readonly Pick<KeptAgent, 'name' | 'reason'>[];
   readonly snapshot: Readonly<Record<string, unknown>>;
 }
 
@@ -207,7 +262,7 @@ export interface WorldHost extends KeepsByCaller {
     source: { readonly snapshot: unknown } | { readonly file: string },
     newWorldId: string | null,
     caller: Caller,
-  ): Promise<WorldInfo>;
+  ): Promise<RestoredWorld>;
   /** @throws NOT_FOUND */
   diff(worldId: string, caller: Caller): Promise<readonly FileChange[]>;
   /** @throws NOT_FOUND, OVERLOAD */

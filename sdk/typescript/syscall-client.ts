@@ -22,6 +22,7 @@ export const LONG_SYSCALLS: ReadonlySet<SyscallName> = new Set([
   'WATCH',
   'RELOAD',
   'TUNNEL_CONNECT',
+  'WORLD_CHECKPOINT',
 ]);
 
 /** Of those, what a world answers for who is in it. */

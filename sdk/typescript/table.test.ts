@@ -82,6 +82,7 @@ const METHODS: Record<SyscallName, keyof CloveClient> = {
   WORLD_BRANCH: 'branchWorld',
   WORLD_ADVANCE: 'advanceWorld',
   WORLD_WAIT: 'waitInWorld',
+  WORLD_CHECKPOINT: 'checkpoint',
   METRICS_SYSTEM: 'systemMetrics',
   METRICS_AGENT: 'agentMetrics',
   METRICS_ALL_AGENTS: 'allAgentMetrics',

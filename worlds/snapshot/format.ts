@@ -132,6 +132,21 @@ const image = z.strictObject({
     z.string().max(256),
     z.array(z.strictObject({ fromName: z.string().max(256), text: z.string().max(2 ** 20) })).max(10_000),
   ),
+  // Snapshots of before there were any have none.
+  agents: z
+    .array(
+      z.strictObject({
+        name: z.string().max(256),
+        request: z.record(z.string(), z.unknown()).nullable(),
+        withheld: z.array(z.string().max(256)).max(10_000),
+        checkpoint: z
+          .strictObject({ text: z.string().max(2 ** 20), atMs: monotonic, isAsked: z.boolean() })
+          .nullable(),
+        reason: z.string().max(1024).nullable(),
+      }),
+    )
+    .max(10_000)
+    .default([]),
 });
 
 const object = z.record(z.string(), z.unknown());
@@ -183,6 +198,8 @@ export function checkedBody(value: unknown): SnapshotBody {
   for (const messages of Object.values(checked.image.mail)) {
     for (const { text } of messages) assertJson(text, 'a message');
   }
+  for (const { checkpoint } of checked.image.agents)
+    if (checkpoint !== null) assertJson(checkpoint.text, 'a checkpoint');
   // As they would be injected: with defaults, and under the names that are read.
   const active = checked.image.chaos.active.map((event) => {
     try {

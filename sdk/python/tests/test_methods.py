@@ -325,6 +325,11 @@ CASES = [
          {**OK, "monotonic_ms": 60_000}, {"success": True, "data": {"monotonic_ms": 60_000}}),
     case("world_wait", (60_000,), S.SYS_WORLD_WAIT, {"ms": 60_000}, {**OK, "monotonic_ms": 60_000},
          {"success": True, "data": {"monotonic_ms": 60_000}}),
+    case("world_checkpoint", ({"step": 3},), S.SYS_WORLD_CHECKPOINT, {"state": {"step": 3}, "checkpoint_id": 5},
+         {**OK, "checkpoint_id": None, "restored": None},
+         {"success": True, "data": {"checkpoint_id": None, "restored": None}}, checkpoint_id=5),
+    case("world_checkpoint", (), S.SYS_WORLD_CHECKPOINT, {"wait": True}, {**OK, "checkpoint_id": 5, "restored": None},
+         {"success": True, "data": {"checkpoint_id": 5, "restored": None}}, "waiting", wait=True),
     # tunnel
     case("tunnel_connect", ("ws://r",), S.SYS_TUNNEL_CONNECT, {"relay_url": "ws://r", "machine_id": "m", "token": "t"},
          {**OK, "relay_url": "ws://r", "machine_id": "m"}, {"connected": True, "relay_url": "ws://r"},

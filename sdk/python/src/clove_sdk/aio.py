@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+import warnings
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -163,6 +164,32 @@ class AsyncCloveClient(AllCalls, AsyncCaller):
             version = watched.version
             for change in watched.changes:
                 yield change
+
+    async def restored_state(self) -> Any:
+        """As of `CloveClient`."""
+        data = (await self.world_checkpoint()).raise_for_error().data or {}
+        restored = data.get("restored")
+        return None if restored is None else restored["state"]
+
+    async def on_checkpoint(self, state: Callable[[], Any]) -> asyncio.Task[None]:
+        """As of `CloveClient`, as a task: cancel it to stop. `state` runs between two steps of the other tasks."""
+
+        async def listen() -> None:
+            while True:
+                try:
+                    asked = await self.world_checkpoint(wait=True)
+                    if not asked.success:
+                        return
+                    checkpoint_id = (asked.data or {}).get("checkpoint_id")
+                except CloveError:
+                    return
+                try:
+                    await self.world_checkpoint(state(), checkpoint_id)
+                except Exception as error:  # noqa: BLE001 - whatever a hook raises: the snapshot has the state of before
+                    warnings.warn(f"a checkpoint was not answered: {error}", RuntimeWarning, stacklevel=1)
+
+        (await self.world_checkpoint(offer=True)).raise_for_error()
+        return asyncio.get_running_loop().create_task(listen())
 
     async def think(
         self,

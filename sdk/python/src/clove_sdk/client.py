@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -182,6 +184,38 @@ class CloveClient(AllCalls, SyncCaller):
                 return
             version = result.version
             yield from result.changes
+
+    def restored_state(self) -> Any:
+        """What this agent came back with; None = it did not come back, it has begun. Raises `NotFound` in no world."""
+        data = self.world_checkpoint().raise_for_error().data or {}
+        restored = data.get("restored")
+        return None if restored is None else restored["state"]
+
+    def on_checkpoint(self, state: Callable[[], Any]) -> threading.Thread:
+        """Calls `state` whenever a snapshot of the agent's world asks what it wants to come back with.
+
+        That is in a thread of its own: what `state` returns must be JSON, and true of one moment, so take the lock that
+        your other threads take. The thread ends with the process, the client or the world. Raises `NotFound` in no world.
+        """
+
+        def listen() -> None:
+            while True:
+                try:
+                    asked = self.world_checkpoint(wait=True)
+                    if not asked.success:
+                        return
+                    checkpoint_id = (asked.data or {}).get("checkpoint_id")
+                except CloveError:
+                    return
+                try:
+                    self.world_checkpoint(state(), checkpoint_id)
+                except Exception as error:  # noqa: BLE001 - whatever a hook raises: the snapshot has the state of before
+                    warnings.warn(f"a checkpoint was not answered: {error}", RuntimeWarning, stacklevel=1)
+
+        self.world_checkpoint(offer=True).raise_for_error()
+        thread = threading.Thread(target=listen, name="clove-checkpoint", daemon=True)
+        thread.start()
+        return thread
 
     def think(
         self,

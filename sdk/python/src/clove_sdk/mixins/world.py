@@ -129,12 +129,23 @@ class WorldCalls(Caller):
 
     @syscall
     def world_restore(
-        self, snapshot: Mapping[str, Any], new_world_id: str | None = None
+        self,
+        snapshot: Mapping[str, Any],
+        new_world_id: str | None = None,
+        *,
+        agents: bool | None = None,
+        agents_env: Mapping[str, str] | None = None,
     ) -> Call[WorldCreateResult]:
-        """Makes a world from a snapshot: its data, or the whole result of `world_snapshot`."""
+        """Makes a world from a snapshot: its data, or the whole result of `world_snapshot`.
+
+        `agents`: they are started again, with the state they left; `agents_env`: values of secret variables of theirs.
+        """
         inner = snapshot.get("snapshot") or snapshot.get("snapshot_data")
         data = inner if isinstance(inner, dict) else snapshot
-        request = {"snapshot": dict(data), **without_none(new_world_id=new_world_id)}
+        request = {
+            "snapshot": dict(data),
+            **without_none(new_world_id=new_world_id, agents=agents, agents_env=agents_env),
+        }
         return Call(SyscallOp.SYS_WORLD_RESTORE, request, _created)
 
     @syscall
@@ -157,6 +168,26 @@ class WorldCalls(Caller):
         """Waits on the clock of the world the caller is in: so long, or until so many ms after the world's start."""
         request = without_none(ms=ms, until_ms=until_ms)
         return Call(SyscallOp.SYS_WORLD_WAIT, request, operation, extra_time=None, long=True)
+
+    @syscall
+    def world_checkpoint(
+        self,
+        state: Any = ...,
+        checkpoint_id: int | None = None,
+        wait: bool = False,
+        offer: bool | None = None,
+    ) -> Call[OperationResult]:
+        """Leaves what this agent wants to come back with when its world is restored, as JSON.
+
+        `checkpoint_id`: the question of a snapshot that the state answers; `wait`: until one asks;
+        `offer`: whether snapshots are to ask. ``result.data["restored"]``
+        is what the agent itself came back with. Mostly `on_checkpoint` and `restored_state` are what one wants.
+        """
+        request = {
+            **({} if state is ... else {"state": state}),
+            **without_none(checkpoint_id=checkpoint_id, wait=wait or None, offer=offer),
+        }
+        return Call(SyscallOp.SYS_WORLD_CHECKPOINT, request, operation, extra_time=None, long=True)
 
 
 def operation(answer: Answer) -> OperationResult:
