@@ -3,6 +3,8 @@ export type { BenchEvent, BenchListener, Progress } from './events.ts';
 export { parseFaults } from './faults.ts';
 export type * from './fleet/types.ts';
 export { type Cell, expandGrid, type GridAxes, makeTrials, widenCells } from './grid.ts';
+export { mergeRuns } from './merge/merge.ts';
+export { parseShard, type Shard } from './merge/shard.ts';
 export { type BenchOptions, defaultCacheDirectory } from './options.ts';
 export { type BenchRun, type ResumeOptions, resumeBench, runBench, scenarioOfRun } from './run.ts';
 export { RUNTIME_NAMES } from './runtimes/index.ts';

@@ -2,6 +2,7 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CloveError } from '../errors/index.ts';
 import { hasFaults } from './faults.ts';
+import type { Shard } from './merge/shard.ts';
 import { RUNTIME_NAMES } from './runtimes/index.ts';
 import type { IsolationStrength } from './runtimes/isolation.ts';
 import type { Scenario } from './scenario.ts';
@@ -42,6 +43,8 @@ export interface BenchOptions {
   readonly blocks?: number | null;
   /** Share of trials that must be measured for a verdict. Default 0.95. */
   readonly coverageFloor?: number;
+  /** Run only this part of the grid; `bench merge` puts parts together. Default: all of it. */
+  readonly shard?: Shard | null;
   /** Scenario settings. */
   readonly set?: Readonly<Record<string, string>>;
   /** Stops the run: nothing new starts, what runs is interrupted and recorded; it can be resumed. */
@@ -92,6 +95,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
     maxAttempts: options.maxAttempts ?? 3,
     blocks: options.blocks ?? (runtimes.length > 1 ? 2 : 1),
     coverageFloor: options.coverageFloor ?? 0.95,
+    shard: options.shard ?? null,
     set: options.set ?? {},
     signal: options.signal ?? new AbortController().signal,
     command: options.command ?? '',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { CloveError } from '../errors/index.ts';
 import type { BenchListener } from './events.ts';
 import { machineFacts } from './measure/machine.ts';
+import { trialsOfShard } from './merge/shard.ts';
 import { type BenchOptions, type ResolvedBenchOptions, resolveOptions } from './options.ts';
 import { prepareAll } from './prepare.ts';
 import { startGuardian } from './runtimes/guardian.ts';
@@ -35,12 +36,14 @@ export async function runBench(options: BenchOptions, listener: BenchListener = 
   if (resolved.runtimes.includes('clove') && resolved.kernelSocket === null)
     await requireSandboxes(resolved.scenario.limits, resolved.isolation);
   const machine = await machineFacts();
-  const { plan, trials, preparations } = await planTrials(resolved.scenario, resolved, listener);
+  const { plan, trials: grid, preparations } = await planTrials(resolved.scenario, resolved, listener);
+  const trials = trialsOfShard(grid, resolved.shard);
   const runId = makeRunId(resolved.scenario.name, startedAt);
   const definition = define(resolved, plan, preparations, {
     runId,
     startedAt: startedAt.toISOString(),
     machine,
+    ...(resolved.shard === null ? {} : { shard: { ...resolved.shard, trials: grid.length } }),
   });
   const store = RunStore.create(join(resolved.runsDirectory, runId), definition, trials);
   store.putFact('preparations', preparations);
@@ -81,7 +84,7 @@ export async function resumeBench(
       listener,
     );
     plan = planned.plan;
-    requireSame(recorded, planned.trials, runDirectory);
+    requireSame(recorded, trialsOfShard(planned.trials, definition.shard ?? null), runDirectory);
     const interrupted = store.closeOpenAttempts();
     if (facts.status !== 'complete') {
       const lost = interrupted === 1 ? 'one attempt was' : `${interrupted} attempts were`;
@@ -155,7 +158,7 @@ function define(
   options: ResolvedBenchOptions,
   plan: ScenarioPlan,
   preparations: readonly Preparation[],
-  run: Pick<RunDefinition, 'runId' | 'startedAt' | 'machine'>,
+  run: Pick<RunDefinition, 'runId' | 'startedAt' | 'machine' | 'shard'>,
 ): RunDefinition {
   const { scenario } = options;
   const { name, title, version, description } = scenario;

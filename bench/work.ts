@@ -90,7 +90,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
         program: options.program,
         limits: definition.limits,
         parallel,
-        trials: trials.length,
+        trials: definition.shard?.trials ?? trials.length,
         readOnlyPaths: options.readOnlyPaths,
         compileCacheDirectory: join(definition.scenarioOptions.cacheDirectory, 'compile-cache'),
         scratchDirectory: options.scratchDirectory,

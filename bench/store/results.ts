@@ -26,7 +26,14 @@ export function resultsFromRecords(records: RunRecords): RunResults {
     // The run's clock stands still between sessions.
     wallMs: segments.reduce((last, segment) => Math.max(last, segment.lastMs), 0),
     seed: definition.seed,
-    options: { ...definition.resolved, parallel: definition.parallel, blocks: definition.blocks },
+    options: {
+      ...definition.resolved,
+      parallel: definition.parallel,
+      blocks: definition.blocks,
+      ...(definition.shard === undefined
+        ? {}
+        : { shard: `${definition.shard.index}/${definition.shard.count}` }),
+    },
     faults: definition.faults,
     command: definition.command,
     machine: definition.machine,

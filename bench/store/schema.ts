@@ -44,6 +44,8 @@ export interface RunDefinition {
   /** The scenario's options in force, defaults filled in. */
   readonly resolved: Readonly<Record<string, ParameterValue | null>>;
   readonly provenance: RunResults['provenance'];
+  /** Which part of the grid it is; `trials` = of the whole grid. Absent: all of it. */
+  readonly shard?: { readonly index: number; readonly count: number; readonly trials: number };
 }
 
 /** What becomes known while it runs; each is one row that is replaced whole. */

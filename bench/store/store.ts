@@ -150,6 +150,23 @@ export class RunStore {
     });
   }
 
+  /** Takes over what another run, or several, have recorded; for one that was just made. */
+  importRecords({ facts, attempts, segments, samples, hostCrashes }: RunRecords): void {
+    this.#transaction('machine', () => {
+      for (const attempt of attempts) {
+        const { runtime, trialId, end } = attempt;
+        this.#statements.insertAttempt.run(runtime, trialId, attempt.attempt, JSON.stringify(attempt));
+        this.#statements.endAttempt.run(end, JSON.stringify(attempt), runtime, trialId, attempt.attempt);
+      }
+      for (const { runtime, block, startedAtMs, lastMs } of segments)
+        this.#statements.insertSegment.run(runtime, block, startedAtMs, lastMs);
+      for (const sample of samples)
+        this.#statements.insertSample.run(sample.runtime, sample.atMs, JSON.stringify(sample));
+      for (const crash of hostCrashes) this.hostCrashed(crash);
+      for (const [name, value] of Object.entries(facts)) this.#putFact(name, value);
+    });
+  }
+
   /** Attempts that a session which is no more has left open end as 'interrupted'. Returns how many. */
   closeOpenAttempts(): number {
     const open = this.#db.prepare('SELECT json FROM attempts WHERE ending IS NULL').all() as {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import type { Measured } from '../../bench/compare/types.ts';
@@ -41,6 +41,7 @@ interface RunFlags extends CompareFlags {
   readonly timeout?: string;
   readonly attempts?: string;
   readonly blocks?: string;
+  readonly shard?: string;
   readonly set: readonly string[];
   readonly datasets?: string;
   readonly features?: string;
@@ -58,6 +59,7 @@ export const benchCommand: CommandBuilder = (context) => {
   bench.addCommand(listCommand(context));
   bench.addCommand(reportCommand(context));
   bench.addCommand(resumeCommand(context));
+  bench.addCommand(mergeCommand(context));
   bench.addCommand(compareCommand(context));
   bench.addCommand(baselineCommand(context));
   bench.addCommand(historyCommand(context));
@@ -93,6 +95,7 @@ const runCommand: CommandBuilder = (context) =>
     .option('--timeout <duration>', 'time limit of one attempt, such as 60s')
     .option('--attempts <n>', 'attempts a trial gets at most (default: 3)')
     .option('--blocks <n>', 'turns each runtime takes in a comparison (default: 2)')
+    .option('--shard <i/n>', 'run only part i of n of the grid; clove bench merge puts the parts together')
     .option('--datasets <names>', 'only these data sets')
     .option('--features <names>', 'only these feature sets')
     .option('--models <names>', 'only these models')
@@ -111,7 +114,9 @@ Examples:
     )
     .action(async (scenarioName: string, flags: RunFlags, command: Command) => {
       const cli = context(command);
-      const { findScenario, loadScenarioFile, parseFaults, runBench } = await import('../../bench/index.ts');
+      const { findScenario, loadScenarioFile, parseFaults, parseShard, runBench } = await import(
+        '../../bench/index.ts'
+      );
       const found = findScenario(scenarioName);
       const scenario = await loadScenarioFile(found);
       const gate = await gateOf(flags);
@@ -141,6 +146,7 @@ Examples:
               ? {}
               : { maxAttempts: parseCount(flags.attempts, '--attempts') }),
             blocks: flags.blocks === undefined ? null : parseCount(flags.blocks, '--blocks'),
+            shard: flags.shard === undefined ? null : parseShard(flags.shard),
             set: settingsOf(flags),
             signal,
             command: commandLine(),
@@ -169,6 +175,31 @@ const resumeCommand: CommandBuilder = (context) =>
         resumeBench(runDirectory, { kernelSocket: flags.kernel ?? null, signal, scenario }, progress.listen),
       );
       await conclude(cli, run);
+    });
+
+const mergeCommand: CommandBuilder = (context) =>
+  new Command('merge')
+    .description(
+      'put runs of parts of one grid together, from whatever machine; conflicts are refused and named',
+    )
+    .argument('<run...>', 'the runs: ids, unambiguous parts of them, or their folders')
+    .addOption(RUNS_OPTION())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  clove bench run drug-discovery --shard 1/2        # here
+  clove bench run drug-discovery --shard 2/2        # on another machine; then copy its folder of runs/
+  clove bench merge 20261120-0512 20261120-0513
+  clove bench merge runs/20261120-051233-drug-discovery-k3f9 /mnt/other/20261120-051240-drug-discovery-8d1e`,
+    )
+    .action(async (wanted: string[], flags: { runsDir?: string }, command: Command) => {
+      const { findRunDirectory, mergeRuns, runsDirectory } = await import('../../bench/index.ts');
+      const runs = runsDirectory(flags.runsDir ?? null);
+      const directories = wanted.map((run) =>
+        existsSync(path.join(run, 'run.db')) ? path.resolve(run) : findRunDirectory(runs, run),
+      );
+      await conclude(context(command), mergeRuns(directories, runs));
     });
 
 const listCommand: CommandBuilder = (context) =>
