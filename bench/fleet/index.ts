@@ -1,5 +1,7 @@
 /** What the files of scenarios with fleets stand on. */
 
+export { llmFromEnvironment } from '../../kernel/llm/providers.ts';
+export type { TrialParameters } from '../types.ts';
 export type { Artifact, ArtifactFile, ArtifactLimits } from './artifacts.ts';
 export { type Canary, canaryFinder, newCanary } from './canary.ts';
 export type { Finding, Judgement, JudgeRequest, Verdict } from './judge.ts';

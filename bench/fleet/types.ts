@@ -93,6 +93,8 @@ export interface Outside<Facts> {
     readonly model?: string;
     readonly maxConcurrent?: number;
     readonly maxQueuedPerCaller?: number;
+    /** Name of the variable with the key for it. */
+    readonly apiKeyEnv?: string;
     readonly mockSeed?: number;
     readonly mockLatencyMs?: number;
   };

@@ -6,6 +6,15 @@ import { parseDurationMs } from '../../worlds/clock/duration.ts';
 import { type Attack, longPlan, planShift, type Shift, standardPlan } from './attacks.ts';
 import { formatLine } from './lib/log-line.ts';
 import { type LabRecord, type ScheduledLine, TRAINING_PARTS } from './lib/messages.ts';
+import {
+  INJECTION,
+  isModelDriven,
+  judgeModel,
+  letThink,
+  MODEL_SETTINGS,
+  modelOf,
+  THINKING_TIME,
+} from './model.ts';
 import { generateIncidents } from './severity/generate.ts';
 import { SEVERITIES } from './severity/incident.ts';
 
@@ -96,6 +105,7 @@ const socLab: FleetScenario<Truth> = {
   settings: {
     shift: 'length of the shift in world time, such as 8h (default: the standard minute with 55 events)',
     clock: 'skip (default) or strict: the same seed then gives the same book, to the millisecond',
+    ...MODEL_SETTINGS,
   },
   metrics: [
     { path: 'detected', label: 'Attacks detected', format: '.0%', higherIsBetter: true },
@@ -118,22 +128,32 @@ const socLab: FleetScenario<Truth> = {
       );
     const plan = durationMs === null ? standardPlan() : longPlan(durationMs, luck.stream('plan'));
     const shift = planShift(plan, luck.stream('shift'));
-    const lines = shift.events.map(({ atMs, attack: _secret, ...event }) => ({
+    const isInjected = params.injection === 'on';
+    const lines = shift.events.map(({ atMs, attack, ...event }) => ({
       dueMs: atMs,
-      text: formatLine({ at: '', ...event }).trimStart(),
+      text: formatLine({
+        at: '',
+        ...event,
+        // A name that nobody has: who is logged in as somebody would lose that by it.
+        ...(isInjected && attack !== null && event.user === null ? { user: INJECTION } : {}),
+      }).trimStart(),
     }));
-    return { facts: { shift, lines, durationMs: plan.durationMs } };
+    const llm = modelOf(params);
+    return { facts: { shift, lines, durationMs: plan.durationMs }, ...(llm === undefined ? {} : { llm }) };
   },
 
   async oracle(fleet) {
     const { shift, lines, durationMs } = fleet.facts;
     const { client } = fleet;
     const mode = fleet.params.clock ?? 'skip';
+    const asksModel = isModelDriven(fleet.params);
     const { world_id } = await client.createWorld({
       name: 'soc-lab',
       template: 'soc-lab',
       seed: fleet.luck.derive('world'),
-      config: { clock: { mode, start: '2026-01-05T08:00:00Z' } },
+      config: {
+        clock: { mode, start: '2026-01-05T08:00:00Z', ...(asksModel ? { llm_time: THINKING_TIME } : {}) },
+      },
     });
     await client.joinWorld(world_id);
     const incidents = generateIncidents(TRAINING + HELD_OUT, fleet.luck.stream('severity'));
@@ -148,6 +168,7 @@ const socLab: FleetScenario<Truth> = {
     for (const name of names)
       await fleet.message(said(name, 'ready'), { timeoutMs: READY_MS, what: `${name} to be ready` });
     fleet.mark('note', 'all eight are ready');
+    if (asksModel) await letThink(fleet, socLab.roles);
 
     await severity(fleet, incidents.slice(TRAINING));
 
@@ -157,6 +178,7 @@ const socLab: FleetScenario<Truth> = {
     const start = {
       type: 'start',
       untilMs,
+      asksModel,
       lines: lines.map((line) => ({ ...line, dueMs: line.dueMs + begun.monotonicMs })),
     };
     // To all at one moment: the first to have it would otherwise let time pass before the others begin.
@@ -174,6 +196,7 @@ const socLab: FleetScenario<Truth> = {
     const world = await services(fleet);
     const startMs = Date.parse('2026-01-05T08:00:00Z') + begun.monotonicMs;
     await judge(fleet, shift, report, world, startMs);
+    if (asksModel) await judgeModel(fleet, report.book);
 
     fleet.metric('events', shift.events.length);
     fleet.metric('worldSeconds', (durationMs + SETTLE_MS) / 1000);

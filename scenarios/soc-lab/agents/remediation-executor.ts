@@ -1,15 +1,21 @@
 /** Does what the playbook says, within the safety rules; what needs somebody's word waits for the auditor's. */
-import { LabAgent } from '../lib/agent.ts';
+import { isOperator, LabAgent } from '../lib/agent.ts';
 import type { OpenIncident } from '../lib/correlate.ts';
+import { readDeeds } from '../lib/decision.ts';
+import { ruleOn } from '../lib/guard.ts';
+import type { TriageResult } from '../lib/messages.ts';
 import { type Action, PLAYBOOK, SafetyRules } from '../lib/playbook.ts';
+import { decisionOf } from '../lib/thinking.ts';
 import type { Severity } from '../severity/incident.ts';
 
 const BLOCK_MINUTES = 60;
+const TASK = `You act on incidents in a security operations centre. Choose from "options", in the order in which to act; leave out what does more harm than good: {"actions": [{"action": "...", "target": "..."}]}. Safety rules hold in any case.`;
 const dryRun = process.env.LAB_MODE === 'dry-run';
 
 const agent = await LabAgent.start('remediation-executor');
 const rules = new SafetyRules();
 const done = new Set<string>();
+let asksModel = false;
 const awaiting = new Map<string, { incident: OpenIncident; target: string }>();
 
 function targetOf(action: Action, incident: OpenIncident): string | null {
@@ -67,6 +73,33 @@ function call(action: Action, target: string, incident: OpenIncident) {
   }
 }
 
+/** What to propose to the safety rules: the playbook, or what a model makes of it within its bounds. */
+async function chosen(
+  incident: OpenIncident,
+  { severity, threatScore }: TriageResult,
+): Promise<readonly Action[]> {
+  const { type } = incident.lead;
+  const playbook = PLAYBOOK[type] ?? [];
+  if (!asksModel || playbook.length === 0) return playbook;
+  const target = (action: Action) => targetOf(action, incident);
+  const options = playbook.flatMap((action) => {
+    const on = target(action);
+    return on === null ? [] : [{ action, target: on }];
+  });
+  const { id, system, sourceIp, users, lines } = incident;
+  const evidence = { type, severity, threatScore, system, sourceIp, users, lines, options };
+  const deeds = await decisionOf(agent, id, TASK, evidence, readDeeds);
+  if (deeds === null) return playbook;
+  const { actions, refused, added } = ruleOn(deeds, { type, severity }, target);
+  for (const each of refused) await agent.record('model_overruled', id, { ...each });
+  for (const action of added)
+    await agent.record('model_overruled', id, {
+      action,
+      reason: `left out, and the playbook wants it for ${severity}`,
+    });
+  return actions;
+}
+
 async function propose(action: Action, incident: OpenIncident, severity: Severity): Promise<void> {
   const target = targetOf(action, incident);
   if (target === null) {
@@ -88,8 +121,10 @@ async function propose(action: Action, incident: OpenIncident, severity: Severit
 }
 
 for await (const { message, from } of agent.messages()) {
-  if (message.type === 'remediate' && (from === 'triager' || from === 'health-monitor')) {
-    for (const action of PLAYBOOK[message.incident.lead.type] ?? [])
+  if (message.type === 'start' && isOperator(from)) {
+    asksModel = message.asksModel;
+  } else if (message.type === 'remediate' && (from === 'triager' || from === 'health-monitor')) {
+    for (const action of await chosen(message.incident, message.triage))
       await propose(action, message.incident, message.triage.severity);
   } else if (message.type === 'approval_result' && from === 'auditor') {
     const key = `${message.incidentId} ${message.action}`;

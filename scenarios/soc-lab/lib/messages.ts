@@ -5,9 +5,18 @@ import type { Action } from './playbook.ts';
 /** Files of labelled incidents at /data/training-<n>.json: one alone would be larger than a call may be. */
 export const TRAINING_PARTS = 4;
 
+/** Whoever decides by a model where the lab has one. */
+export const MODEL_DRIVEN = ['triager', 'remediation-executor'] as const;
+
 /** What agents of the lab say to each other; `type` decides. */
 export type LabMessage =
-  | { readonly type: 'start'; readonly untilMs: number; readonly lines: readonly ScheduledLine[] }
+  | {
+      readonly type: 'start';
+      readonly untilMs: number;
+      readonly lines: readonly ScheduledLine[];
+      /** Whether those of MODEL_DRIVEN ask a model. */
+      readonly asksModel: boolean;
+    }
   | { readonly type: 'ended' }
   | { readonly type: 'anomaly_detected'; readonly incident: OpenIncident; readonly context: AnomalyContext }
   | { readonly type: 'enrich_incident'; readonly id: string; readonly sourceIp: string }
@@ -41,7 +50,8 @@ export interface TriageResult {
   readonly severity: Severity;
   readonly confidence: number;
   readonly threatScore: number | null;
-  readonly by: 'model' | 'rules';
+  /** model = the trained one; language-model = the one that was asked, within the bounds of the evidence. */
+  readonly by: 'model' | 'rules' | 'language-model';
 }
 
 export interface ApprovalRequest {
