@@ -26,11 +26,18 @@ export async function trialTemplate(
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o755);
   const host = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url).href;
+  const rehearsal = new URL(`../worker/rehearse${EXTENSION}`, import.meta.url).href;
   const files = {
     'probe.mjs': '',
     'trial.mjs': `import { main } from ${JSON.stringify(host)};\nawait main();\n`,
-    // A worker need not have anything to warm up.
-    'warm.mjs': `import ${JSON.stringify(host)};\nimport * as worker from ${JSON.stringify(worker.href)};\nexport const warmUp = () => worker.warmUp?.();\n`,
+    // A worker need not have anything to warm up. Last, so that its code is the hottest.
+    'warm.mjs': `import { rehearse } from ${JSON.stringify(rehearsal)};
+import * as worker from ${JSON.stringify(worker.href)};
+export async function warmUp() {
+  await rehearse();
+  await worker.warmUp?.();
+}
+`,
   };
   for (const [name, content] of Object.entries(files)) {
     await writeFile(join(folder, name), content);

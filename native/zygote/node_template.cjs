@@ -15,6 +15,7 @@ const { preload, warmUp } = JSON.parse(process.env.CLOVE_TEMPLATE ?? '{"preload"
 /** As many as Node draws ahead and keeps. */
 const UUID_BATCH = 128;
 const INT_BATCH = 1024;
+const LUCK_ROUNDS = 8;
 
 /** What a program finds in process is what this agent was started with. */
 function become({ argv, env, cwd }) {
@@ -90,6 +91,8 @@ function specifier(name) {
 }
 
 async function prepare() {
+  // Every agent draws anew before anything else: with code that is there.
+  for (let i = 0; i < LUCK_ROUNDS; i++) drawNewLuck();
   for (const name of preload) await import(specifier(name));
   for (const name of warmUp) await (await import(specifier(name))).warmUp();
   // What is young and dead would be copied into every agent. Only that: a full collection takes optimised code along, whose object

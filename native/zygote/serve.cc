@@ -9,6 +9,7 @@
 #include "zygote.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -309,6 +310,8 @@ int clove_zygote_serve(CloveAgent* agent) {
   signal(SIGCHLD, SIG_IGN);
   // Once: nobody gives the others work any more.
   bool quiet = AwaitQuiet();
+  // What imports and warm-up have given back to the allocator would be mapped, copied and taken down for every agent.
+  malloc_trim(0);
   for (;;) {
     RememberDescriptors();
     if (!Receive(received)) _exit(0);
