@@ -18,6 +18,7 @@ import {
   takeArtifact,
 } from './artifacts.ts';
 import { type Canary, canaryFinder } from './canary.ts';
+import { type Frozen, freezeAll, movedSince } from './freeze.ts';
 import { scriptPath } from './spawn.ts';
 import type { AgentPermissions, Fleet, FleetAgent, Role } from './types.ts';
 
@@ -130,7 +131,7 @@ async function taken(
   const leaks = new Set<string>();
   let artifact: Artifact | null = null;
   try {
-    const held = await frozen(fleet, request);
+    const { held, all } = await frozen(fleet, request);
     try {
       artifact = takeArtifact(held, join(fleet.folder, 'judged'), request.artifact, (path, content) => {
         if (finders.some((isIn) => isIn(content) || isIn(path))) leaks.add(path);
@@ -138,6 +139,8 @@ async function taken(
     } finally {
       held.close();
     }
+    for (const name of await movedSince(fleet.client, all))
+      findings.push({ kind: 'artifact', text: `${name} ran while the work was taken` });
   } catch (error) {
     findings.push({ kind: 'artifact', text: refusalText(error) });
   } finally {
@@ -149,17 +152,15 @@ async function taken(
 }
 
 /** @throws NOT_FOUND, PATH_REFUSED */
-async function frozen(fleet: JudgedFleet, { agent, path }: JudgeRequest): Promise<HeldFolder> {
-  const { client } = fleet;
+async function frozen(
+  fleet: JudgedFleet,
+  { agent, path }: JudgeRequest,
+): Promise<{ readonly held: HeldFolder; readonly all: Frozen }> {
   const target = fleet.agent(agent).id;
-  for (const { id } of await client.list())
-    await client
-      .pause(id)
-      .catch((error) => fleet.log(`judge: freezing ${id}: ${errorToData(error).message}`));
-  const row = (await client.list()).find(({ id }) => id === target);
-  if (row === undefined || row.pid <= 1 || row.state !== 'paused')
-    throw new CloveError('NOT_FOUND', 'the agent had ended before its work was taken');
-  return holdFolder(row.pid, path);
+  const all = await freezeAll(fleet.client, target, fleet);
+  const pid = all.get(target) ?? 0;
+  if (pid <= 1) throw new CloveError('NOT_FOUND', 'the agent had ended before its work was taken');
+  return { held: holdFolder(pid, path), all };
 }
 
 /** Also what agents have started: until there is nobody. */

@@ -19,6 +19,8 @@ import type { Users } from './uid-pool.ts';
 /** Importing scientific libraries from a cold disk takes its time. */
 const READY_MS = 120_000;
 const MAX_TEMPLATES = 16;
+/** Kinds of template that something is known of: those that live, and why others could not be had. */
+const MAX_ENTRIES = 64;
 const BACKOFF_MS = 1000;
 const BACKOFF_CAP_MS = 60_000;
 const LOG_BYTES = 4096;
@@ -161,6 +163,7 @@ export class Zygotes {
       throw new CloveError('SANDBOX_UNAVAILABLE', 'templates need a kernel that is root');
     }
     const key = JSON.stringify(spec);
+    if (!this.#entries.has(key)) this.#forgetOld();
     const entry = this.#entries.getOrInsertComputed(key, () => ({
       starting: null,
       template: null,
@@ -192,6 +195,19 @@ export class Zygotes {
         });
     }
     return entry.starting;
+  }
+
+  /** Those without a process, the oldest first: each declaration may differ from the last. */
+  #forgetOld(): void {
+    for (const [key, { starting, template }] of this.#entries) {
+      if (this.#entries.size < MAX_ENTRIES) return;
+      if (starting === null && (template === null || template.channel === null)) this.#entries.delete(key);
+    }
+  }
+
+  /** How many kinds are known, for tests. */
+  get known(): number {
+    return this.#entries.size;
   }
 
   async #start(spec: TemplateSpec): Promise<Template> {

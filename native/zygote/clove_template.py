@@ -27,14 +27,17 @@ def _import(name):
     return importlib.import_module(os.path.splitext(os.path.basename(name))[0])
 
 
-def _prepare(spec):
+def _prepare(spec, library):
     for name in spec["preload"]:
         _import(name)
     for name in spec["warmUp"]:
         _import(name).warm_up()
+    # Once here, so that what it loads and sets up (OpenSSL: three milliseconds) is there already when an agent does it.
+    _draw_new_luck()
     # Collected now, and never looked at again: an agent's collector would copy every page by marking what is on it.
     gc.collect()
     gc.freeze()
+    library.clove_zygote_settle()
 
 
 def _serve(library):
@@ -101,7 +104,7 @@ def main():
     refused = library.clove_zygote_open()
     if refused != 0:
         sys.exit(f"no channel to the kernel: errno {refused}")
-    _prepare(json.loads(os.environ["CLOVE_TEMPLATE"]))
+    _prepare(json.loads(os.environ["CLOVE_TEMPLATE"]), library)
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         sys.exit(f"a template cannot have threads, they do not survive a fork: {', '.join(others)}")

@@ -48,12 +48,15 @@ Napi::Value Serve(const Napi::CallbackInfo& info) {
   return value;
 }
 
+void Settle(const Napi::CallbackInfo&) { Find<decltype(&clove_zygote_settle)>("clove_zygote_settle")(); }
+
 void SetExitStatus(const Napi::CallbackInfo& info) {
   *Find<decltype(&clove_zygote_exit_status)>("clove_zygote_exit_status")() = info[0].ToNumber().Int32Value();
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New(env, Open, "open"));
+  exports.Set("settle", Napi::Function::New(env, Settle, "settle"));
   exports.Set("setExitStatus", Napi::Function::New(env, SetExitStatus, "setExitStatus"));
   exports.Set("serve", Napi::Function::New(env, Serve, "serve"));
   return exports;

@@ -116,6 +116,7 @@ if (refused !== 0) fail(new Error(`no channel to the kernel: errno ${refused}`))
 replaceRandom();
 followExit();
 prepare().then(() => {
+  native.settle();
   fs.writeSync(1, 'clove template ready\n');
   const agent = native.serve();
   // Only in an agent from here on.

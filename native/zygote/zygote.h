@@ -19,6 +19,8 @@ __attribute__((visibility("default"))) int clove_zygote_open();
  * interpreter has to do in a forked process (locks, threads, event loop, luck) is the caller's.
  */
 __attribute__((visibility("default"))) int clove_zygote_serve(CloveAgent* agent);
+/** Makes forks cheaper; once, when everything is loaded and nothing else runs. How many huge pages were made. */
+__attribute__((visibility("default"))) int clove_zygote_settle();
 /** Of a forked Node, after its event loop is its own: see runtime.cc. */
 __attribute__((visibility("default"))) int clove_zygote_resume_threads();
 /** With what a forked Node is to end: see pthread_join in runtime.cc. */
