@@ -75,3 +75,42 @@ describe('flags of clove kernel start for models and telemetry', () => {
     expect(() => flagsOf(args)).toThrow();
   });
 });
+
+describe('flags and variables for a relay', () => {
+  it('say nothing where none is given', () => {
+    expect(optionsOf([]).tunnel).toBeUndefined();
+    // Somebody else's.
+    expect(optionsOf([], { RELAY_URL: 'ws://r:1' }).tunnel).toBeUndefined();
+  });
+
+  it('connect at start to what a flag, a variable or one of existing deployments names', () => {
+    const wanted = { relayUrl: 'ws://r:1', machineId: 'm', token: 't', connectAtStart: true };
+    expect(
+      optionsOf(['--relay-url', 'ws://r:1', '--machine-id', 'm'], { CLOVE_MACHINE_TOKEN: 't' }).tunnel,
+    ).toEqual(wanted);
+    expect(optionsOf([], { RELAY_URL: 'ws://r:1', MACHINE_ID: 'm', MACHINE_TOKEN: 't' }).tunnel).toEqual(
+      wanted,
+    );
+    expect(resolveOptions(optionsOf(['--relay-url', 'ws://r:1'])).tunnel).toMatchObject({
+      relayUrl: 'ws://r:1',
+      machineId: null,
+      connectAtStart: true,
+    });
+    expect(() => resolveOptions(optionsOf(['--relay-url', 'http://r']))).toThrow(/relayUrl|ws:/);
+    expect(serviceArguments(flagsOf(['--relay-url', 'ws://r:1', '--machine-id', 'm']))).toEqual([
+      '--relay-url',
+      'ws://r:1',
+      '--machine-id',
+      'm',
+    ]);
+  });
+
+  it('give the token alone where only that is there', () => {
+    expect(optionsOf([], { CLOVE_MACHINE_TOKEN: 't' }).tunnel).toEqual({
+      relayUrl: null,
+      machineId: null,
+      token: 't',
+      connectAtStart: false,
+    });
+  });
+});

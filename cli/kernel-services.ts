@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { UserKernelOptions } from '../kernel/index.ts';
 import { LLM_PROVIDERS, llmFromEnvironment } from '../kernel/llm/providers.ts';
 import { parseHeaders } from '../kernel/telemetry/span-exporter.ts';
+import type { UserTunnelOptions } from '../kernel/tunnel/settings.ts';
 
 /** What the kernel is to be besides a kernel: asked by agents, watched by others. */
 export interface ServiceFlags {
@@ -14,6 +15,8 @@ export interface ServiceFlags {
   readonly llmConcurrency?: number;
   readonly metricsPort?: number;
   readonly otlpEndpoint?: string;
+  readonly relayUrl?: string;
+  readonly machineId?: string;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -39,6 +42,17 @@ export function addServiceOptions(command: Command): Command {
     .option(
       '--otlp-endpoint <url>',
       'send a span of every call there (with the headers of OTEL_EXPORTER_OTLP_HEADERS)',
+    )
+    .addOption(
+      new Option(
+        '--relay-url <url>',
+        'connect to this relay at start, and keep connected (token: CLOVE_MACHINE_TOKEN)',
+      ).env('CLOVE_RELAY_URL'),
+    )
+    .addOption(
+      new Option('--machine-id <id>', 'who this kernel is to the relay (default: the host’s name)').env(
+        'CLOVE_MACHINE_ID',
+      ),
     );
 }
 
@@ -46,7 +60,7 @@ export function addServiceOptions(command: Command): Command {
 export function serviceOptions(
   flags: ServiceFlags,
   env: Environment,
-): Pick<UserKernelOptions, 'llm' | 'telemetry'> {
+): Pick<UserKernelOptions, 'llm' | 'telemetry' | 'tunnel'> {
   const named = {
     ...(flags.llm === undefined ? {} : { provider: flags.llm }),
     ...(flags.llmUrl === undefined ? {} : { baseUrl: flags.llmUrl }),
@@ -65,7 +79,9 @@ export function serviceOptions(
   const meant =
     flags.llmUrl !== undefined ? 'openai-compatible' : flags.llmRecording !== undefined ? 'recorded' : null;
   const provider = flags.llm === undefined ? meant : null;
+  const tunnel = tunnelOptions(flags, env);
   return {
+    ...(tunnel === null ? {} : { tunnel }),
     llm: { ...given, ...(provider === null ? {} : { provider }), ...named },
     telemetry: {
       metricsPort: flags.metricsPort ?? null,
@@ -74,6 +90,17 @@ export function serviceOptions(
       otlpHeaders: flags.otlpEndpoint === undefined ? {} : parseHeaders(env.OTEL_EXPORTER_OTLP_HEADERS ?? ''),
     },
   };
+}
+
+/** As existing deployments say it, too: by all of their variables, each of which could mean something else. null = nothing is said. */
+function tunnelOptions(flags: ServiceFlags, env: Environment): UserTunnelOptions | null {
+  const isDeployed = Boolean(env.RELAY_URL && env.MACHINE_ID && env.MACHINE_TOKEN);
+  const deployed = isDeployed ? env : {};
+  const relayUrl = flags.relayUrl || deployed.RELAY_URL || null;
+  const machineId = flags.machineId || deployed.MACHINE_ID || null;
+  const token = env.CLOVE_MACHINE_TOKEN || deployed.MACHINE_TOKEN || null;
+  if (relayUrl === null && machineId === null && token === null) return null;
+  return { relayUrl, machineId, token, connectAtStart: relayUrl !== null };
 }
 
 /** The same flags, for the process that stays. */
@@ -87,6 +114,8 @@ export function serviceArguments(flags: ServiceFlags): string[] {
     ['--llm-concurrency', flags.llmConcurrency],
     ['--metrics-port', flags.metricsPort],
     ['--otlp-endpoint', flags.otlpEndpoint],
+    ['--relay-url', flags.relayUrl],
+    ['--machine-id', flags.machineId],
   ];
   return all.flatMap(([name, value]) => (value === undefined ? [] : [name, String(value)]));
 }

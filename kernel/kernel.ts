@@ -51,6 +51,7 @@ import { loadTasks } from './tasks/rows.ts';
 import { TaskBoard } from './tasks/task-board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { TunnelHost } from './tunnel/host.ts';
+import { loadTunnel, saveTunnel } from './tunnel/saved.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 import type { WorldHost, WorldHostFactory } from './worlds/host.ts';
 
@@ -232,7 +233,13 @@ async function start(
     zygotes,
   });
   const remotes = new TunnelHost(() => kernel, boot.directory);
-  const tunnel = new Tunnel({ options: options.tunnel, host: remotes, events: remotes });
+  const tunnel = new Tunnel({
+    options: options.tunnel,
+    host: remotes,
+    events: remotes,
+    saved: loadTunnel(auditing.databasePath),
+    save: (saved) => saveTunnel(auditing.store, saved),
+  });
   const codeCopies = new CodeCopies((id) => launcher.stagingFolderOf(id));
   const release = (callerId: number): void => {
     const parts = [
@@ -383,6 +390,7 @@ async function start(
     log,
     sandboxing: options.sandbox,
   });
+  if (options.tunnel.connectAtStart) tunnel.connectSoon();
   const { provider, model } = options.llm;
   log.info(
     { socket: options.socketPath, pid: process.pid, sandbox: options.sandbox, llm: { provider, model } },

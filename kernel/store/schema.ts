@@ -47,6 +47,8 @@ export const MIGRATIONS: readonly string[] = [
   `ALTER TABLE audit_records ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
    ALTER TABLE audit_records ADD COLUMN agents TEXT;
    ALTER TABLE audit_records ADD COLUMN packed BLOB;`,
+  // 8: what operators have set, as JSON
+  `CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
 ];
 
 /** Form from which on a row of the audit log may hold many records. */
@@ -76,6 +78,7 @@ export const STATEMENTS = {
   'group.delete': 'DELETE FROM agent_groups WHERE name = ?',
   'task.put': 'INSERT OR REPLACE INTO tasks (id, body) VALUES (?, ?)',
   'task.delete': 'DELETE FROM tasks WHERE id = ?',
+  'setting.put': 'INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)',
   'audit.setting':
     'INSERT INTO audit_settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
 } as const;

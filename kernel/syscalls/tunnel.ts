@@ -159,7 +159,7 @@ export const tunnelConfig = defineSyscall({
   name: 'TUNNEL_CONFIG',
   malformed: 'invalid request',
   summary:
-    'Defaults of TUNNEL_CONNECT, and what agents that come through it are given. Holds until the kernel ends; a tunnel that stands stays as it is.',
+    'Defaults of TUNNEL_CONNECT, and what agents that come through it are given. Kept for kernels after this one, whose own flags for the relay stand above it; a tunnel that stands stays as it is.',
   request: z
     .object({
       ...endpoint,
@@ -194,9 +194,9 @@ export const tunnelConfig = defineSyscall({
   permission: 'tunnel.control',
   audit: 'SECURITY',
   replay: 'recorded',
-  handle(request, { kernel }) {
+  async handle(request, { kernel }) {
     const { reconnect_interval, remote_level, max_remotes, remote_syscalls_per_second } = request;
-    const options = kernel.tunnel.configure({
+    const options = await kernel.tunnel.configure({
       ...changeOf(request),
       ...(reconnect_interval == null ? {} : { reconnectMs: reconnect_interval * 1000 }),
       ...(remote_level == null ? {} : { remoteLevel: remote_level }),

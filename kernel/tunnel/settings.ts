@@ -26,6 +26,7 @@ export const tunnelSchema = z.strictObject({
   deadMs: z.int().min(20).max(10_000).default(9000),
   connectMs: z.int().min(10).max(30_000).default(30_000),
   authMs: z.int().min(10).max(10_000).default(10_000),
+  connectAtStart: z.boolean().default(false),
 });
 
 /** The kernel's tunnel to a relay, until TUNNEL_CONFIG or TUNNEL_CONNECT say otherwise. */
@@ -49,6 +50,8 @@ export interface TunnelOptions {
   readonly connectMs: number;
   /** Longest time for its answer to the token. */
   readonly authMs: number;
+  /** Connect when the kernel starts, and go on trying until the relay is there. */
+  readonly connectAtStart: boolean;
 }
 
 export type UserTunnelOptions = Partial<TunnelOptions>;

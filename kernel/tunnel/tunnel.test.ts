@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Answer, type TestClient, TestKernel, until } from '../fixture.ts';
 import { FIRST_CLIENT_ID, FIRST_REMOTE_ID } from '../identity.ts';
@@ -503,5 +506,53 @@ describe('losing the relay', () => {
     expect(await relay.call(1000, 'EXEC', { command: 'true' })).toMatchObject({ success: true });
     await kernel.running.close();
     await until(() => !relay.hasKernel);
+  });
+});
+
+describe('from one kernel to the next', () => {
+  it('what TUNNEL_CONFIG set holds, below what a kernel is started with; nothing else is kept', async () => {
+    const dataDirectory = mkdtempSync(path.join(tmpdir(), 'clove-tunnel-'));
+    try {
+      await boot({ dataDirectory });
+      await operator.call('TUNNEL_CONFIG', {
+        relay_url: relay.url,
+        machine_id: 'm-1',
+        token: 'secret-of-m1',
+        remote_level: 'readonly',
+      });
+      await operator.call('TUNNEL_CONFIG', { max_remotes: 7 });
+      await kernel.close();
+
+      await boot({ dataDirectory });
+      expect(await operator.call('TUNNEL_STATUS')).toMatchObject({ connected: false, relay_url: relay.url });
+      expect(await operator.call('TUNNEL_CONNECT')).toMatchObject({ success: true, machine_id: 'm-1' });
+      expect(await operator.call('TUNNEL_CONFIG')).toMatchObject({
+        has_token: true,
+        remote_level: 'readonly',
+        max_remotes: 7,
+        // As this kernel has it, not as a default.
+        reconnect_interval: QUICK.reconnectMs / 1000,
+      });
+      await kernel.close();
+
+      await boot({ dataDirectory, tunnel: { ...QUICK, machineId: 'm-2' } });
+      expect(await operator.call('TUNNEL_STATUS')).toMatchObject({ relay_url: relay.url, machine_id: 'm-2' });
+    } finally {
+      rmSync(dataDirectory, { recursive: true, force: true });
+    }
+  });
+
+  it('one that is told to connect when it starts goes on trying until the relay is there', async () => {
+    const later = await TestRelay.start({ machines: { 'm-1': 'secret-of-m1' } });
+    const { url } = later;
+    await later.close();
+    const target = { relayUrl: url, machineId: 'm-1', token: 'secret-of-m1' };
+    await boot({ tunnel: { ...QUICK, ...target, connectAtStart: true } });
+    await until(async () => (await operator.call('TUNNEL_STATUS')).last_error !== null);
+    expect(await operator.call('TUNNEL_STATUS')).toMatchObject({ connected: false, state: 'reconnecting' });
+    await startRelay({ machines: { 'm-1': 'secret-of-m1' }, port: Number(new URL(url).port) });
+    await until(async () => (await operator.call('TUNNEL_STATUS')).connected);
+    expect(await operator.call('TUNNEL_DISCONNECT')).toMatchObject({ success: true });
+    expect(await operator.call('TUNNEL_STATUS')).toMatchObject({ state: 'disconnected' });
   });
 });

@@ -6,6 +6,7 @@ import { type RelayMessage, USUAL_RELAY_BYTES } from './messages.ts';
 import { RelayLink } from './relay-link.ts';
 import type { RemoteAgent } from './remote-agent.ts';
 import { type RemoteHost, Remotes } from './remotes.ts';
+import { type SavedTunnel, withSaved } from './saved.ts';
 import { type RelayTarget, type TunnelOptions, targetOf } from './settings.ts';
 
 export type TunnelState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
@@ -37,6 +38,10 @@ export interface TunnelParts {
   readonly options: TunnelOptions;
   readonly host: RemoteHost;
   readonly events: TunnelEvents;
+  /** What TUNNEL_CONFIG had set before. */
+  readonly saved: SavedTunnel;
+  /** Resolves when it will survive a crash. @throws IO */
+  save(saved: SavedTunnel): Promise<void>;
   /** In [0, 1). */
   readonly random?: () => number;
 }
@@ -52,6 +57,7 @@ export class Tunnel implements KeepsByCaller {
   readonly #parts: TunnelParts;
   readonly #remotes: Remotes;
   #options: TunnelOptions;
+  #saved: SavedTunnel;
   #target: RelayTarget | null = null;
   #state: TunnelState = 'disconnected';
   #link: RelayLink | null = null;
@@ -68,7 +74,8 @@ export class Tunnel implements KeepsByCaller {
 
   constructor(parts: TunnelParts) {
     this.#parts = parts;
-    this.#options = parts.options;
+    this.#saved = parts.saved;
+    this.#options = withSaved(parts.options, parts.saved);
     this.#remotes = new Remotes({
       host: parts.host,
       maxRemotes: () => this.#options.maxRemotes,
@@ -103,10 +110,20 @@ export class Tunnel implements KeepsByCaller {
     return this.#remotes.byId(id);
   }
 
-  /** What holds from the next connection and the next agent on. */
-  configure(change: Partial<TunnelOptions>): TunnelOptions {
+  /** What holds from the next connection and the next agent on, also of kernels after this one. @throws IO */
+  async configure(change: Partial<TunnelOptions>): Promise<TunnelOptions> {
+    if (Object.keys(change).length === 0) return this.#options;
+    await this.#parts.save({ ...this.#saved, ...change });
+    this.#saved = { ...this.#saved, ...change };
     this.#options = { ...this.#options, ...change };
     return this.#options;
+  }
+
+  /** Connects, and goes on trying until the relay is there or somebody says otherwise. @throws BAD_REQUEST */
+  connectSoon(): void {
+    const target = targetOf(this.#options, hostname());
+    this.#target = target;
+    void this.#retry(target);
   }
 
   /**
@@ -116,7 +133,7 @@ export class Tunnel implements KeepsByCaller {
   async connect(change: Partial<TunnelOptions> = {}): Promise<RelayTarget> {
     if (this.#isClosed) throw new CloveError('CANCELLED', 'the kernel is stopping');
     const target = targetOf({ ...this.#options, ...change }, hostname());
-    this.configure(change);
+    this.#options = { ...this.#options, ...change };
     if (this.#state === 'connected' && isSame(target, this.#target)) return target;
     this.disconnect();
     this.#target = target;
@@ -217,6 +234,7 @@ export class Tunnel implements KeepsByCaller {
   async #retry(target: RelayTarget): Promise<void> {
     this.#timer = null;
     this.#dueAtMs = null;
+    this.#state = 'reconnecting';
     const attempt = new AbortController();
     this.#attempt = attempt;
     try {
