@@ -6,6 +6,7 @@ export type { Artifact, ArtifactFile, ArtifactLimits } from './artifacts.ts';
 export { type Canary, canaryFinder, newCanary } from './canary.ts';
 export type { Finding, Judgement, JudgeRequest, Verdict } from './judge.ts';
 export { isWalled, lookAt, lookText, namespaceOf, type ProcessLook, treeOf } from './look.ts';
+export { MODEL_SETTINGS, modelOfSettings } from './model.ts';
 export { type Percentiles, percentiles } from './percentiles.ts';
 export type * from './record.ts';
 export { historyOf } from './timeline.ts';

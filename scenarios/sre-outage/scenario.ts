@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { AgentPermissions, Fleet, FleetScenario, Role } from '../../bench/fleet/index.ts';
+import {
+  type AgentPermissions,
+  type Fleet,
+  type FleetScenario,
+  MODEL_SETTINGS,
+  modelOfSettings,
+  type Role,
+} from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
 import {
   DEFAULT_OUTAGES,
@@ -18,12 +25,14 @@ type Calls = NonNullable<NonNullable<Rights['syscalls']>['allow']>;
 
 const MIB = 2 ** 20;
 const READY_MS = 60_000;
+/** What a question costs in the world's time, whatever the model takes: the same seed then gives the same shift. */
+const THINKING_TIME = 'fixed:1500';
 const here = import.meta.dirname;
 const extension = path.extname(import.meta.filename);
 const CALLS: Calls = ['NOOP', 'HELLO', 'SEND', 'RECV', 'HTTP', 'WORLD_WAIT'];
 
 /** Of the platform only what the role is for, and of the kernel only the calls for it. */
-function role(name: string, title: string, file: string, can: Rights): Role {
+function role(title: string, file: string, can: Rights): Role {
   return {
     title,
     program: { script: new URL(`./agents/${file}`, import.meta.url) },
@@ -36,10 +45,10 @@ function role(name: string, title: string, file: string, can: Rights): Role {
         }),
     limits: { memory: 128 * MIB, cpu: 1, max_pids: 32 },
     permissions: { can_exec: false, can_read: false, can_write: false, can_think: false, ...can },
-    ...(name === 'diagnoser' ? { env: { SRE_MODEL: process.env.CLOVE_SRE_MODEL ?? 'off' } } : {}),
   };
 }
 
+const MENDS: Calls = [...CALLS, 'READ', 'WRITE', 'EXEC'];
 const RESPONDER = {
   network: ['metrics.sre', 'logs.sre', 'cluster.sre', 'pager.sre'],
   http_methods: ['GET', 'POST', 'PATCH'],
@@ -52,7 +61,7 @@ const MENDER: Rights = {
   can_exec: true,
   exec: ['rm'],
   filesystem: { read: ['/etc/shop/**', '/etc/vault/**'], write: ['/etc/shop/**'] },
-  syscalls: { allow: [...CALLS, 'READ', 'WRITE', 'EXEC'] },
+  syscalls: { allow: MENDS },
 };
 
 const sreOutageScenario: FleetScenario<ShiftPlan> = {
@@ -63,17 +72,17 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
     'A shop of eleven components has twelve outages in an eight-hour shift, of kinds, at places and times that the seed draws. A watcher pages; one of three responders restarts what fails, follows a runbook, or tests what could be the cause. The world keeps the books: what customers got, what was done, what it cost.',
   version: '1',
   roles: {
-    watcher: role('watcher', 'looks at what customers see, and pages', `watcher${extension}`, {
+    watcher: role('looks at what customers see, and pages', `watcher${extension}`, {
       network: ['metrics.sre', 'pager.sre'],
       http_methods: ['GET', 'POST'],
       syscalls: { allow: CALLS },
     }),
-    restarter: role('restarter', 'starts anew what fails: the baseline', 'restarter.py', {
+    restarter: role('starts anew what fails: the baseline', 'restarter.py', {
       ...RESPONDER,
       syscalls: { allow: CALLS },
     }),
-    runbook: role('runbook', 'follows a runbook', `runbook${extension}`, MENDER),
-    diagnoser: role('diagnoser', 'weighs and tests causes before it acts', 'diagnoser.py', MENDER),
+    runbook: role('follows a runbook', `runbook${extension}`, MENDER),
+    diagnoser: role('weighs and tests causes before it acts', 'diagnoser.py', MENDER),
   },
   variants: { responder: ['restarter', 'runbook', 'diagnoser'] },
   budgets: { wallMs: 240_000, memoryBytes: 512 * MIB, agents: 4 },
@@ -81,6 +90,7 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
     outages: `how many there are (default ${DEFAULT_OUTAGES}), each in forty minutes of its own`,
     fault: `outages of one kind only: ${FAULT_KINDS.join(', ')}`,
     clock: 'strict (default: the same seed gives the same books, to the millisecond) or skip',
+    ...MODEL_SETTINGS,
   },
   metrics: [
     { path: 'recovered', label: 'Outages recovered', format: '.0%', higherIsBetter: true },
@@ -105,12 +115,17 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
       throw new CloveError('CONFIG', `there is no fault "${only}"`, {
         hint: `There are ${FAULT_KINDS.join(', ')}.`,
       });
-    return { facts: planShift(luck.derive('world'), { outages: count, only: only as FaultKind | null }) };
+    const llm = modelOfSettings(params);
+    return {
+      ...(llm === undefined ? {} : { llm }),
+      facts: planShift(luck.derive('world'), { outages: count, only: only as FaultKind | null }),
+    };
   },
 
   async oracle(fleet) {
     const { client, facts: plan } = fleet;
     const responder = String(fleet.params.responder);
+    const asksModel = fleet.params.agents === 'model' && responder === 'diagnoser';
     const seed = fleet.luck.derive('world');
     const { services, schedule } = sreOutage(seed, plan);
     const { world_id } = await client.createWorld({
@@ -118,7 +133,11 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
       template: 'sre-outage',
       seed,
       config: {
-        clock: { mode: fleet.params.clock ?? 'strict', start: '2026-03-14T00:00:00Z' },
+        clock: {
+          mode: fleet.params.clock ?? 'strict',
+          start: '2026-03-14T00:00:00Z',
+          ...(asksModel ? { llm_time: THINKING_TIME } : {}),
+        },
         services: { platform: { state: services?.platform?.state ?? initialState(seed, plan) } },
         schedule,
       },
@@ -133,6 +152,7 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
           what: `${name} to be ready`,
         },
       );
+    if (asksModel) await letThink(fleet);
     await fleet.send('watcher', { type: 'start', responder });
     await fleet.message(
       ({ from_name, message }) => from_name === 'watcher' && Object.hasOwn(Object(message), 'ended'),
@@ -143,11 +163,42 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
     );
     const state = await booksOf(fleet, world_id);
     await judge(fleet, plan, state, responder);
+    if (asksModel) await judgeModel(fleet, state);
     await client.leaveWorld();
   },
 };
 
 export default sreOutageScenario;
+
+/** To the diagnoser alone, and nothing else changes. */
+async function letThink(fleet: Fleet<ShiftPlan>): Promise<void> {
+  const rights: Rights = { ...MENDER, can_think: true, syscalls: { allow: [...MENDS, 'THINK'] } };
+  await fleet.client.setPermissions(rights, fleet.agent('diagnoser').id);
+  await fleet.send('diagnoser', { type: 'model' });
+}
+
+/** Held against what the kernel saw: no answer of the model is without a note in an incident. */
+async function judgeModel(fleet: Fleet<ShiftPlan>, { incidents }: SreState): Promise<void> {
+  const notes = incidents
+    .flatMap((incident) => incident.notes)
+    .filter(({ text }) => text.startsWith('model: '));
+  const unusable = notes.filter(({ text }) => text.startsWith('model: of no use'));
+  const { entries } = await fleet.client.call('AUDIT_QUERY', {
+    agent_id: fleet.agent('diagnoser').id,
+    syscall: 'THINK',
+    limit: 1000,
+  });
+  fleet.metric('model.used', notes.length - unusable.length);
+  fleet.metric('model.unusable', unusable.length);
+  await fleet.check(
+    'model-named',
+    'Whatever was asked of the model is in an incident, with what came of it',
+    () => ({
+      holds: entries.length > 0 && entries.length === notes.length,
+      observed: `${entries.length} questions; ${notes.length - unusable.length} answers used, ${unusable.length} of no use`,
+    }),
+  );
+}
 
 /** The memory of the platform: no service shows it to anybody in the world. */
 async function booksOf({ client }: Fleet<ShiftPlan>, worldId: string): Promise<SreState> {
@@ -221,11 +272,11 @@ async function judge(
   if (responder !== 'diagnoser') return;
   await fleet.check(
     'heals',
-    'Who tests causes recovers at least three of four outages, names as many, and loses no data',
+    'Who tests causes recovers at least half of the outages, names as many, and loses no data',
     () => ({
       holds:
-        (verdict.metrics.recovered ?? 0) >= 0.75 &&
-        (verdict.metrics.rootCause ?? 0) >= 0.75 &&
+        (verdict.metrics.recovered ?? 0) >= 0.5 &&
+        (verdict.metrics.rootCause ?? 0) >= 0.5 &&
         verdict.metrics.lostRecords === 0,
       observed: `${verdict.metrics.recovered} recovered, ${verdict.metrics.rootCause} named, ${verdict.metrics.lostRecords} records lost`,
       evidence,

@@ -9,6 +9,8 @@ class OnCall:
     def __init__(self, clove, name):
         self.clove = clove
         self.name = name
+        #: Whether the fleet has a model, and its word counts.
+        self.has_model = False
 
     def ask(self, method, url, body=None):
         """JSON of a service; None where it refuses or cannot be reached."""
@@ -58,7 +60,10 @@ def serve(name, handle):
         clove.send_message({"ready": name}, to_name="oracle")
         for received in clove.messages():
             message = received.message
-            if received.from_name == "watcher" and message.get("type") == "page":
+            # Every agent has a name, so who has none is an operator.
+            if not received.from_name and message.get("type") == "model":
+                on_call.has_model = True
+            elif received.from_name == "watcher" and message.get("type") == "page":
                 # Beside the watcher's own looks: whoever asks at the same instant is answered in whatever order.
                 on_call.sleep(0.007)
                 handle(on_call, message["incident"], message["openedMs"])

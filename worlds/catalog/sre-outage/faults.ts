@@ -140,6 +140,8 @@ export interface Outage {
   readonly endMs: number;
   /** 0 … 1: how bad. */
   readonly severity: number;
+  /** What of the observability is taken along, and until when; null = nothing. */
+  readonly blind: { readonly what: 'logs' | 'figures'; readonly untilMs: number } | null;
 }
 
 /** Something that was changed, as everybody can see. Most changes are innocent. */
@@ -174,7 +176,17 @@ export function planShift(
     const component = draw.pick<ComponentName>(rowOf(kind).places);
     const startMs = slot * SLOT_MS + draw.integer(180, 480) * 1000;
     const endMs = slot * SLOT_MS + HANDOVER_MS;
-    return { kind, component, startMs, endMs, severity: 0.4 + 0.6 * draw.next() };
+    const severity = 0.4 + 0.6 * draw.next();
+    // Monitoring runs on the same platform: in one outage of three it is not there for a while.
+    const lot = draw.next();
+    const untilMs = startMs + draw.integer(5, 28) * MINUTE_MS;
+    const blind =
+      lot < 0.2
+        ? { what: 'logs' as const, untilMs }
+        : lot < 0.35
+          ? { what: 'figures' as const, untilMs }
+          : null;
+    return { kind, component, startMs, endMs, severity, blind };
   });
   const changes = outages.flatMap((outage) => [...changesOf(outage), ...innocentChange(outage, draw)]);
   changes.sort((a, b) => a.atMs - b.atMs);

@@ -58,6 +58,15 @@ function clockOf({ state, now }: Call): number | null {
   return atMs;
 }
 
+/** Whether the logs or the figures of the components cannot be had: monitoring suffers from what it watches. */
+function isBlind({ platform }: SreState, what: 'logs' | 'figures', atMs: number): boolean {
+  const index = outageAt(platform, atMs);
+  const blind = platform.plan.outages[index]?.blind;
+  const mendedMs = platform.outages[index]?.repairedMs ?? null;
+  return blind?.what === what && atMs < blind.untilMs && (mendedMs === null || atMs < mendedMs);
+}
+const blinded = () => refuse(503, 'monitoring does not answer');
+
 /** Who is called at the end of an outage's time takes its incidents along. */
 function handOver({ incidents, platform }: SreState, atMs: number): void {
   for (const incident of incidents) {
@@ -199,14 +208,18 @@ export const platformService = defineService({
       };
     },
     'GET /components': (call) => {
-      if (clockOf(call) === null) return notBegun();
+      const atMs = clockOf(call);
+      if (atMs === null) return notBegun();
+      if (isBlind(call.state, 'figures', atMs)) return blinded();
       const { readings } = call.state.platform;
       return {
         components: COMPONENTS.map(({ name }) => ({ name, ...recent(readings[name] ?? []) })),
       };
     },
     'GET /components/:name': (call) => {
-      if (clockOf(call) === null) return notBegun();
+      const atMs = clockOf(call);
+      if (atMs === null) return notBegun();
+      if (isBlind(call.state, 'figures', atMs)) return blinded();
       const { name } = call.params;
       if (!isComponent(name)) return refuse(404, 'no such component');
       const readings = call.state.platform.readings[name] ?? [];
@@ -221,7 +234,9 @@ export const platformService = defineService({
 
     // logs.sre
     'GET /logs/:name': (call) => {
-      if (clockOf(call) === null) return notBegun();
+      const atMs = clockOf(call);
+      if (atMs === null) return notBegun();
+      if (isBlind(call.state, 'logs', atMs)) return blinded();
       const { name } = call.params;
       if (!isComponent(name)) return refuse(404, 'no such component');
       const sinceMs = Number(call.query.get('since_ms') ?? 0);
