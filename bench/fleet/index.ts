@@ -1,12 +1,10 @@
 /** What the files of scenarios with fleets stand on. */
 
-export { llmFromEnvironment } from '../../kernel/llm/providers.ts';
-export type { TrialParameters } from '../types.ts';
 export type { Artifact, ArtifactFile, ArtifactLimits } from './artifacts.ts';
 export { type Canary, canaryFinder, newCanary } from './canary.ts';
 export type { Finding, Judgement, JudgeRequest, Verdict } from './judge.ts';
 export { isWalled, lookAt, lookText, namespaceOf, type ProcessLook, treeOf } from './look.ts';
-export { MODEL_SETTINGS, modelOfSettings } from './model.ts';
+export { isModelDriven, MODEL_SETTINGS, modelOf } from './model.ts';
 export { type Percentiles, percentiles } from './percentiles.ts';
 export type * from './record.ts';
 export { historyOf } from './timeline.ts';

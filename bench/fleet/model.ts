@@ -12,11 +12,17 @@ export const MODEL_SETTINGS = {
   modelKeyEnv: 'name of the variable with its key; agents never see it',
 } as const;
 
-/** What `Outside.llm` has to be; undefined where agents are scripted. @throws CONFIG when a model is wanted and there is none */
-export function modelOfSettings(params: TrialParameters): Outside<unknown>['llm'] {
+/** @throws CONFIG */
+export function isModelDriven(params: TrialParameters): boolean {
   const { agents = 'scripted' } = params;
-  if (agents === 'scripted') return undefined;
-  if (agents !== 'model') throw new CloveError('CONFIG', `agents are scripted or model, not ${agents}`);
+  if (agents !== 'scripted' && agents !== 'model')
+    throw new CloveError('CONFIG', `agents are scripted or model, not ${agents}`);
+  return agents === 'model';
+}
+
+/** What `llm` of a site has to be; undefined where agents are scripted. @throws CONFIG when a model is wanted and there is none */
+export function modelOf(params: TrialParameters): Outside<unknown>['llm'] {
+  if (!isModelDriven(params)) return undefined;
   const text = (name: string) => (params[name] === undefined ? undefined : String(params[name]));
   const [model, baseUrl, apiKeyEnv] = [text('model'), text('modelUrl'), text('modelKeyEnv')];
   if (model === 'mock' && baseUrl === undefined) return { provider: 'mock' };
@@ -27,15 +33,11 @@ export function modelOfSettings(params: TrialParameters): Outside<unknown>['llm'
       model: model ?? 'default',
       ...(apiKeyEnv === undefined ? {} : { apiKeyEnv }),
     };
-  const found = llmFromEnvironment(process.env);
-  if (!found?.baseUrl || !found.apiKeyEnv)
-    throw new CloveError('CONFIG', 'agents=model needs a model', {
-      hint: '--set modelUrl=http://… --set model=NAME [--set modelKeyEnv=VARIABLE], or GEMINI_API_KEY in the environment.',
-    });
-  return {
-    provider: 'openai-compatible',
-    baseUrl: found.baseUrl,
-    model: model ?? found.model ?? 'default',
-    apiKeyEnv: found.apiKeyEnv,
-  };
+  const { baseUrl: url, model: usual, apiKeyEnv: key } = llmFromEnvironment(process.env) ?? {};
+  if (!url || !key)
+    throw new CloveError(
+      'CONFIG',
+      'agents=model needs a model: --set modelUrl=http://… --set model=NAME [--set modelKeyEnv=VARIABLE], or GEMINI_API_KEY in the environment',
+    );
+  return { provider: 'openai-compatible', baseUrl: url, model: model ?? usual ?? 'default', apiKeyEnv: key };
 }

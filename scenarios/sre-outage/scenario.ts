@@ -4,8 +4,9 @@ import {
   type AgentPermissions,
   type Fleet,
   type FleetScenario,
+  isModelDriven,
   MODEL_SETTINGS,
-  modelOfSettings,
+  modelOf,
   type Role,
 } from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
@@ -115,7 +116,7 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
       throw new CloveError('CONFIG', `there is no fault "${only}"`, {
         hint: `There are ${FAULT_KINDS.join(', ')}.`,
       });
-    const llm = modelOfSettings(params);
+    const llm = modelOf(params);
     return {
       ...(llm === undefined ? {} : { llm }),
       facts: planShift(luck.derive('world'), { outages: count, only: only as FaultKind | null }),
@@ -125,7 +126,7 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
   async oracle(fleet) {
     const { client, facts: plan } = fleet;
     const responder = String(fleet.params.responder);
-    const asksModel = fleet.params.agents === 'model' && responder === 'diagnoser';
+    const asksModel = isModelDriven(fleet.params) && responder === 'diagnoser';
     const seed = fleet.luck.derive('world');
     const { services, schedule } = sreOutage(seed, plan);
     const { world_id } = await client.createWorld({
