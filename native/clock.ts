@@ -9,7 +9,7 @@ export function clockLibraryPath(): string {
 }
 
 /** As the addon numbers them. */
-const MODES = { real: 0, scale: 1, step: 2, skip: 3 } as const;
+const MODES = { real: 0, scale: 1, step: 2, skip: 3, strict: 4 } as const;
 
 export interface NativeClockOptions {
   /** Host folder for the page and the bell; exists, belongs to the world alone, and is best on a tmpfs. */
@@ -55,7 +55,7 @@ interface Face {
   clockClose(handle: unknown): void;
   clockHold(handle: unknown, on: boolean): void;
   clockElapsed(handle: unknown): number;
-  clockPrepare(slotsPath: string, connectsOutside: boolean): string;
+  clockPrepare(slotsPath: string, connectsOutside: boolean, seed: number): string;
   clockAdmit(
     handle: unknown,
     id: number,
@@ -109,9 +109,12 @@ export class NativeClock {
     return this.#lastElapsedMs;
   }
 
-  /** Makes the file through which an agent's threads say what they wait for. @throws IO */
-  prepare(slotsPath: string, connectsOutside: boolean): void {
-    const problem = this.#face.clockPrepare(slotsPath, connectsOutside);
+  /**
+   * Makes the file through which an agent's threads say what they wait for. `seed`: a whole number from which the agent's random
+   * numbers follow in mode strict. @throws IO
+   */
+  prepare(slotsPath: string, connectsOutside: boolean, seed: number): void {
+    const problem = this.#face.clockPrepare(slotsPath, connectsOutside, seed);
     if (problem !== '') throw new CloveError('IO', problem);
   }
 

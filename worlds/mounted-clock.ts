@@ -15,13 +15,14 @@ export interface WorldProcessesClock {
 export async function openMountedClock(
   config: ClockConfig,
   restored?: ClockState,
+  seed = 0,
 ): Promise<WorldProcessesClock> {
   // The host's own time needs nothing to be loaded into anybody.
   if (config.mode === 'real' && config.start === null && restored === undefined) {
     const clock = createVirtualClock(config);
     return { clock, attachments: () => [], close: () => clock.close() };
   }
-  const mounted = createMountedClock(config, restored === undefined ? {} : { restored });
+  const mounted = createMountedClock(config, { seed, ...(restored === undefined ? {} : { restored }) });
   return {
     clock: mounted.clock,
     attachments: (worldId, agentId) => [

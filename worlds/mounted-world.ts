@@ -39,7 +39,7 @@ export async function createMountedWorld(order: MountedWorldOrder): Promise<Moun
   try {
     await mkdir(hostFolder, { recursive: true, mode: 0o700 });
     undo.push(() => rm(hostFolder, { recursive: true, force: true }));
-    const clock = await openMountedClock(definition.clock, image?.clock);
+    const clock = await openMountedClock(definition.clock, image?.clock, seed);
     undo.push(() => clock.close());
     const luck = new StreamBook(new Luck(seed));
     if (image !== undefined) luck.restore(image.luck);

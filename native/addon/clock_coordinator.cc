@@ -34,6 +34,8 @@ constexpr int64_t kPollingNs = 20 * kMillisecond;
 constexpr int64_t kPollingPauseNs = 10 * kMillisecond;
 constexpr size_t kKeptJumps = 4096;
 constexpr size_t kKernelThreads = 16;
+/** CLOCK_MONOTONIC at the start of a strict world. */
+constexpr int64_t kStrictUptimeNs = 1'000'000 * kMillisecond;
 
 template <typename Shared>
 Shared* MapNew(const std::string& path, mode_t mode) {
@@ -69,15 +71,18 @@ std::string Coordinator::Start() {
  if (page_ == nullptr) return "cannot make the clock's page in " + options_.folder + ": " + strerror(errno);
   const int64_t real = MonotonicNs();
   // Virtual monotonic time begins where the machine's is: a world looks like a machine that has been up for a while.
-  start_ = real - options_.elapsedNs;
+  // But for a strict one, which looks the same each time.
+  const int64_t now = options_.mode == Mode::kStrict ? kStrictUptimeNs + options_.elapsedNs : real;
+  start_ = now - options_.elapsedNs;
   page_->version = kVersion;
   page_->wakeSignal = static_cast<uint32_t>(options_.wakeSignal != 0 ? options_.wakeSignal : SIGRTMAX - 6);
-  page_->mode = static_cast<uint32_t>(options_.mode);
-  const bool isStill = options_.mode == Mode::kStep;
+  mode_ = options_.mode;
+  page_->mode = static_cast<uint32_t>(mode_);
+  const bool isStill = mode_ == Mode::kStep || mode_ == Mode::kStrict;
   page_->rateNumerator = isStill ? 0 : options_.rateNumerator;
   page_->rateDenominator = options_.rateDenominator;
   page_->realBase.store(real);
-  page_->virtualBase.store(real);
+  page_->virtualBase.store(now);
   page_->epochOffset.store((options_.startEpochNs < 0 ? RealEpochNs() - options_.elapsedNs : options_.startEpochNs) - start_);
   page_->heartbeat.store(real);
   page_->grace.store(kGraceNs);
@@ -120,6 +125,8 @@ std::string Coordinator::Admit(uint32_t id, const std::string& slotsPath, const 
   if (!agent->error().empty()) return agent->error();
   {
     std::lock_guard lock(mutex_);
+    // Whoever came too late for a strict order runs as in any other world.
+    if (options_.mode == Mode::kStrict && !IsStrict()) agent->SetTurn(true);
     agents_[id] = std::move(agent);
   }
   Poke();
@@ -145,7 +152,7 @@ void Coordinator::Still(int change) {
   {
     std::lock_guard lock(mutex_);
     stills_ += change;
-    const uint32_t rate = stills_ > 0 || options_.mode == Mode::kStep ? 0 : options_.rateNumerator;
+    const uint32_t rate = stills_ > 0 || mode_ == Mode::kStep || mode_ == Mode::kStrict ? 0 : options_.rateNumerator;
     if (rate != page_->rateNumerator) {
       const int64_t real = MonotonicNs();
       const int64_t now = Virtual(real);
@@ -244,7 +251,7 @@ void Coordinator::Poke() {
 }
 
 bool Coordinator::MaySkip() const {
-  return leases_ == 0 && (target_ >= 0 || options_.mode == Mode::kSkip);
+  return leases_ == 0 && (target_ >= 0 || mode_ == Mode::kSkip || mode_ == Mode::kStrict);
 }
 
 int64_t Coordinator::Turn(uint32_t& agentToHear) {
@@ -268,7 +275,7 @@ int64_t Coordinator::Turn(uint32_t& agentToHear) {
     } else {
       lastBusy_ = blocker.agent == nullptr ? 0 : blocker.agent->id();
       backoff_ = std::clamp(backoff_ * 3 / 2, kFirstLookNs, kLastLookNs);
-      wait = backoff_;
+      wait = EndOrder(blocker, realNow) ? 0 : backoff_;
       agentToHear = blocker.isWork ? lastBusy_ : 0;
     }
   }
@@ -310,18 +317,23 @@ Blocker Coordinator::Attempt(int64_t realNow) {
   if (!KernelThreadsSleep() || !OwnThreadsSleep()) return {true, nullptr, "", ""};
   for (auto& [id, agent] : agents_)
     if (const Blocker blocker = agent->Verify(realNow)) return blocker;
-  if (target_ < 0 && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
-  if (target_ < 0 && earliest > limit) return {false, nullptr, "", "the next deadline lies beyond the horizon"};
+  const bool isUndecided = IsStrict() || target_ >= 0;
+  if (!isUndecided && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
   for (auto& [id, agent] : agents_)
     if (!agent->IsUnchanged()) return {true, nullptr, "", ""};
   for (OwnThread& thread : ownThreads_)
     if (thread.probe.Runs() != thread.runs) return {true, nullptr, "", ""};
   if (changes != leaseChanges_ || leases_ > 0) return {true, nullptr, "", ""};
+  if (IsStrict()) {
+    if (PassTurn(realNow)) return {};
+    if (target_ < 0 && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
+  }
+  if (target_ < 0 && earliest > limit) return {false, nullptr, "", "the next deadline lies beyond the horizon"};
   // Deadlines that follow at once are met by the same jump, never by going beyond the last of them.
   int64_t goal = std::min(earliest, limit);
   if (earliest <= limit) {
     int64_t last = earliest;
-    for (auto& [id, agent] : agents_) last = std::max(last, agent->LastDeadlineWithin(earliest + options_.coalesceNs));
+    for (auto& [id, agent] : agents_) last = std::max(last, agent->LastDeadlineWithin(earliest + (IsStrict() ? 0 : options_.coalesceNs)));
     goal = std::min(last, limit);
   }
   const bool isPolling = lastWoken_ > 0 && lastWoken_ == pollingThread_ && goal - now < kPollingNs;

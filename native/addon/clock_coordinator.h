@@ -14,7 +14,7 @@
 
 namespace clove::clock {
 
-enum class Mode : uint32_t { kReal, kScale, kStep, kSkip };
+enum class Mode : uint32_t { kReal, kScale, kStep, kSkip, kStrict };
 
 struct Options {
   /** Folder of the page; exists. */
@@ -95,6 +95,14 @@ class Coordinator {
   bool MaySkip() const;
   bool IsAnybodyWaiting() const;
   Blocker Attempt(int64_t realNow);
+  // Strict worlds (clock_strict.cc).
+  /** Everybody rests: ends a turn, or begins the next. False: nobody wants one, and time may move. */
+  bool PassTurn(int64_t realNow);
+  /** Gives up the order where it would stop the world. */
+  bool EndOrder(const Blocker& blocker, int64_t realNow);
+  /** From now on the world is one that skips: what keeps it from being strict is named. */
+  void LoseOrder(const std::string& why);
+  bool IsStrict() const { return mode_ == Mode::kStrict; }
   bool OwnThreadsSleep();
   void FindOwnThreads();
   void FindKernelThreads();
@@ -129,6 +137,10 @@ class Coordinator {
   int64_t timer_ = kForever;
   bool isTimerTold_ = false;
   bool isAwaited_ = false;
+  Mode mode_ = Mode::kReal;
+  uint32_t lastTurn_ = 0;
+  uint32_t turnsInARow_ = 0;
+  int64_t turnSince_ = 0;
   int64_t target_ = -1;  // of AdvanceTo; -1 = none
   std::vector<OwnThread> ownThreads_;
   std::vector<ThreadProbe> kernelThreads_;  // of the coordinator's thread alone

@@ -23,6 +23,8 @@ constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kUncoveredGraceNs = 50 * kMillisecond;
 /** Probes behind a thread's first slot, as the library makes them. */
 constexpr uint32_t kProbes = 256;
+/** A minute of virtual time in one turn: 60 million looks at the clock. */
+constexpr int64_t kMostChargeNs = 60'000 * kMillisecond;
 
 size_t SlotOffset(int index) { return offsetof(AgentFile, slots) + static_cast<size_t>(index) * sizeof(Slot); }
 
@@ -48,7 +50,7 @@ int LastNumber(const char* status, const char* name) {
 
 }  // namespace
 
-std::string MakeSlots(const std::string& path, bool connectsOutside) {
+std::string MakeSlots(const std::string& path, bool connectsOutside, uint64_t seed) {
   const Fd slots(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666));
   // Agents run under users of their own; who may come here at all is decided by the folder above.
   if (!slots.valid() || fchmod(slots.get(), 0666) != 0 || ftruncate(slots.get(), sizeof(AgentFile)) != 0)
@@ -59,7 +61,9 @@ std::string MakeSlots(const std::string& path, bool connectsOutside) {
     uint32_t version, connectsOutside;
   } head = {kMagic, kVersion, connectsOutside ? 1u : 0u};
   static_assert(offsetof(AgentFile, connectsOutside) == 12);
-  return pwrite(slots.get(), &head, sizeof head, 0) == sizeof head ? "" : "cannot write " + path + ": " + strerror(errno);
+  const bool isWritten = pwrite(slots.get(), &head, sizeof head, 0) == sizeof head &&
+                         pwrite(slots.get(), &seed, sizeof seed, offsetof(AgentFile, turn) + offsetof(Turn, seed)) == sizeof seed;
+  return isWritten ? "" : "cannot write " + path + ": " + strerror(errno);
 }
 
 Agent::Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses)
@@ -182,6 +186,7 @@ Blocker Agent::SurveyThread(Thread& thread, int64_t now, int64_t& earliest) {
   thread.hasSlot = ReadSlot(thread, slot) && slot.process == thread.innerProcess;
   thread.state = thread.hasSlot ? slot.state.load() : 0;
   thread.isWaiting = (thread.state & 1) != 0;
+  thread.wantsTurn = thread.isWaiting && slot.kind == kWaitTurn;
   thread.deadline = thread.isWaiting ? slot.deadline.load() : kForever;
   // Written by the agent: sums of it must not wrap.
   if (thread.deadline > kForever / 2) thread.deadline = kForever;
@@ -275,6 +280,28 @@ bool Agent::IsUnchanged() {
     if (!ReadSlot(thread, slot) || slot.state != thread.state) return false;
   }
   return true;
+}
+
+bool Agent::WantsTurn() const {
+  return std::any_of(threads_.begin(), threads_.end(), [](const Thread& thread) { return thread.wantsTurn; });
+}
+
+void Agent::SetTurn(bool isOn) {
+  if (isOn == HasTurn()) return;
+  turn_++;
+  const size_t word = offsetof(AgentFile, turn) + offsetof(Turn, word);
+  WriteAt(word, turn_);
+  if (isOn) syscall(SYS_futex, mapping_ + word, 1 /* FUTEX_WAKE */, INT_MAX, nullptr, nullptr, 0);
+}
+
+int64_t Agent::TakeCharge() {
+  constexpr size_t place = offsetof(AgentFile, turn) + offsetof(Turn, charged);
+  int64_t charged = 0;
+  if (!ReadAt(place, &charged, sizeof charged) || charged <= 0) return 0;
+  const int64_t none = 0;
+  (void)!pwrite(file_.get(), &none, sizeof none, place);
+  // Written by the agent: whoever claims more than a turn can cost gets no more.
+  return std::min(charged, kMostChargeNs);
 }
 
 int64_t Agent::LastDeadlineWithin(int64_t limit) const {

@@ -69,7 +69,7 @@ class ThreadProbe {
 };
 
 /** Makes the empty slots of an agent that is to be started. Empty, or why not. */
-std::string MakeSlots(const std::string& path, bool connectsOutside);
+std::string MakeSlots(const std::string& path, bool connectsOutside, uint64_t seed);
 
 class Agent {
  public:
@@ -99,6 +99,13 @@ class Agent {
   uint32_t* bellWord() const { return reinterpret_cast<uint32_t*>(mapping_ + offsetof(AgentFile, bell) + offsetof(Bell, word)); }
   /** False: it cannot be read. */
   bool ReadBellWord(uint32_t& word) const;
+  /** Whether the last survey found threads that wait for their agent's next turn. */
+  bool WantsTurn() const;
+  bool HasTurn() const { return (turn_ & 1) != 0; }
+  /** Lets the agent run, or stops letting it. */
+  void SetTurn(bool isOn);
+  /** What the turn that just ended cost in virtual time; once. */
+  int64_t TakeCharge();
   /** The latest deadline of the last survey that is not after `limit`. */
   int64_t LastDeadlineWithin(int64_t limit) const;
   size_t threadCount() const { return threads_.size(); }
@@ -109,7 +116,7 @@ class Agent {
     int innerTid = 0, innerProcess = 0;  // as the agent does
     int slot = -1;
     // At the last survey.
-    bool hasSlot = false, isWaiting = false;
+    bool hasSlot = false, isWaiting = false, wantsTurn = false;
     uint32_t state = 0;
     uint64_t runs = 0;
     int64_t deadline = 0;
@@ -141,6 +148,7 @@ class Agent {
   std::string lastThreads_;
   std::vector<Thread> threads_;
   bool isReadable_ = true;
+  uint32_t turn_ = 0;
   /** Somebody of the list is gone. */
   bool isStale_ = false;
   /** Since when a process without this library is there; real, 0 = none. */

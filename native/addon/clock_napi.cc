@@ -98,9 +98,10 @@ void Hold(const Napi::CallbackInfo& info) {
 
 Napi::Value Elapsed(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), ToMs(Of(info).Elapsed())); }
 
-/** clockPrepare(slotsPath, connectsOutside) → '' or the reason why not. */
+/** clockPrepare(slotsPath, connectsOutside, seed) → '' or the reason why not. */
 Napi::Value Prepare(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), MakeSlots(info[0].ToString().Utf8Value(), info[1].ToBoolean().Value()));
+  return Napi::String::New(info.Env(), MakeSlots(info[0].ToString().Utf8Value(), info[1].ToBoolean().Value(),
+                                                          static_cast<uint64_t>(info[2].ToNumber().Int64Value())));
 }
 
 /** clockAdmit(handle, id, slotsPath, group, ignoredProcesses) → '' or the reason why not. */

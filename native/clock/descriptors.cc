@@ -21,11 +21,43 @@ Mask ToMask(const sigset_t* set) {
 }
 
 /**
+ * The same in a strict world. What is ready is looked at when everything on its way has arrived and only in turns of this agent, so
+ * that what is seen does not depend on who was quicker. `await` sleeps until there may be something, `look` takes it.
+ */
+template <typename Await, typename Look>
+int WaitInTurns(int64_t timeout, const sigset_t* userMask, Await&& await, Look&& look) {
+  const int64_t deadline = timeout < 0 ? kForever : AddNs(VirtualMonotonic(), timeout);
+  Mask program = userMask == nullptr ? 0 : ToMask(userMask);
+  if (userMask == nullptr) Raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, reinterpret_cast<long>(&program), sizeof program);
+  Mask asleep = program & ~(1ull << (WakeSignal() - 1));
+  timespec zero = {0, 0};
+  AwaitNextTurn();
+  for (;;) {
+    const long seen = look(&zero, &program);
+    if (seen != 0) return Answer(seen);
+    if (deadline != kForever && VirtualMonotonic() >= deadline) return 0;
+    long result;
+    {
+      Wait turn(kWaitSignal, deadline);
+      turn.EndInNextTurn();
+      // It ends when there is something, or time has moved; a look at the clock now and then changes nothing.
+      do {
+        timespec time = ToTimespec(RealUntil(deadline, kChunkNs));
+        result = await(&time, &asleep);
+      } while (result == 0 && RealUntil(deadline, kChunkNs) > 0);
+    }
+    if (result == -EINTR && TakeWake()) continue;
+    if (result < 0) return Answer(result);
+  }
+}
+
+/**
  * Calls `wait(timeout, mask)` (null = none) until it has a result or the deadline is over.
  * `timeout` in virtual nanoseconds, negative = for ever.
  */
 template <typename Call>
 int WaitFor(int64_t timeout, const sigset_t* userMask, Call&& wait) {
+  if (IsStrict()) return WaitInTurns(timeout, userMask, wait, wait);
   Mask mask = userMask == nullptr ? 0 : ToMask(userMask);
   timespec zero = {0, 0};
   if (timeout == 0) return Answer(wait(&zero, userMask == nullptr ? nullptr : &mask));
@@ -59,7 +91,7 @@ int Poll(pollfd* fds, nfds_t count, int64_t timeout, const sigset_t* mask) {
 }
 
 int EpollWait(int epoll, epoll_event* events, int count, int64_t timeout, const sigset_t* mask) {
-  return WaitFor(timeout, mask, [=](timespec* time, Mask* kernelMask) {
+  const auto wait = [=](timespec* time, Mask* kernelMask) {
     // epoll_pwait2 is younger (5.11) and may be filtered; milliseconds, rounded up, then.
     static std::atomic<bool> hasNanoseconds{true};
     if (hasNanoseconds.load(std::memory_order_relaxed)) {
@@ -71,7 +103,15 @@ int EpollWait(int epoll, epoll_event* events, int count, int64_t timeout, const 
     const long milliseconds = time == nullptr ? -1 : static_cast<long>((ToNs(*time) + kMillisecond - 1) / kMillisecond);
     return RawCancellable(SYS_epoll_pwait, epoll, reinterpret_cast<long>(events), count, milliseconds,
                           reinterpret_cast<long>(kernelMask), sizeof(Mask));
-  });
+  };
+  if (!IsStrict()) return WaitFor(timeout, mask, wait);
+  // Taking an event may use it up: until the turn has come it is only known that there is one.
+  const auto await = [=](timespec* time, Mask* kernelMask) {
+    pollfd waited = {epoll, POLLIN, 0};
+    return RawCancellable(SYS_ppoll, reinterpret_cast<long>(&waited), 1, reinterpret_cast<long>(time), reinterpret_cast<long>(kernelMask),
+                          sizeof(Mask));
+  };
+  return WaitInTurns(timeout, mask, await, wait);
 }
 
 /** `remaining`: gets what is left of the timeout; null = not wanted. */

@@ -100,6 +100,13 @@ void ForgetSlot();
 void CountExternal(int change);
 bool ConnectsOutside();
 
+/** Whether this is a world in which one agent runs at a time. */
+bool IsStrict();
+/** In a strict world: lets everybody else have their turn. What was on its way to this process has arrived afterwards. */
+void AwaitNextTurn();
+/** In a strict world: fills a buffer from the agent's seed. False: not a strict world. */
+bool FillSeeded(void* buffer, size_t size);
+
 /** A wait, from its entry to its exit, as the coordinator sees it. */
 class Wait {
  public:
@@ -107,15 +114,20 @@ class Wait {
   ~Wait();
   Wait(const Wait&) = delete;
   Wait& operator=(const Wait&) = delete;
+  /** In a strict world this wait ends in a turn that begins after it, never in the one it began in. */
+  void EndInNextTurn() { needsNextTurn_ = true; }
   /** Word that changes when the coordinator wakes this thread; null without a slot. */
   std::atomic<uint32_t>* word() const { return slot_ == nullptr ? nullptr : &slot_->word; }
 
  private:
   void Publish(WaitKind kind, int64_t deadline);
+  void AwaitTurn();
   Slot* slot_;
   uint32_t outerKind_ = 0;
   int64_t outerDeadline_ = 0;
+  uint32_t turn_ = 0;
   bool nested_ = false;
+  bool needsNextTurn_ = false;
 };
 
 /** True once for every wake signal that this thread has received. */

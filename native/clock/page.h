@@ -10,7 +10,9 @@
 namespace clove::clock {
 
 inline constexpr uint64_t kMagic = 0x636c6f636b763031;  // "clockv01"
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
+/** Page::mode of worlds in which one agent runs at a time. */
+inline constexpr uint32_t kStrictMode = 4;
 inline constexpr int64_t kForever = INT64_MAX;
 /** No wait in the kernel is longer: whoever missed a change of the clock sees it then. */
 inline constexpr int64_t kChunkNs = 1'000'000'000;
@@ -28,7 +30,7 @@ struct Page {
   std::atomic<uint32_t> sequence;
   uint32_t rateNumerator;
   uint32_t rateDenominator;
-  uint32_t mode;
+  std::atomic<uint32_t> mode;
   /** CLOCK_MONOTONIC at which virtual monotonic time was virtualBase. */
   std::atomic<int64_t> realBase;
   std::atomic<int64_t> virtualBase;
@@ -46,11 +48,23 @@ struct Bell {
   std::atomic<uint32_t> word;
 };
 
+/** Of an agent in a strict world. */
+struct Turn {
+  /** Futex: odd while the agent may run; another number for every turn it gets. */
+  std::atomic<uint32_t> word;
+  /** How many processes have asked for random numbers of their own. */
+  std::atomic<uint32_t> processes;
+  /** Virtual time of this turn: what programs that watch the clock have been charged. */
+  std::atomic<int64_t> charged;
+  uint64_t seed;
+};
+
 /** How a thread that waits is woken when its deadline has come. */
 enum WaitKind : uint32_t {
   kWaitWord = 1,    // futex on its slot's word
   kWaitSignal = 2,  // the wake signal
   kWaitChunk = 3,   // it looks by itself every few milliseconds
+  kWaitTurn = 4,    // its agent's next turn
 };
 
 /** One thread. Ids are those inside the agent's pid namespace. */
@@ -75,6 +89,7 @@ struct AgentFile {
   /** 1: what this agent connects to is not part of the world, and nothing is skipped while it is connected. */
   uint32_t connectsOutside;
   alignas(64) Bell bell;
+  alignas(64) Turn turn;
   alignas(64) Slot slots[kSlotCount];
 };
 

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 #include "library.h"
@@ -31,6 +33,7 @@ void Unmark(int fd) {
 }
 
 CLOVE_REAL(read, ssize_t (*)(int, void*, size_t));
+CLOVE_REAL(readv, ssize_t (*)(int, const iovec*, int));
 CLOVE_REAL(recv, ssize_t (*)(int, void*, size_t, int));
 CLOVE_REAL(recvfrom, ssize_t (*)(int, void*, size_t, int, sockaddr*, socklen_t*));
 CLOVE_REAL(recvmsg, ssize_t (*)(int, msghdr*, int));
@@ -45,8 +48,23 @@ CLOVE_REAL(dup2, int (*)(int, int));
 CLOVE_REAL(dup3, int (*)(int, int, int));
 CLOVE_REAL(timerfd_create, int (*)(int, int));
 
+/** In a strict world: before something is taken from a stream, everything on its way has arrived, and it is this agent's turn. */
+void AwaitStream(int fd, int flags, short what) {
+  if (!IsStrict() || !HasWorld()) return;
+  const int error = errno;
+  struct stat info;
+  const bool isStream = fstat(fd, &info) == 0 && (S_ISSOCK(info.st_mode) || S_ISFIFO(info.st_mode));
+  if (isStream && ((flags & MSG_DONTWAIT) != 0 || (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0)) AwaitNextTurn();
+  else if (isStream) {
+    pollfd waited = {fd, what, 0};
+    clove_ppoll(&waited, 1, nullptr, nullptr);
+  }
+  errno = error;
+}
+
 /** Before a blocking receive: waits for its time-out in virtual time. False: over, errno is set. */
 bool AwaitInput(int fd, int flags) {
+  if (!IsMarked(fd, kReceiveTimeout)) AwaitStream(fd, flags, POLLIN);
   if (!IsMarked(fd, kReceiveTimeout) || (flags & MSG_DONTWAIT) != 0 || !HasWorld()) return true;
   timeval timeout = {};
   socklen_t size = sizeof timeout;
@@ -72,7 +90,7 @@ bool LeadsOutside(const sockaddr* address) {
 }  // namespace
 
 CLOVE_INTERPOSE(ssize_t, read, int fd, void* buffer, size_t size) {
-  if (__builtin_expect(!IsMarked(fd, kTimer | kReceiveTimeout), 1)) return real_read(fd, buffer, size);
+  if (__builtin_expect(!IsMarked(fd, kTimer | kReceiveTimeout) && !IsStrict(), 1)) return real_read(fd, buffer, size);
   if (!AwaitInput(fd, 0)) return -1;
   const ssize_t result = real_read(fd, buffer, size);
   if (result == sizeof(uint64_t) && IsMarked(fd, kTimer)) {
@@ -86,6 +104,10 @@ CLOVE_INTERPOSE(ssize_t, read, int fd, void* buffer, size_t size) {
 CLOVE_INTERPOSE(ssize_t, __read_chk, int fd, void* buffer, size_t size, size_t room) {
   if (size > room) __builtin_trap();
   return clove_read(fd, buffer, size);
+}
+
+CLOVE_INTERPOSE(ssize_t, readv, int fd, const iovec* parts, int count) {
+  return AwaitInput(fd, 0) ? real_readv(fd, parts, count) : -1;
 }
 
 CLOVE_INTERPOSE(ssize_t, recv, int fd, void* buffer, size_t size, int flags) {

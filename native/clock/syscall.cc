@@ -90,6 +90,9 @@ CLOVE_INTERPOSE(long, syscall, long number, ...) {
         return clove_clock_gettime(static_cast<clockid_t>(a[0]), reinterpret_cast<timespec*>(a[1]));
       case SYS_gettimeofday:
         return clove_gettimeofday(reinterpret_cast<timeval*>(a[0]), reinterpret_cast<struct timezone*>(a[1]));
+      case SYS_getrandom:
+        if (FillSeeded(reinterpret_cast<void*>(a[0]), static_cast<size_t>(a[1]))) return a[1];
+        break;
       case SYS_nanosleep:
         return clove_nanosleep(reinterpret_cast<timespec*>(a[0]), reinterpret_cast<timespec*>(a[1]));
       case SYS_clock_nanosleep:

@@ -19,7 +19,7 @@ enum : int { kUnknown, kOpening, kNone, kOpen };
 std::atomic<int> status{kUnknown};
 int32_t ownProcess = 0;
 /** Of a process without a world: real time, seen through the same formula. */
-constinit Page noWorld{0, 0, 0, {0}, 1, 1, 0, {0}, {0}, {0}, {0}, {0}};
+constinit Page noWorld{0, 0, 0, {0}, 1, 1, {0}, {0}, {0}, {0}, {0}, {0}};
 const Page* page = &noWorld;
 AgentFile* agent = nullptr;
 pthread_key_t endOfThread;
@@ -28,6 +28,11 @@ bool hasKey = false;
 __attribute__((tls_model("initial-exec"))) thread_local Slot* ownSlot = nullptr;
 __attribute__((tls_model("initial-exec"))) thread_local int32_t ownThread = 0;
 __attribute__((tls_model("initial-exec"))) thread_local volatile sig_atomic_t wakes = 0;
+/** In a strict world, where time stands still while somebody runs: how often this thread has read the clock since it last waited. */
+__attribute__((tls_model("initial-exec"))) thread_local uint32_t reads = 0;
+/** A program that reads the clock so often in a row waits for it to move. Each further read moves it. */
+constexpr uint32_t kFreeReads = 1000;
+constexpr int64_t kChargePerReadNs = 1000;
 
 CLOVE_REAL(clock_gettime, int (*)(clockid_t, timespec*));
 CLOVE_REAL(sigaction, int (*)(int, const struct sigaction*, struct sigaction*));
@@ -83,6 +88,11 @@ bool OpenWorld() {
   return true;
 }
 
+/** Whether the coordinator has given a sign of life lately. */
+bool IsAlive(int64_t real) {
+  return real <= page->heartbeat.load(std::memory_order_relaxed) + page->grace.load(std::memory_order_relaxed);
+}
+
 struct Reading {
   int64_t real, virt;
   uint32_t numerator, denominator;
@@ -109,6 +119,10 @@ inline Reading Read() {
       }
     }
     if (__builtin_expect(numerator == denominator, 1)) return {real, virtualBase + (real - realBase), 1, 1};
+    if (IsStrict()) {
+      if (++reads > kFreeReads) agent->turn.charged.fetch_add(kChargePerReadNs, std::memory_order_relaxed);
+      if (IsAlive(real)) return {real, virtualBase + agent->turn.charged.load(std::memory_order_relaxed), 0, 1};
+    }
     const int64_t alive = page->heartbeat.load(std::memory_order_relaxed) + page->grace.load(std::memory_order_relaxed);
     if (__builtin_expect(real <= alive, 1)) return {real, virtualBase + Scaled(real - realBase, numerator, denominator), numerator, denominator};
     // Nobody moves the clock any more: from the end of its grace on it runs by itself.
@@ -133,7 +147,10 @@ Slot* ClaimSlot(int32_t thread, int32_t process) {
 }
 
 __attribute__((constructor)) void Start() {
-  if (HasWorld()) OwnSlot();
+  if (!HasWorld()) return;
+  OwnSlot();
+  // Before the program's first instruction.
+  if (IsStrict()) Wait turn(kWaitChunk, kForever);
 }
 
 }  // namespace
@@ -216,6 +233,7 @@ int64_t AheadOfMonotonic(clockid_t clock) {
       return EpochOffset();
     default: {
       timespec time;
+      if (IsStrict()) return clock == CLOCK_TAI ? EpochOffset() : 0;
       if (RealClock(clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock, &time) != 0) return 0;
       const int64_t ahead = ToNs(time) - RealMonotonic();
       if (clock != CLOCK_TAI) return ahead;
@@ -289,8 +307,37 @@ void Wait::Publish(WaitKind kind, int64_t deadline) {
   }
 }
 
+bool IsStrict() { return page->mode.load(std::memory_order_relaxed) == kStrictMode; }
+
+void AwaitNextTurn() {
+  if (!HasWorld() || !IsStrict()) return;
+  Wait turn(kWaitChunk, kForever);
+  turn.EndInNextTurn();
+}
+
+bool FillSeeded(void* buffer, size_t size) {
+  if (!HasWorld() || !IsStrict()) return false;
+  static std::atomic<uint64_t> state{0};
+  static std::atomic<int32_t> owner{0};
+  // A forked child draws numbers of its own.
+  if (const int32_t process = ownProcess; owner.exchange(process) != process)
+    state.store(agent->turn.seed + 0x632be59bd9b4e019ull * (agent->turn.processes.fetch_add(1) + 1));
+  auto* bytes = static_cast<unsigned char*>(buffer);
+  for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+    // SplitMix64: every number of the sequence depends on its place alone.
+    uint64_t z = state.fetch_add(0x9e3779b97f4a7c15ull) + 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    z ^= z >> 31;
+    memcpy(bytes + i, &z, size - i < sizeof z ? size - i : sizeof z);
+  }
+  return true;
+}
+
 Wait::Wait(WaitKind kind, int64_t deadline) : slot_(OwnSlot()) {
+  reads = 0;
   if (slot_ == nullptr) return;
+  turn_ = agent->turn.word.load(std::memory_order_relaxed);
   // In a signal handler that interrupted a wait.
   nested_ = (slot_->state.load(std::memory_order_relaxed) & 1) != 0;
   outerKind_ = slot_->kind.load(std::memory_order_relaxed);
@@ -300,8 +347,25 @@ Wait::Wait(WaitKind kind, int64_t deadline) : slot_(OwnSlot()) {
 
 Wait::~Wait() {
   if (slot_ == nullptr) return;
+  if (!nested_ && IsStrict()) AwaitTurn();
   if (nested_) Publish(static_cast<WaitKind>(outerKind_), outerDeadline_);
   else slot_->state.store((slot_->state.load(std::memory_order_relaxed) | 1) + 1, std::memory_order_release);
+}
+
+/** Until the agent may run. Whoever was woken outside its turn does nothing before. */
+void Wait::AwaitTurn() {
+  const int error = errno;
+  bool isPublished = false;
+  for (;;) {
+    const uint32_t word = agent->turn.word.load(std::memory_order_acquire);
+    if ((word & 1) != 0 && !(needsNextTurn_ && word == turn_)) break;
+    if (!isPublished) Publish(kWaitTurn, kForever);
+    isPublished = true;
+    const timespec look = ToTimespec(kChunkNs);
+    Raw(SYS_futex, reinterpret_cast<long>(&agent->turn.word), 0 /* FUTEX_WAIT, shared */, word, reinterpret_cast<long>(&look));
+    if (!IsStrict() || !IsAlive(RealMonotonic())) break;
+  }
+  errno = error;
 }
 
 bool TakeWake() {

@@ -13,9 +13,11 @@ import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import { clockLibraryPath, NativeClock } from '../../native/clock.ts';
 import type { SandboxMount } from '../../native/types.ts';
+import { Luck } from '../luck/streams.ts';
 import { controlGroupOf } from './control-group.ts';
 import { NativeWorldClock } from './native-world-clock.ts';
 import type { ClockConfig } from './schema.ts';
+import { strictEnvironment, writeNodePreload } from './strict.ts';
 import type { ClockMode, ClockState, WorldClock } from './types.ts';
 
 /** Where an agent finds its clock inside its sandbox. */
@@ -31,6 +33,8 @@ export interface MountedClockOptions {
   readonly parent?: string;
   /** False where no thread of this process serves the agents (tests). */
   readonly watchesOwnProcess?: boolean;
+  /** From which agents of a strict world draw what would be random; default 0. */
+  readonly seed?: number;
   /** So many short waits of one thread in a row are taken for polling. */
   readonly pollingJumps?: number;
 }
@@ -65,19 +69,9 @@ export interface MountedClock {
 }
 
 /**
- * The clock of a world with processes of its own.
- * @throws SETUP_FAILED, BAD_REQUEST for a mode that is not to be had
- */
+ * The clock of a world with processes of its own. @throws SETUP_FAILED */
 export function createMountedClock(config: ClockConfig, options: MountedClockOptions = {}): MountedClock {
   const { mode } = config;
-  if (mode === 'strict')
-    throw new CloveError(
-      'BAD_REQUEST',
-      'clock mode strict is not available: agents cannot be run one at a time',
-      {
-        hint: 'Use mode skip: outcomes repeat for agents that do not race each other.',
-      },
-    );
   return new NativeMountedClock(config, mode, options);
 }
 
@@ -110,17 +104,22 @@ class NativeMountedClock implements MountedClock {
   readonly #folder: string;
   readonly #native: NativeClock;
   readonly #agents = new Map<number, Attached>();
+  readonly #mode: ClockMode;
+  readonly #seed: number;
 
   constructor(
     config: ClockConfig,
-    mode: Exclude<ClockMode, 'strict'>,
-    { restored, parent, watchesOwnProcess, pollingJumps }: MountedClockOptions,
+    mode: ClockMode,
+    { restored, parent, watchesOwnProcess, pollingJumps, seed = 0 }: MountedClockOptions,
   ) {
+    this.#mode = mode;
+    this.#seed = seed;
     const startEpochMs = restored?.startEpochMs ?? config.start ?? Date.now();
     this.#folder = makeFolder(parent);
     try {
       mkdirSync(path.join(this.#folder, 'world'), { mode: 0o755 });
       copyFileSync(clockLibraryPath(), this.#libraryPath);
+      if (mode === 'strict') writeNodePreload(path.join(this.#folder, 'world'));
       this.#native = new NativeClock(
         {
           folder: path.join(this.#folder, 'world'),
@@ -157,17 +156,31 @@ class NativeMountedClock implements MountedClock {
       mkdirSync(path.dirname(slots), { recursive: true, mode: 0o755 });
       symlinkSync('../world', path.join(folder, 'world'));
     }
-    this.#native.prepare(slots, connectsOutside);
+    const seed = new Luck(this.#seed).derive(`clock/agents/${agentId}`);
+    this.#native.prepare(slots, connectsOutside, seed);
     const starting =
       this.#agents.get(agentId)?.starting ?? this.clock.lease(`agent ${agentId} is being started`);
     this.#agents.set(agentId, { slots, starting });
-    if (!ownFiles) return { mounts: [], env: { LD_PRELOAD: this.#libraryPath, CLOVE_CLOCK: folder } };
+    const strict = (world: string) => (this.#mode === 'strict' ? strictEnvironment(world, seed) : {});
+    if (!ownFiles)
+      return {
+        mounts: [],
+        env: {
+          LD_PRELOAD: this.#libraryPath,
+          CLOVE_CLOCK: folder,
+          ...strict(path.join(this.#folder, 'world')),
+        },
+      };
     return {
       mounts: [
         { source: path.join(this.#folder, 'world'), target: `${CLOCK_TARGET}/world`, readonly: true },
         { source: path.dirname(slots), target: `${CLOCK_TARGET}/agent`, readonly: false },
       ],
-      env: { LD_PRELOAD: `${CLOCK_TARGET}/world/${LIBRARY}`, CLOVE_CLOCK: CLOCK_TARGET },
+      env: {
+        LD_PRELOAD: `${CLOCK_TARGET}/world/${LIBRARY}`,
+        CLOVE_CLOCK: CLOCK_TARGET,
+        ...strict(`${CLOCK_TARGET}/world`),
+      },
     };
   }
 

@@ -5,8 +5,8 @@
  * - `scale`: virtual time runs at a constant factor; compatibility only, every real delay is multiplied too.
  * - `step`: virtual time stands still and moves only by {@link WorldClock.advance}, and by what whoever may call that waits for itself.
  * - `skip`: virtual time is real time plus an offset that grows whenever everybody in the world waits.
- * - `strict`: as `skip`, one agent at a time. In a virtual world: time stands still while somebody is busy, and deadlines are met one
- *   by one.
+ * - `strict`: as `skip`, one agent at a time: time stands still while somebody is busy, deadlines are met one by one, and what would be
+ *   random in agents follows from the seed.
  */
 export const CLOCK_MODES = ['real', 'scale', 'step', 'skip', 'strict'] as const;
 export type ClockMode = (typeof CLOCK_MODES)[number];
