@@ -28,6 +28,7 @@ from clove_sdk.gym import (
     Reward,
     SocTask,
     SocTeamTask,
+    SreTask,
     WorldOrder,
     elapsed,
     event,
@@ -35,6 +36,7 @@ from clove_sdk.gym import (
     http,
     state,
 )
+from clove_sdk.gym.envs import sre
 
 SHORT: dict[str, Any] = {"step_s": 60, "horizon_s": 600}
 
@@ -177,6 +179,56 @@ def test_who_reads_the_logs_does_better_than_who_does_nothing(socket_path: str) 
         return total
 
     assert score(careful) > score(lambda _: [0, 0]) / 2
+    env.close()
+
+
+def test_who_takes_the_latest_change_back_does_better_than_who_waits(socket_path: str) -> None:
+    deploy = sre.FEATURES.index("deploy")
+    errors = sre.FEATURES.index("error_rate")
+
+    taken_back: list[int] = []
+
+    def careful(observation: dict[str, Any]) -> list[int]:
+        table = observation["components"]
+        suspects = [
+            int(at)
+            for at in np.flatnonzero((table[:, deploy] > 0) & (table[:, errors] > 0.05))
+            if at not in taken_back
+        ]
+        if not suspects:
+            return [0, 0]
+        # It takes a while, and once more would take the component down.
+        taken_back.append(suspects[0])
+        return [sre.VERBS.index("rollback"), suspects[0]]
+
+    env = CloveEnv(SreTask(horizon_s=1800), socket_path=socket_path)
+
+    def score(policy: Any) -> tuple[float, dict[str, Any]]:
+        # In this world a bad version comes first.
+        observation, info = env.reset(options={"world_seed": 3})
+        total, is_over = 0.0, False
+        while not is_over:
+            observation, reward, _, is_over, info = env.step(np.array(policy(observation)))
+            assert info["unavailable"] == []
+            total += reward
+        return total, info
+
+    waited, idle = score(lambda _: [0, 0])
+    mended, info = score(careful)
+    assert (info["actions"], idle["actions"]) == (1, 0)
+    assert info["steps_broken"] < idle["steps_broken"] / 2
+    assert mended > waited / 2
+    # Files are mended, too; what the world has not is told.
+    for verb, place, refused in (
+        ("mend configuration", "checkout", []),
+        ("renew password", "orders", []),
+        ("remove debug log", "payments", []),
+        ("restart", "acquirer", ["restart acquirer: 403"]),
+    ):
+        if env.view.now_ms > 1_000_000:
+            env.reset(options={"world_seed": 3})
+        _, _, _, _, info = env.step(np.array([sre.VERBS.index(verb), sre.COMPONENTS.index(place)]))
+        assert (info["did"], info["unavailable"]) == (f"{verb} {place}", refused)
     env.close()
 
 

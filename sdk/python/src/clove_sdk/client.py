@@ -195,7 +195,8 @@ class CloveClient(AllCalls, SyncCaller):
         """Calls `state` whenever a snapshot of the agent's world asks what it wants to come back with.
 
         That is in a thread of its own: what `state` returns must be JSON, and true of one moment, so take the lock that
-        your other threads take. The thread ends with the process, the client or the world. Raises `NotFound` in no world.
+        your other threads take. The thread ends with the process, the client or the world. Raises `NotFound` outside
+        of worlds.
         """
 
         def listen() -> None:

@@ -20,7 +20,7 @@ need("gymnasium")
 
 from .declare import DeclaredTask, Event, Feature, Request, Reward, elapsed, event, file, http, state  # noqa: E402
 from .env import CloveEnv  # noqa: E402
-from .envs import TASKS, SocTask, SocTeamTask, register_envs  # noqa: E402
+from .envs import TASKS, SocTask, SocTeamTask, SreTask, register_envs  # noqa: E402
 from .task import Role, WorldOrder, WorldTask  # noqa: E402
 from .vector import CloveVectorEnv  # noqa: E402
 from .view import HttpAnswer, WorldView  # noqa: E402
@@ -54,6 +54,7 @@ __all__ = [
     "Role",
     "SocTask",
     "SocTeamTask",
+    "SreTask",
     "WorldOrder",
     "WorldTask",
     "WorldView",

@@ -83,9 +83,9 @@ class WorldView:
             self.now_ms += took
         else:
             self._is_time_unknown = True
-        return HttpAnswer(
-            result.status_code, result.body, None if result.success else (result.error or "failed")
-        )
+        # A response is an answer, whatever its status; an error is what was said in place of one.
+        error = result.error or (None if result.status_code else "no answer")
+        return HttpAnswer(result.status_code, result.body, error)
 
     def get(self, url: str, *, role: str | None = None) -> Any:
         """What a service answers, as JSON; once per step and address. None, with a line in `failures`, if it fails."""
@@ -101,6 +101,22 @@ class WorldView:
         """A file of the world; once per step. None, and a line in `failures`, where it cannot be read."""
         text: str | None = self._once(f"file {path}", lambda: self._read(path))
         return text
+
+    def write(self, path: str, text: str) -> bool:
+        """Writes a file of the world. False, with a line in `failures`, if it cannot be written."""
+        result = self._first.write_file(path, text)
+        if not result.success:
+            self.failures.append(f"{path}: {result.error or 'not written'}")
+        return result.success
+
+    def run(self, command: str) -> bool:
+        """A command in the world's shell. False, with a line in `failures`, if it ends with another code than 0."""
+        result = self._first.exec(command)
+        # What it sleeps is the world's time, and nobody counts it for us.
+        self._is_time_unknown = True
+        if not result.success:
+            self.failures.append(f"{command}: {result.error or result.stdout.strip() or result.exit_code}")
+        return result.success
 
     def state(self, key: str) -> Any:
         """A key that all in the world share; None where there is none."""

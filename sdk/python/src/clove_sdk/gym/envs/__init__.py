@@ -11,10 +11,12 @@ from ..env import CloveEnv
 from ..task import WorldTask
 from ..vector import CloveVectorEnv
 from .soc import SocTask, SocTeamTask
+from .sre import SreTask
 
 #: By id.
 TASKS: dict[str, Callable[..., WorldTask]] = {
     "clove/SocRespond-v0": SocTask,
+    "clove/SreOutage-v0": SreTask,
 }
 
 
@@ -63,4 +65,4 @@ def make_vector_env(
     )
 
 
-__all__ = ["TASKS", "SocTask", "SocTeamTask", "make_env", "make_vector_env", "register_envs"]
+__all__ = ["TASKS", "SocTask", "SocTeamTask", "SreTask", "make_env", "make_vector_env", "register_envs"]
