@@ -430,7 +430,7 @@ export class WorldEngine implements WorldHost {
     const waiting = world.pendingMail.get(name);
     if (waiting === undefined) return;
     world.pendingMail.delete(name);
-    for (const { fromName, text } of waiting) mailboxes.put(id, fromName, text);
+    for (const { fromName, text } of waiting) mailboxes.put(id, fromName, text, world.id);
   }
 
   #exit(id: number): void {

@@ -26,7 +26,7 @@ export function outsideOf(kernel: () => Kernel, worldId: string): WorldOutside {
     },
     send: (toIds, message) => {
       const text = JSON.stringify(message);
-      for (const id of toIds) kernel().mailboxes.put(id, worldId, text);
+      for (const id of toIds) kernel().mailboxes.put(id, worldId, text, worldId);
     },
     emit: (toIds, type, data) => {
       const value = typeof data === 'object' && data !== null && !Array.isArray(data) ? data : { data };

@@ -23,6 +23,7 @@ const NO_NETWORK: Omit<NetworkMetrics, 'mode'> & { readonly mode: string } = {
   requests_failed: 0,
   requests_refused: 0,
   recorded_count: 0,
+  recorded_dropped: 0,
   log_dropped: 0,
 };
 

@@ -57,6 +57,24 @@ describe('Mailboxes', () => {
     expect(boxes.resolve(2, 'a1')).toBe(2);
   });
 
+  it('charges what a world puts there to the world: neither the kernel nor another world is kept from speaking', async () => {
+    const boxes = open(2, { limits: { sourceBytes: 1000 } });
+    const long = JSON.stringify('x'.repeat(500));
+    boxes.put(1, 'weather', long, 'w-1');
+    expect(() => boxes.put(1, 'weather', long, 'w-1')).toThrow('too many undelivered messages');
+    boxes.put(1, 'weather', long, 'w-2');
+    boxes.send(0, 1, '{"type":"clove.ping"}');
+    boxes.send(2, 1, long);
+    expect((await boxes.receive(1, all)).map(({ fromId, fromName }) => [fromId, fromName])).toEqual([
+      [0, 'weather'],
+      [0, 'weather'],
+      [0, ''],
+      [2, 'a2'],
+    ]);
+    // Given back when it was taken.
+    boxes.put(1, 'weather', long, 'w-1');
+  });
+
   it('tells the sender when a mailbox is full, and takes more when there is room again', async () => {
     const boxes = open(2, { limits: { messages: 3 } });
     for (let at = 0; at < 3; at += 1) boxes.send(1, 2, String(at));

@@ -1,7 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { NameTable } from './names.ts';
-import { type RoomLimits, type Shared, SharedRoom } from './shared-room.ts';
+import { type RoomLimits, type Shared, SharedRoom, type SourceId } from './shared-room.ts';
 import { type TakeOptions, WaitingQueue } from './waiting-queue.ts';
 
 /** `sourceBytes`: undelivered bytes of one sender, over all mailboxes. */
@@ -200,11 +200,14 @@ export class Mailboxes implements KeepsByCaller {
     return (this.#boxes.get(id)?.queue.peek() ?? []).map(({ fromName, text }) => ({ fromName, text }));
   }
 
-  /** A message of nobody who is here: of a world, or kept in a snapshot under its sender's name. @throws NOT_FOUND, OVERLOAD */
-  put(toId: number, fromName: string, text: string): void {
+  /**
+   * A message of nobody who is here: of a world, or kept in a snapshot under its sender's name. Its room is charged to the world,
+   * so that one that writes much takes none of the kernel's own, nor of another's. @throws NOT_FOUND, OVERLOAD
+   */
+  put(toId: number, fromName: string, text: string, worldId: string): void {
     const box = this.#boxes.get(toId);
     if (box === undefined) throw new CloveError('NOT_FOUND', `target agent not found: ${toId}`);
-    if (!this.#deliver(box, { ...this.#admit(0, text), fromName })) {
+    if (!this.#deliver(box, { ...this.#admit(0, text, `world ${worldId}`), fromName })) {
       throw new CloveError('OVERLOAD', `mailbox of ${this.nameOf(toId) || toId} is full`);
     }
   }
@@ -213,17 +216,17 @@ export class Mailboxes implements KeepsByCaller {
     return this.#boxes.get(id)?.queue.length ?? 0;
   }
 
-  #admit(fromId: number, text: string): Held {
+  #admit(fromId: number, text: string, sourceId: SourceId = fromId): Held {
     const bytes = Buffer.byteLength(text) + MESSAGE_OVERHEAD_BYTES;
-    if (!this.#room.hasRoom(fromId, bytes)) {
+    if (!this.#room.hasRoom(sourceId, bytes)) {
       throw new CloveError('OVERLOAD', 'too many undelivered messages', {
         hint: 'Wait until receivers have taken some.',
-        details: { senderBytes: this.#room.sourceBytes(fromId), totalBytes: this.#room.totalBytes },
+        details: { senderBytes: this.#room.sourceBytes(sourceId), totalBytes: this.#room.totalBytes },
       });
     }
     return {
       fromId,
-      sourceId: fromId,
+      sourceId,
       fromName: this.nameOf(fromId),
       text,
       bytes,

@@ -1,9 +1,12 @@
 import type { Sized } from './waiting-queue.ts';
 
+/** A principal by its id, or what is none (a world) by its name. */
+export type SourceId = number | string;
+
 /** Something that may lie in many queues at once and takes up room once. */
 export interface Shared extends Sized {
   /** Whose doing it is. */
-  readonly sourceId: number;
+  readonly sourceId: SourceId;
   /** In how many queues it lies; its room is given back when it is in none. */
   holders: number;
 }
@@ -17,7 +20,7 @@ export interface RoomLimits {
 /** Memory that many queues share: how much is taken, and by whom. */
 export class SharedRoom {
   readonly #limits: RoomLimits;
-  readonly #bySource = new Map<number, number>();
+  readonly #bySource = new Map<SourceId, number>();
   #totalBytes = 0;
 
   constructor(limits: RoomLimits) {
@@ -28,11 +31,11 @@ export class SharedRoom {
     return this.#totalBytes;
   }
 
-  sourceBytes(sourceId: number): number {
+  sourceBytes(sourceId: SourceId): number {
     return this.#bySource.get(sourceId) ?? 0;
   }
 
-  hasRoom(sourceId: number, bytes: number): boolean {
+  hasRoom(sourceId: SourceId, bytes: number): boolean {
     return (
       this.sourceBytes(sourceId) + bytes <= this.#limits.sourceBytes &&
       this.#totalBytes + bytes <= this.#limits.totalBytes

@@ -33,11 +33,28 @@ const OF_CONNECTION = new Set([
   'upgrade',
 ]);
 
+/** Of all answers together that are kept while recording, and of their requests. */
+const MAX_BYTES = 64 * 2 ** 20;
+/** What an answer takes up besides its body, address and headers. */
+const ENTRY_BYTES = 512;
+
 /** What real hosts answered, in order per request; requests are the same when method, URL and body are. */
 export class Cassette {
   #entries: Recorded[] = [];
   readonly #byKey = new Map<string, Recorded[]>();
   #position = new Map<string, number>();
+  readonly #maxBytes: number;
+  #bytes = 0;
+  #dropped = 0;
+
+  constructor(maxBytes = MAX_BYTES) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Answers that were not kept because there was no room for them. */
+  get dropped(): number {
+    return this.#dropped;
+  }
 
   get size(): number {
     return this.#entries.length;
@@ -46,6 +63,8 @@ export class Cassette {
   /** @throws DATA_CORRUPT */
   load(entries: readonly unknown[]): void {
     this.#entries = [];
+    this.#bytes = 0;
+    this.#dropped = 0;
     this.#byKey.clear();
     this.#position.clear();
     for (const [index, entry] of entries.entries()) {
@@ -56,10 +75,16 @@ export class Cassette {
     }
   }
 
+  /** Once there is no room for an answer none is kept any more: what is replayed is the beginning, not a part with holes. */
   async keep(exchange: Exchange, response: Response): Promise<void> {
+    if (this.#dropped > 0) {
+      this.#dropped += 1;
+      await response.body?.cancel();
+      return;
+    }
     const bytes = new Uint8Array(await response.arrayBuffer());
     const text = utf8(bytes);
-    this.#add({
+    const entry: Recorded = {
       method: exchange.request.method,
       url: exchange.url.href,
       bodySha256: hashOf(exchange.body),
@@ -67,7 +92,9 @@ export class Cassette {
       headers: [...response.headers].filter(([name]) => !SECRET.has(name) && !OF_CONNECTION.has(name)),
       body: text ?? Buffer.from(bytes).toString('base64'),
       encoding: text === null ? 'base64' : 'utf8',
-    });
+    };
+    if (this.#bytes + sizeOf(entry) > this.#maxBytes || this.#dropped > 0) this.#dropped += 1;
+    else this.#add(entry);
   }
 
   /** The next answer to this request; after the last one that again. null = there is none. */
@@ -93,9 +120,16 @@ export class Cassette {
 
   #add(entry: Recorded): void {
     this.#entries.push(entry);
+    this.#bytes += sizeOf(entry);
     const key = keyOf(entry.method, entry.url, entry.bodySha256);
     this.#byKey.getOrInsertComputed(key, () => []).push(entry);
   }
+}
+
+function sizeOf({ url, headers, body }: Recorded): number {
+  return (
+    ENTRY_BYTES + url.length + body.length + headers.reduce((sum, [n, v]) => sum + n.length + v.length, 0)
+  );
 }
 
 const keyOf = (method: string, url: string, bodySha256: string) => `${method} ${url} ${bodySha256}`;

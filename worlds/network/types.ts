@@ -162,6 +162,8 @@ export interface NetworkMetrics {
   readonly requests_failed: number;
   readonly requests_refused: number;
   readonly recorded_count: number;
+  /** Answers of real hosts that there was no room for: a replay of what was kept lacks them. */
+  readonly recorded_dropped: number;
   readonly log_dropped: number;
 }
 

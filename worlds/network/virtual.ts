@@ -411,6 +411,7 @@ export class VirtualNetwork implements WorldNetwork {
       requests_failed: this.#counters.failed,
       requests_refused: this.#counters.refused,
       recorded_count: this.#cassette.size,
+      recorded_dropped: this.#cassette.dropped,
       log_dropped: this.log.dropped,
     };
   }
