@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeFeatures, type Features, readFeatures } from './data/features-file.ts';
 import { splitRows } from './data/split.ts';
 import { createClassifier, evaluate, type FeatureMatrix, MODEL_NAMES } from './ml/index.ts';
 
@@ -34,6 +38,23 @@ function dense(random: () => number): FeatureMatrix {
   return { kind: 'dense', rows: ROWS, columns, values };
 }
 
+/** By way of a file, as experiments get theirs. */
+function throughFile(
+  folder: string,
+  matrix: FeatureMatrix,
+  labels: Uint8Array,
+  scaffolds: Int32Array,
+): Features {
+  const file = join(folder, matrix.kind);
+  const { kind, rows, columns } = matrix;
+  const header = {
+    ...{ dataset: 'warm-up', featureSet: kind, kind, rows, columns, provenance: 'made up' },
+    ...{ sourceDigest: '0'.repeat(64), rdkitVersion: 'none', droppedCounts: {}, dropped: [] },
+  };
+  writeFileSync(file, Buffer.concat(encodeFeatures({ matrix, labels, scaffolds, header })));
+  return readFeatures(file);
+}
+
 /**
  * Fits and scores every learner on small made-up data, so that a process that was prepared with it runs its first experiment on
  * code that is optimised already. Leaves nothing behind.
@@ -41,27 +62,36 @@ function dense(random: () => number): FeatureMatrix {
 export function warmUp(): void {
   const random = draws();
   const scaffolds = Int32Array.from({ length: ROWS }, (_, row) => row);
-  for (let round = 0; round < ROUNDS; round += 1) {
-    for (const matrix of [bits(random), dense(random)]) {
-      const labels = Uint8Array.from({ length: ROWS }, (_, row) =>
-        (matrix.kind === 'bits' ? (matrix.words[row * 32]! & 7) < 3 : matrix.values[row * 40]! > 40) ===
-        random() < 0.9
-          ? 1
-          : 0,
-      );
-      const split = splitRows({ method: 'stratified', seed: round, labels, scaffolds });
-      for (const model of MODEL_NAMES) {
-        const classifier = createClassifier(model, {}, round);
-        classifier.fit(matrix, labels, split.train);
-        for (const rows of [split.train, split.valid, split.test]) {
-          const { probability, predicted } = classifier.predict(matrix, rows);
-          evaluate(
-            Uint8Array.from(rows, (row) => labels[row] as number),
-            probability,
-            predicted,
-          );
-        }
+  const folder = mkdtempSync(join(tmpdir(), 'warm-up-'));
+  try {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const made of [bits(random), dense(random)]) {
+        const truth = Uint8Array.from({ length: ROWS }, (_, row) =>
+          (made.kind === 'bits' ? (made.words[row * 32]! & 7) < 3 : made.values[row * 40]! > 40) ===
+          random() < 0.9
+            ? 1
+            : 0,
+        );
+        experiment(throughFile(folder, made, truth, scaffolds), round);
       }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function experiment({ matrix, labels, scaffolds }: Features, seed: number): void {
+  const split = splitRows({ method: 'stratified', seed, labels, scaffolds });
+  for (const model of MODEL_NAMES) {
+    const classifier = createClassifier(model, {}, seed);
+    classifier.fit(matrix, labels, split.train);
+    for (const rows of [split.train, split.valid, split.test]) {
+      const { probability, predicted } = classifier.predict(matrix, rows);
+      evaluate(
+        Uint8Array.from(rows, (row) => labels[row] as number),
+        probability,
+        predicted,
+      );
     }
   }
 }
