@@ -4,3 +4,4 @@ export { type CompareOptions, compare, DEFAULT_COMPARE } from './compare.ts';
 export { parseRules } from './gate.ts';
 export { historyOf } from './history.ts';
 export { measuredOf } from './measured.ts';
+export { havingParameters, parseSide } from './select.ts';

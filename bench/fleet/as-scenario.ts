@@ -30,7 +30,12 @@ export function fleetAsScenario(definition: FleetScenario): Scenario {
     },
     presentation: {
       primaryMetric: { path: primary.path, label: primary.label, higherIsBetter: primary.higherIsBetter },
-      metrics: metrics.map(({ path, label, format }) => ({ path, label, format })),
+      metrics: metrics.map(({ path, label, format, higherIsBetter }) => ({
+        path,
+        label,
+        format,
+        higherIsBetter,
+      })),
       heatmap: { rows: axes.slice(0, 1), columns: axes.slice(1, 2), facet: null },
       parameterLabels: {},
     },

@@ -45,7 +45,7 @@ export const compareCommand: CommandBuilder = (context) =>
       .description('better, worse, same or inconclusive: two runs trial by trial, with a gate for CI')
       .argument(
         '[before]',
-        'run, "latest", results.json or baseline file; @runtime picks one of its runtimes',
+        'run, "latest", results.json or baseline file; behind @ one of its runtimes, or parameters of its trials',
       )
       .argument('[after]', 'likewise (default: latest)')
       .addOption(new Option('--runs-dir <dir>', 'folder of runs (default: ./runs)').env('CLOVE_RUNS'))
@@ -58,6 +58,7 @@ export const compareCommand: CommandBuilder = (context) =>
 Examples:
   clove bench compare 20261120-0512 latest
   clove bench compare latest@process latest@clove
+  clove bench compare latest@responder=runbook latest@responder=diagnoser
   clove bench compare --baseline baseline.json --fail-on "auc:-0.01,wall:+10%" --junit gate.xml
 
 Exit status 0: no rule broken; 3: a rule is broken; 4: too little was measured, or (--strict) a rule is undecided.`,
@@ -233,14 +234,22 @@ async function sidesOf(
   return [await sideOf(first, flags.runsDir), await sideOf(second ?? 'latest', flags.runsDir)];
 }
 
-/** A run by name, a results.json or a baseline; `@runtime` behind it picks a runtime. */
+/** A run by name, a results.json or a baseline; behind `@` a runtime, or parameters of the trials that are meant. */
 export async function sideOf(reference: string, runsDir: string | undefined): Promise<Measured> {
+  const { havingParameters, parseSide } = await import('../../bench/compare/index.ts');
+  const { name, runtime, having } = parseSide(reference);
+  return havingParameters(await wholeSideOf(name, runtime, runsDir), having);
+}
+
+async function wholeSideOf(
+  name: string,
+  wanted: string | null,
+  runsDir: string | undefined,
+): Promise<Measured> {
   const { measuredOf, parseBaseline, readJson } = await import('../../bench/compare/index.ts');
   const { findRunDirectory, resultsOf, runsDirectory } = await import('../../bench/index.ts');
   const { parseResults } = await import('../../reports/index.ts');
-  const at = reference.lastIndexOf('@');
-  const name = at > 0 ? reference.slice(0, at) : reference;
-  const runtime = at > 0 ? (reference.slice(at + 1) as RuntimeName) : undefined;
+  const runtime = wanted === null ? undefined : (wanted as RuntimeName);
   if (name.endsWith('.json')) {
     const value = readJson(name);
     const baseline = parseBaseline(value, name);
