@@ -134,6 +134,7 @@ export type WalkRow = readonly [
   flags: number,
   inode: number,
   links: number,
+  changedNs: bigint,
 ];
 
 export function worldFace(): WorldFace {

@@ -85,6 +85,8 @@ export interface TreeEntry {
   readonly gid: number;
   readonly size: number;
   readonly modifiedNs: bigint;
+  /** Of content, mode or owner; nobody sets it to what it was. */
+  readonly changedNs: bigint;
   /** Of a link, else ''. */
   readonly target: string;
   /** In an upper layer: the name is deleted. */
@@ -96,7 +98,7 @@ export interface TreeEntry {
 }
 
 function entryOf(row: WalkRow): TreeEntry {
-  const [path, mode, uid, gid, size, modifiedNs, target, flags, inode, links] = row;
+  const [path, mode, uid, gid, size, modifiedNs, target, flags, inode, links, changedNs] = row;
   const text = path.toString('utf8');
   const rawPath = Buffer.from(text, 'utf8').equals(path) ? null : path;
   const whiteout = (flags & 1) !== 0;
@@ -109,6 +111,7 @@ function entryOf(row: WalkRow): TreeEntry {
     gid,
     size,
     modifiedNs,
+    changedNs,
     target: target.toString('utf8'),
     whiteout,
     opaque,

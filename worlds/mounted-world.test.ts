@@ -206,7 +206,7 @@ describe.runIf(isRoot)('agents started in a mounted world', () => {
       (await sh(world, 'writer', 'dd if=/dev/zero of=/app/big bs=64k count=4 2>/dev/null || echo full'))
         .stdout,
     ).toBe('full\n');
-    expect(await event('disk_fail')).toMatchObject({
+    expect(await event('readonly', { path: '/app/**' })).toMatchObject({
       success: false,
       error: expect.stringContaining('mounted world'),
     });

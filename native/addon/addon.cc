@@ -5,12 +5,14 @@ void RegisterClock(Napi::Env env, Napi::Object exports);
 void RegisterSandbox(Napi::Env env, Napi::Object exports);
 void RegisterWire(Napi::Env env, Napi::Object exports);
 void RegisterWorld(Napi::Env env, Napi::Object exports);
+void RegisterWorldFaults(Napi::Env env, Napi::Object exports);
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   RegisterClock(env, exports);
   RegisterSandbox(env, exports);
   RegisterWire(env, exports);
   RegisterWorld(env, exports);
+  RegisterWorldFaults(env, exports);
   return exports;
 }
 

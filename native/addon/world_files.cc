@@ -148,6 +148,7 @@ bool WalkTree(int folder, size_t most, std::vector<WorldEntry>& entries) {
       entry.inode = info.st_ino;
       entry.links = info.st_nlink;
       entry.modifiedNs = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+      entry.changedNs = info.st_ctim.tv_sec * 1'000'000'000 + info.st_ctim.tv_nsec;
       entry.whiteout = S_ISCHR(info.st_mode) && info.st_rdev == 0;
       if (S_ISLNK(info.st_mode)) {
         char target[4096];

@@ -35,7 +35,7 @@ struct WorldEntry {
   std::string path, target;  // relative; target of a link
   uint32_t mode = 0, uid = 0, gid = 0;
   uint64_t size = 0, inode = 0, links = 0;
-  int64_t modifiedNs = 0;
+  int64_t modifiedNs = 0, changedNs = 0;
   bool whiteout = false, opaque = false;
 };
 

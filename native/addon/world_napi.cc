@@ -140,7 +140,7 @@ Napi::Value Rows(Napi::Env env, const std::vector<WorldEntry>& entries) {
   const auto value = Napi::Array::New(env, entries.size());
   for (uint32_t i = 0; i < entries.size(); i++) {
     const WorldEntry& entry = entries[i];
-    const auto row = Napi::Array::New(env, 10);
+    const auto row = Napi::Array::New(env, 11);
     const auto number = [&](uint32_t at, double n) { row.Set(at, Napi::Number::New(env, n)); };
     // Names are bytes: what is no UTF-8 is given as it is, in a buffer.
     row.Set(0u, Napi::Buffer<char>::Copy(env, entry.path.data(), entry.path.size()));
@@ -153,12 +153,13 @@ Napi::Value Rows(Napi::Env env, const std::vector<WorldEntry>& entries) {
     number(7, (entry.whiteout ? 1 : 0) | (entry.opaque ? 2 : 0));
     number(8, static_cast<double>(entry.inode));
     number(9, static_cast<double>(entry.links));
+    row.Set(10u, Napi::BigInt::New(env, entry.changedNs));
     value.Set(i, row);
   }
   return value;
 }
 
-/** walk(folder, most): [path, mode, uid, gid, size, modifiedNs, target, flags, inode, links][]; flags: 1 whiteout, 2 opaque. */
+/** walk(folder, most): [path, mode, uid, gid, size, modifiedNs, target, flags, inode, links, changedNs][]; flags: 1 whiteout, 2 opaque. */
 Napi::Value Walk(const Napi::CallbackInfo& info) {
   const int folder = fcntl(Int(info, 0), F_DUPFD_CLOEXEC, 3);
   const auto most = static_cast<size_t>(info[1].ToNumber().Int64Value());

@@ -37,6 +37,7 @@ import { checkedPath, type FileRules } from '../virtual.ts';
 import { MountedFaults } from './faults.ts';
 import { addFolder, exposed, spread, writeLayer } from './layer.ts';
 import { type Places, placesOf } from './places.ts';
+import { copyTree, namesIn, removeTree, withFolders } from './tree.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_APPEND, O_DIRECTORY, O_NOFOLLOW } = constants;
 /** Of Linux; Node has no name for it. */
@@ -55,7 +56,7 @@ export interface MountedFilesOptions {
   /** Host folder for the layer below; made and removed here. */
   readonly folder: string;
   readonly worldId: string;
-  readonly clock: { nowMs(): number };
+  readonly clock: { nowMs(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
   readonly blocks: BlockStore;
   readonly limits: FileLimits;
   readonly rules: FileRules;
@@ -97,7 +98,8 @@ export class MountedFiles implements WorldFiles, Attachment {
     this.#intercept = new PathPatterns(options.rules.intercept);
     this.#base = options.base;
     this.#baseByPath = new Map(options.base.map((entry) => [entry.path, entry]));
-    this.faults = new MountedFaults(tree, options.limits);
+    const { limits, clock, random } = options;
+    this.faults = new MountedFaults({ tree, limits, clock, random });
     for (const { hash } of options.base) if (hash !== undefined) options.blocks.hold(hash);
     const { bytes, files } = options.limits;
     const shared = isShared
@@ -204,7 +206,8 @@ export class MountedFiles implements WorldFiles, Attachment {
     return this.#places.places.some(({ target }) => at === target || at.startsWith(`${target}/`));
   }
 
-  async read(file: string, _by: FileActor): Promise<Buffer> {
+  async read(file: string, by: FileActor): Promise<Buffer> {
+    if (by.id !== 0) await this.faults.meet('read', checkedPath(file));
     const fd = this.#openFile(file, O_RDONLY);
     try {
       const content = readFileSync(fd);
@@ -223,6 +226,7 @@ export class MountedFiles implements WorldFiles, Attachment {
   ): Promise<void> {
     const at = checkedPath(file);
     this.#assertMayWrite(at, by);
+    if (by.id !== 0) await this.faults.meet('write', at);
     if (content.length > this.#options.limits.fileBytes)
       throw full(at, `a file of a world has at most ${this.#options.limits.fileBytes} bytes`);
     this.#inParent(at, () => undefined);
@@ -427,6 +431,7 @@ export class MountedFiles implements WorldFiles, Attachment {
     if (this.#closed) return;
     this.#closed = true;
     this.#listeners.clear();
+    this.faults.close();
     for (const hash of this.#hashes.values()) this.#options.blocks.release(hash);
     for (const { hash } of this.#base) if (hash !== undefined) this.#options.blocks.release(hash);
     this.#tree.close();
@@ -485,7 +490,8 @@ export class MountedFiles implements WorldFiles, Attachment {
     if (type === S_IFLNK) return { ...common, kind: 'link', mode: 0o777, target: entry.target };
     // Sockets and pipes are of processes that run: no part of the tree.
     if (type !== S_IFREG) return null;
-    const key = `${entry.inode}/${entry.modifiedNs}/${entry.size}`;
+    // A time of modification can be set back by whoever may write; that of change cannot.
+    const key = `${entry.inode}/${entry.changedNs}/${entry.modifiedNs}/${entry.size}`;
     let hash = this.#hashes.get(key) ?? hashes.get(key);
     if (hash === undefined) {
       let content: Buffer;
@@ -620,63 +626,6 @@ export class MountedFiles implements WorldFiles, Attachment {
     this.#kept.push(change);
     if (this.#kept.length > KEPT_MODIFICATIONS) this.#kept.shift();
     for (const listener of this.#listeners) listener(change);
-  }
-}
-
-/** With the folders that nobody named, in path order. */
-function withFolders(entries: readonly TreeEntry[]): TreeEntry[] {
-  const tree = new Map(entries.map((entry) => [entry.path, entry]));
-  for (const { path: at, mtimeMs } of entries) {
-    for (let parent = path.posix.dirname(at); parent !== '/'; parent = path.posix.dirname(parent)) {
-      if (!tree.has(parent)) tree.set(parent, { path: parent, kind: 'folder', mode: 0o755, mtimeMs });
-    }
-  }
-  return [...tree.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-function namesIn(folderFd: number): string[] {
-  return walkTreeNow(folderFd, 1_000_000)
-    .filter((entry) => entry.rawPath === null && !entry.path.includes('/'))
-    .map((entry) => entry.path);
-}
-
-/** Everything below a name, and it. */
-function removeTree(parentFd: number, name: string): void {
-  let fd: number;
-  try {
-    fd = openIn(parentFd, name, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, follow: false });
-  } catch (error) {
-    if ((error as CloveError).code !== 'PATH_REFUSED') throw error;
-    changeIn(parentFd, name, ['unlink']);
-    return;
-  }
-  try {
-    for (const child of namesIn(fd)) removeTree(fd, child);
-  } finally {
-    closeSync(fd);
-  }
-  changeIn(parentFd, name, ['rmdir']);
-}
-
-function copyTree(fromFd: number, from: string, toFd: number, to: string): void {
-  const source = openIn(fromFd, from, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, follow: false });
-  try {
-    changeIn(toFd, to, ['mkdir', 0o777]);
-    const target = openIn(toFd, to, { flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW, follow: false });
-    try {
-      fchmodSync(target, fstatSync(source).mode & 0o7777);
-      for (const entry of walkTreeNow(source, 1_000_000)) {
-        if (entry.rawPath !== null || entry.path.includes('/')) continue;
-        const type = entry.mode & S_IFMT;
-        if (type === S_IFDIR) copyTree(source, entry.path, target, entry.path);
-        else if (type === S_IFLNK) changeIn(target, entry.path, ['symlink', entry.target]);
-        else if (type === S_IFREG) changeIn(source, entry.path, ['rename', target, entry.path]);
-      }
-    } finally {
-      closeSync(target);
-    }
-  } finally {
-    closeSync(source);
   }
 }
 

@@ -32,7 +32,7 @@ export async function filesFrom(
     if (image.files === null)
       throw new CloveError('DATA_CORRUPT', 'the snapshot has no files, the definition has');
     const made = await open(image.files.base, image.files.entries);
-    for (const { spec } of image.files.faults) made.faults.set(spec);
+    for (const { handle, spec } of image.files.faults) made.faults.restoreOne(handle, spec);
     return made;
   }
   const initial = await initialTree(files, { blocks, folder, startMs: clock.nowMs() });
