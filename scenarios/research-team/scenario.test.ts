@@ -102,9 +102,16 @@ describe('research team', () => {
     expect(Number(full?.f1)).toBeGreaterThan(Number(pair?.f1));
     expect(Number(pair?.coverage)).toBeGreaterThan(Number(single?.coverage));
     expect(Number(pair?.unsound)).toBeGreaterThan(0);
-    const again = await runFleet({ ...researchTeam, variants: { team: ['no-critic'] } });
-    expect(again.results.trials[0]?.facts?.reviewHash).toMatch(/^[0-9a-f]{64}$/);
-    expect(again.results.trials[0]?.facts).toEqual(of('no-critic')?.facts);
-    expect(again.results.trials[0]?.metrics).toMatchObject({ requests: pair?.requests as number });
+    const again = await runFleet({ ...researchTeam, variants: { team: ['no-critic', 'full'] } });
+    for (const { params, facts, metrics } of again.results.trials) {
+      const first = of(String(params.team));
+      expect(facts?.reviewHash).toMatch(/^[0-9a-f]{64}$/);
+      expect(facts).toEqual(first?.facts);
+      expect(metrics).toMatchObject({
+        requests: first?.metrics?.requests,
+        worldMinutes: first?.metrics?.worldMinutes,
+      });
+    }
+    expect(again.results.trials).toHaveLength(2);
   }, 600_000);
 });

@@ -7,7 +7,9 @@ import { budgetKept, privilegeKept, type ReadReview, readReview, scoreOf, usageO
 const MIB = 2 ** 20;
 /** World time that a review may take. */
 const DEADLINE_MINUTES = 6;
-const READY_MS = 60_000;
+const READY_MS = 120_000;
+/** Less than what a request takes, and no part of it. */
+const PHASE_MS = 7;
 const FULL_COVERAGE = 0.8;
 
 const here = import.meta.dirname;
@@ -115,6 +117,7 @@ const researchTeam: FleetScenario<Facts> = {
           facts.corpus.substances.filter((_, topic) => topic % readers.length === index),
         ]),
       ),
+      beginsMs: Object.fromEntries(readers.map((name, index) => [name, begunMs + (index + 1) * PHASE_MS])),
       reader: isFull ? 'critic' : 'synthesiser',
       untilMs: begunMs + Number(params.minutes ?? DEADLINE_MINUTES) * 60_000,
       feeders: isFull ? ['critic'] : readers,

@@ -23,7 +23,7 @@ const SETTLE_MS = 60_000;
 const TRAINING = 4800;
 const HELD_OUT = 1200;
 const ACCURACY_WANTED = 0.93;
-const READY_MS = 60_000;
+const READY_MS = 120_000;
 
 const here = import.meta.dirname;
 const agent = (name: string) =>

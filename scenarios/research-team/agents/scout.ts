@@ -21,6 +21,7 @@ async function isMine(paper: string): Promise<boolean> {
 for await (const { message } of clove.messages()) {
   const said = message as TeamMessage;
   if (said.type !== 'start') continue;
+  await clove.waitInWorld({ untilMs: said.beginsMs[name] ?? 0 });
   const library = new Library(clove, said.untilMs);
   for (const topic of said.topics[name] ?? []) {
     for (let page = 1, more = true; more && !library.isOver; page++) {

@@ -19,6 +19,8 @@ export type TeamMessage =
       readonly type: 'start';
       /** By name: what each scout looks for. */
       readonly topics: Readonly<Record<string, readonly string[]>>;
+      /** On the world's clock; each a moment of its own, so that no two ask at the same one. */
+      readonly beginsMs: Readonly<Record<string, number>>;
       /** Who is to be told of what was read: the critic, or the synthesiser at once. */
       readonly reader: string;
       /** On the world's clock. */

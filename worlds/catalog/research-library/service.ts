@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { defineService, type ServiceCall } from '../../network/service.ts';
 import type { Corpus, Paper } from './corpus.ts';
 
@@ -7,8 +8,8 @@ type Desk = keyof typeof PER_MINUTE;
 
 const PAGE = 5;
 /** Now and then a page fails, or arrives cut off; one that was asked for again is as likely to. */
-const FAILS = 0.07;
-const CUT_OFF = 0.03;
+export const FAILS = 0.07;
+export const CUT_OFF = 0.03;
 
 /** A request that counts. */
 interface Use {
@@ -26,14 +27,17 @@ interface LibraryState {
   >;
   /** Requests in all that the library answers, whoever asks. */
   readonly budget: number;
+  /** Of which page fails for whom. */
+  readonly salt: number;
   readonly used: Use[];
   /** Requests beyond a rate or the budget: they cost nothing, and get nothing. */
   readonly refused: { haste: number; budget: number };
 }
 
 /** Without anything that only the seed knows. */
-export function libraryState({ papers }: Corpus, budget: number): LibraryState {
+export function libraryState({ papers }: Corpus, budget: number, salt: number): LibraryState {
   return {
+    salt,
     papers: papers.map(({ paper }) => paper),
     registry: Object.fromEntries(
       papers
@@ -52,6 +56,16 @@ export function libraryState({ papers }: Corpus, budget: number): LibraryState {
 }
 
 type Call = ServiceCall<LibraryState>;
+
+/** Uniform in [0, 1), for the next request of this reader: what others ask at the same instant is nothing to it. */
+function drawOf({ salt, used }: LibraryState, by: string): number {
+  return luckOf(salt, by, used.filter((use) => use.by === by).length);
+}
+
+/** Of a reader's n-th request. */
+export function luckOf(salt: number, by: string, count: number): number {
+  return Number.parseInt(hash('sha256', `${salt}/${by}/${count}`, 'hex').slice(0, 12), 16) / 2 ** 48;
+}
 
 const refuse = (status: number, error: string, headers: Record<string, string> = {}) =>
   Response.json({ error }, { status, headers });
@@ -87,7 +101,7 @@ function answered(
       state.used.push({ by: caller.agentName, desk, status, at: now });
       return response;
     };
-    const draw = call.random();
+    const draw = drawOf(state, caller.agentName);
     if (draw < FAILS) return note(refuse(503, 'try again'));
     const answer = give(call);
     if (draw < FAILS + CUT_OFF && !(answer instanceof Response)) {

@@ -19,8 +19,8 @@ export default function researchLibrary(seed: number): WorldInput {
     services: {
       library: {
         host: ['search.lib', 'papers.lib', 'registry.lib', 'desk.lib'],
-        service: libraryService(libraryState(corpusOf(seed), BUDGET)),
-        delay_ms: { min: 80, max: 400 },
+        service: libraryService(libraryState(corpusOf(seed), BUDGET, seed)),
+        delay_ms: 200,
       },
     },
     clock: { mode: 'skip', start: '2026-05-04T09:00:00Z' },
