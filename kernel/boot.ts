@@ -1,11 +1,14 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { CloveError, isCloveError } from '../errors/index.ts';
 import { reconcile } from '../native/index.ts';
 import { type FileLock, tryLock } from './locks.ts';
 
 const BOOT_ID = /^[a-z0-9]{8}$/;
+const ATTEMPTS = 100;
+const ATTEMPT_MS = 50;
 const LOCK = /^boot-([a-z0-9]{8})\.lock$/;
 
 /** The folder of one run of a kernel; locked as long as the run lasts. */
@@ -93,9 +96,25 @@ function bootsWithGroups(): Set<string> {
   return boots;
 }
 
+/**
+ * Whoever holds the lock of a boot knows that it is dead. When its groups are held all the same, another kernel that has just
+ * started clears them up too: it is waited for, or the folder would stay until the next start. @throws CONFLICT, IO
+ */
+async function removeGroups(id: string): Promise<void> {
+  for (let left = ATTEMPTS; ; left -= 1) {
+    try {
+      await reconcile(cgroupParentOf(id));
+      return;
+    } catch (error) {
+      if (left === 0 || !isCloveError(error) || error.code !== 'CONFLICT') throw error;
+      await sleep(ATTEMPT_MS);
+    }
+  }
+}
+
 async function removeBoot(runDirectory: string, id: string, lock: FileLock): Promise<void> {
   try {
-    await reconcile(cgroupParentOf(id));
+    await removeGroups(id);
     rmSync(directoryOf(runDirectory, id), { recursive: true, force: true });
     rmSync(path.join(runDirectory, `boot-${id}.lock`), { force: true });
   } finally {

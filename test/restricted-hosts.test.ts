@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -191,6 +192,30 @@ describe('root of a user namespace without another user', () => {
       expect(rowOf(answer.layers, layer), layer).toMatchObject({ state: 'on' });
     expect(rowOf(answer.layers, 'uid')).toMatchObject({ state: 'degraded' });
     expect(answer.stdout).toMatch(/CapBnd:\t0+\n/);
+  });
+});
+
+describe('root where only clone3 is hidden', () => {
+  it('has everything, agents of a template too', async (context) => {
+    if (!isRoot) context.skip('needs root');
+    const { cgroup, userNamespaces } = hostCapabilities();
+    if (cgroup === 'none' || !userNamespaces) context.skip('needs cgroups and user namespaces');
+    if (!existsSync('/usr/bin/python3')) context.skip('needs /usr/bin/python3');
+    writeFileSync(path.join(folder, 'agent.py'), 'print("ran")\n', { mode: 0o644 });
+    const answer = await onHost(
+      [container, '--only-clone3', '--all-capabilities'],
+      `const plain = await client.spawn({ command: ['/bin/cat', '/proc/self/cgroup'] });
+      await client.call('WAIT', { id: plain.id });
+      const forked = await client.spawn({ script: '${folder}/agent.py', python: '/usr/bin/python3', template: { runtime: 'python', preload: ['json'] } });
+      const exit = await client.call('WAIT', { id: forked.id });
+      return { plain: plain.isolation, forked: forked.isolation, template: forked.template, exit, groups: (await client.call('LOGS', { id: plain.id })).stdout };`,
+    );
+    expect(answer.plain).toMatchObject({ fully_isolated: true, off: [], degraded: [] });
+    expect(answer.template).toEqual({ used: true, reason: null });
+    expect(answer.forked).toMatchObject({ fully_isolated: true, off: [], degraded: [] });
+    expect(answer.exit).toMatchObject({ exit_code: 0, log_tail: 'ran\n' });
+    // Its own groups are the roots of what it sees: it was put into them before the namespace was made.
+    expect(answer.groups).toMatch(/^0::\/$/m);
   });
 });
 

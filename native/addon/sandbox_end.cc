@@ -52,6 +52,8 @@ void Service::CheckOom(Sandbox& sandbox, uint64_t delayUs) {
 
 void Service::KillTree(Sandbox& sandbox) {
   if (sandbox.building) return;
+  // In a moment nothing of it runs its own code again: what is left to do is the kernel's work.
+  if (!sandbox.dying && sandbox.request.limits.cpuQuotaUs >= 0) sandbox.cgroup.LiftCpuQuota();
   sandbox.dying = true;
   const bool grouped = sandbox.cgroup.Kill();
   const bool pidNamespace = (sandbox.request.disable & bit(L_pidns)) == 0;
@@ -61,8 +63,6 @@ void Service::KillTree(Sandbox& sandbox) {
     if (sandbox.agentPidfd.valid()) PidfdSendSignal(sandbox.agentPidfd.get(), SIGKILL);
     if (sandbox.byUser) KillUser(sandbox.request.uid);
   }
-  // Nothing of it runs its own code again: what is left to do is the kernel's work.
-  if (sandbox.request.limits.cpuQuotaUs >= 0 && (grouped || pidNamespace)) sandbox.cgroup.LiftCpuQuota();
   if (sandbox.cgroup.unified() < 0) sandbox.cgroup.SetFrozen(false);  // v1: SIGKILL stays pending until thawed
 }
 
