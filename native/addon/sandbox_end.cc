@@ -207,7 +207,7 @@ void Service::CloseClient(const std::shared_ptr<Client>& client) {
       const std::lock_guard lock(tableMutex_);
       others = !table_.empty();
     }
-    remains::Settle(kSettleMs);
+    remains::Settle("");
     if (!others) parents_.clear();
     const std::lock_guard lock(mutex);
     closed = true;

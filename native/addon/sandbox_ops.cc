@@ -240,7 +240,7 @@ void Service::Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> c
       const std::lock_guard lock(tableMutex_);
       for (const auto& [id, sandbox] : table_) live |= sandbox->request.cgroupParent == path;
     }
-    remains::Settle(kSettleMs);
+    remains::Settle(path);
     if (!live) parents_.erase(path);  // gives up our own lock
     if (live || !RemoveParent(path)) return Deliver(client, MakeError(op, "CONFLICT", "somebody lives in the groups of " + path));
     auto event = MakeEvent(Event::Done, op);

@@ -278,7 +278,9 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
 
 void Service::AnswerResize(Pool& pool) {
   if (pool.alive > pool.size || pool.resizeOps.empty()) return;
-  remains::Settle(kSettleMs);  // of agents that were in sandboxes of the pool
+  // Of agents that were in sandboxes of the pool.
+  for (const auto& [parent, candidate] : pools_)
+    if (&candidate == &pool) remains::Settle(parent);
   for (const auto& [op, client] : pool.resizeOps) Deliver(client, MakeEvent(Event::Done, op));
   pool.resizeOps.clear();
 }

@@ -113,10 +113,14 @@ void AwaitName(const std::string& name) {
   state.settled.wait_for(lock, kStuckWait, [&] { return state.names.find(name) == state.names.end(); });
 }
 
-void Settle(uint32_t timeoutMs) {
+void Settle(const std::string& parent) {
+  const std::string prefix = parent.empty() ? "" : parent + "/";
   State& state = TheState();
   std::unique_lock lock(state.mutex);
-  state.settled.wait_for(lock, milliseconds(timeoutMs), [&] { return state.names.empty(); });
+  state.settled.wait_for(lock, milliseconds(kSettleMs), [&] {
+    const auto first = state.names.lower_bound(prefix);
+    return first == state.names.end() || !first->starts_with(prefix);
+  });
 }
 
 }  // namespace clove::remains

@@ -26,8 +26,8 @@ namespace remains {
 void Leave(Remains left);
 /** Waits until no group of this name is about to go (a new one of that name would go with it), for a moment at most. */
 void AwaitName(const std::string& name);
-/** Waits until all that was left so far is gone, for at most so long; what a dying process still holds takes longer. */
-void Settle(uint32_t timeoutMs);
+/** Waits until no group below a parent is about to go ("" = none at all), for kSettleMs at most: what a dying process still holds takes longer. */
+void Settle(const std::string& parent);
 }  // namespace remains
 
 }  // namespace clove
