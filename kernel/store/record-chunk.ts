@@ -41,6 +41,15 @@ export class RecordChunk {
     return true;
   }
 
+  /** Takes over the records of another chunk, behind its own. false = there is no room for them. */
+  absorb(other: RecordChunk): boolean {
+    const end = this.#usedBytes + other.#usedBytes;
+    if (end > this.#bytes.length) return false;
+    other.#bytes.copy(this.#bytes, this.#usedBytes, 0, other.#usedBytes);
+    this.#usedBytes = end;
+    return true;
+  }
+
   get isUsual(): boolean {
     return this.#bytes.length === CHUNK_BYTES;
   }

@@ -117,7 +117,14 @@ export class RecordQueue {
       ...batches,
       { chunks: this.#chunks, count: this.#count, bytes: this.#bytes, watched: this.#watched },
     ];
-    this.#chunks = all.flatMap(({ chunks }) => chunks);
+    this.#chunks = [];
+    const emptied: RecordChunk[] = [];
+    for (const chunk of all.flatMap(({ chunks }) => chunks)) {
+      // While the log cannot be written, this happens again and again, mostly for a few records.
+      if (this.#chunks.at(-1)?.absorb(chunk) === true) emptied.push(chunk);
+      else this.#chunks.push(chunk);
+    }
+    this.#pool.release(emptied);
     this.#watched = all.flatMap(({ watched }) => watched);
     this.#count = all.reduce((sum, { count }) => sum + count, 0);
     this.#bytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
