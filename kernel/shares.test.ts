@@ -36,4 +36,10 @@ describe('shares of the thread', () => {
     }
     expect(flood(shares, 1, 10_000, 100, null)).toBe(100);
   });
+
+  it('keep no account of callers that never come again', () => {
+    const shares = new Shares();
+    for (let id = 0; id < 10_000; id += 1) shares.took(id, id, id + 0.1);
+    expect(shares.size).toBeLessThan(1000);
+  });
 });

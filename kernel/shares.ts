@@ -3,6 +3,8 @@ const SHARE = 0.4;
 const BURST_MS = 8;
 /** Whoever was served within this time is there. */
 const PRESENT_MS = 100;
+/** Callers with an account from which on old ones are looked for. */
+const SWEEP_FROM = 256;
 
 interface Credit {
   ms: number;
@@ -22,6 +24,7 @@ const NOBODY: Served = { id: Number.NaN, atMs: Number.NEGATIVE_INFINITY };
  */
 export class Shares {
   readonly #credits = new Map<number, Credit>();
+  #sweepAt = SWEEP_FROM;
   #last = NOBODY;
   #other = NOBODY;
 
@@ -41,9 +44,23 @@ export class Shares {
     this.#last = { id, atMs: toMs };
     const credit = this.#credits.get(id);
     const ms = toMs - fromMs;
-    if (credit === undefined) this.#credits.set(id, { ms: BURST_MS - ms, atMs: toMs });
+    if (credit === undefined) {
+      if (this.#credits.size >= this.#sweepAt) this.#forgetOld(toMs);
+      this.#credits.set(id, { ms: BURST_MS - ms, atMs: toMs });
+    }
     // What a caller took while it was alone is not held against it for long.
     else credit.ms = Math.max(-BURST_MS, credit.ms - ms);
+  }
+
+  /** Callers that never come again, too, are forgotten. */
+  #forgetOld(nowMs: number): void {
+    for (const [id, { ms, atMs }] of this.#credits)
+      if (ms + (nowMs - atMs) * SHARE >= BURST_MS) this.#credits.delete(id);
+    this.#sweepAt = Math.max(SWEEP_FROM, 2 * this.#credits.size);
+  }
+
+  get size(): number {
+    return this.#credits.size;
   }
 
   #isContended(id: number, nowMs: number): boolean {
