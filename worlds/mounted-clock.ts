@@ -7,7 +7,7 @@ import { createVirtualClock } from './clock/virtual.ts';
 /** The clock of a world and what its processes get of it. */
 export interface WorldProcessesClock {
   readonly clock: WorldClock;
-  attachments(worldId: string, agentId: number): readonly Attachment[];
+  attachments(worldId: string, agent: { readonly id: number; readonly name: string }): readonly Attachment[];
   close(): void;
 }
 
@@ -25,13 +25,13 @@ export async function openMountedClock(
   const mounted = createMountedClock(config, { seed, ...(restored === undefined ? {} : { restored }) });
   return {
     clock: mounted.clock,
-    attachments: (worldId, agentId) => [
+    attachments: (worldId, { id: agentId, name }) => [
       {
         worldId,
         async prepare() {
           // Of the last incarnation.
           mounted.release(agentId);
-          const { mounts, env } = mounted.attachment(agentId);
+          const { mounts, env } = mounted.attachment(agentId, { name });
           return {
             mounts,
             env,

@@ -92,7 +92,7 @@ export async function createMountedWorld(order: MountedWorldOrder): Promise<Moun
         combineAttachments(id, [
           ...(files === null ? [] : [files]),
           ...(network === null ? [] : [networkAttachment(id, network, agent)]),
-          ...clock.attachments(id, agent.id),
+          ...clock.attachments(id, agent),
           luckAttachment(id, luck.luck.derive(`agents/${agent.name}`)),
         ]),
       async close() {

@@ -16,11 +16,12 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => kernel?.close());
 
-async function create(): Promise<string> {
+async function create(mode: 'skip' | 'strict' = 'skip'): Promise<string> {
   const config = {
     form: 'mounted',
     open: true,
-    clock: { mode: 'skip', start: '2031-05-06T07:00:00Z' },
+    clock: { mode, start: '2031-05-06T07:00:00Z' },
+    seed: 5,
     network: { routes: [{ host: 'api.test', delay_ms: 4000, body: 'pong' }] },
   };
   const created = await client.call('WORLD_CREATE', { name: 'm', config });
@@ -44,6 +45,32 @@ print(time.strftime("%F %H", time.gmtime()))`;
     expect(await client.call('WORLD_DESTROY', { world_id: world, force: true })).toMatchObject({
       success: true,
     });
+  });
+
+  it('see in a strict world what its seed says, to the nanosecond', { timeout: 120_000 }, async () => {
+    const program = `
+import random, threading, time, urllib.request
+lines = []
+def ask(name):
+    for _ in range(3):
+        time.sleep(random.randrange(3600))
+        assert urllib.request.urlopen("http://api.test/", timeout=5).read() == b"pong"
+        lines.append("%s %d" % (name, time.time_ns()))
+threads = [threading.Thread(target=ask, args=(name,)) for name in ("a", "b", "c")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("\\n".join(lines))`;
+    const runs: string[] = [];
+    for (let run = 0; run < 2; run++) {
+      const world = await create('strict');
+      const answer = await client.run({ world, name: 'one', command: ['python3', '-c', program] });
+      expect(answer.stdout, answer.stderr).toMatch(/^([abc] 19\d+\n){9}$/);
+      runs.push(answer.stdout);
+      const { worlds } = await client.call('WORLD_LIST', {});
+      expect(worlds.find(({ id }: { id: string }) => id === world)).toMatchObject({ id: world });
+      await client.call('WORLD_DESTROY', { world_id: world, force: true });
+    }
+    expect(runs[1]).toBe(runs[0]);
   });
 
   it('wait for messages in the world’s time', async () => {

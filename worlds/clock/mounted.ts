@@ -46,6 +46,8 @@ export interface ClockAttachment {
 }
 
 export interface AttachOptions {
+  /** By which it draws from the seed in mode strict, whatever number it has; default: that number. */
+  readonly name?: string;
   /** The agent shares the host's network: what it connects to is no part of the world. */
   readonly connectsOutside?: boolean;
   /** False: the agent sees the host's files (no mount namespace), and finds its clock there. */
@@ -147,7 +149,7 @@ class NativeMountedClock implements MountedClock {
 
   attachment(
     agentId: number,
-    { connectsOutside = false, ownFiles = true }: AttachOptions = {},
+    { name = String(agentId), connectsOutside = false, ownFiles = true }: AttachOptions = {},
   ): ClockAttachment {
     const folder = path.join(this.#folder, `a${agentId}`);
     const slots = path.join(folder, 'agent', 'slots');
@@ -156,7 +158,7 @@ class NativeMountedClock implements MountedClock {
       mkdirSync(path.dirname(slots), { recursive: true, mode: 0o755 });
       symlinkSync('../world', path.join(folder, 'world'));
     }
-    const seed = new Luck(this.#seed).derive(`clock/agents/${agentId}`);
+    const seed = new Luck(this.#seed).derive(`clock/agents/${name}`);
     this.#native.prepare(slots, connectsOutside, seed);
     const starting =
       this.#agents.get(agentId)?.starting ?? this.clock.lease(`agent ${agentId} is being started`);
