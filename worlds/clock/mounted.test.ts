@@ -1,13 +1,14 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launch } from '../../native/index.ts';
-import { cleanUp, compileProbe, readAll, testSpec } from '../../native/sandbox-testing.ts';
+import { cleanUp, readAll, testSpec } from '../../native/sandbox-testing.ts';
 import type { ClockInput } from './index.ts';
+import { expectTook, measured, python } from './measure-testing.ts';
 import type { MountedClockOptions } from './mounted.ts';
 import { ClockFixture, removeGroup, unifiedMount } from './testing.ts';
 
@@ -32,46 +33,6 @@ afterEach(async () => {
 });
 
 afterAll(cleanUp);
-
-/** Python that prints virtual and real seconds of what it does: `measure(callable)`. */
-const MEASURE = `
-import socket, sys, threading, time
-def really():
-    return float(open("/proc/uptime").read().split()[0])
-def measure(body):
-    virtual, real = time.monotonic(), really()
-    body()
-    print(time.monotonic() - virtual, really() - real, flush=True)
-`;
-const python = (program: string): string[] => ['python3', '-c', MEASURE + program];
-
-/** Compiles a program that is linked as usual; its path. */
-function compileDynamic(source: string): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'clove-clock-probe-'));
-  folders.push(folder);
-  const file = path.join(folder, 'probe.cc');
-  writeFileSync(file, source);
-  execFileSync(process.env.CXX ?? 'g++', ['-o', path.join(folder, 'probe'), file]);
-  return path.join(folder, 'probe');
-}
-
-/** Lines of `measure` as numbers. */
-function measured(stdout: string): { virtualS: number; realS: number }[] {
-  return stdout
-    .trim()
-    .split('\n')
-    .filter((line) => /^[\d.e-]+ [\d.e-]+$/.test(line))
-    .map((line) => {
-      const [virtualS = 0, realS = 0] = line.split(' ').map(Number);
-      return { virtualS, realS };
-    });
-}
-
-/** Exact but for the real time that passed, and a tick of /proc/uptime. */
-function expectTook({ virtualS, realS }: { virtualS: number; realS: number }, expectedS: number): void {
-  expect(virtualS).toBeGreaterThanOrEqual(expectedS);
-  expect(virtualS).toBeLessThanOrEqual(expectedS + realS + 0.07);
-}
 
 describe('a mounted clock', () => {
   it('skips eight hours of an agent in a sandbox, under the system call filter', async () => {
@@ -281,57 +242,6 @@ for _ in range(10): measure(call)`),
   });
 });
 
-describe('what the clock cannot cover', () => {
-  /** Runs `argv` beside an agent that sleeps a second; what the clock says of it. */
-  async function beside(argv: readonly string[], options: { preload?: boolean }): Promise<string[]> {
-    const world = worldOf('skip');
-    const uncovered = world.start(argv, options);
-    await uncovered.wrote('up');
-    const { stdout } = await world.run(python('measure(lambda: time.sleep(0.5))'));
-    // Real speed, never a wrong time.
-    const [{ virtualS, realS } = { virtualS: 0, realS: 0 }] = measured(stdout);
-    expect(realS).toBeGreaterThanOrEqual(0.48);
-    expect(virtualS).toBeLessThanOrEqual(realS + 0.07);
-    const names = world.world.clock
-      .status()
-      .degradations.filter(({ active }) => active)
-      .map(({ name }) => name);
-    uncovered.child.kill('SIGKILL');
-    await uncovered.finished;
-    const after = await world.run(python('measure(lambda: time.sleep(3600))'));
-    expectTook(measured(after.stdout)[0] ?? { virtualS: 0, realS: 0 }, 3600);
-    return names;
-  }
-
-  it('names a statically linked program, and holds the world at real speed while it lives', async () => {
-    const folder = compileProbe(
-      '#include <stdio.h>\n#include <unistd.h>\nint main() { puts("up"); fflush(stdout); sleep(600); }',
-    );
-    expect(await beside([path.join(folder, 'probe')], {})).toEqual(['static-binary']);
-  });
-
-  it('names a program that runs without the library', async () => {
-    expect(await beside(['bash', '-c', 'echo up; sleep 600'], { preload: false })).toEqual([
-      'not-registered',
-    ]);
-  });
-
-  it('names waits that go past the C library', async (context) => {
-    if (process.arch !== 'x64') return context.skip('the probe has the system call instruction of x86-64');
-    const source = `
-#include <stdio.h>
-#include <time.h>
-#include <sys/syscall.h>
-int main() {
-  puts("up"); fflush(stdout);
-  struct timespec t = {600, 0};
-  long r;
-  __asm__ volatile("syscall" : "=a"(r) : "a"(SYS_nanosleep), "D"(&t), "S"(0) : "rcx", "r11", "memory");
-}`;
-    expect(await beside([compileDynamic(source)], {})).toEqual(['direct-wait']);
-  });
-});
-
 describe('a coordinator that is killed', () => {
   const groups: string[] = [];
   let kernel: ChildProcess | null = null;
@@ -343,31 +253,35 @@ describe('a coordinator that is killed', () => {
       if (name.startsWith(`clove-clock-${kernel?.pid}-`)) rmSync(`/dev/shm/${name}`, { recursive: true });
   });
 
-  it.for(['skip', 'step'])('leaves agents at real speed (%s)', { timeout: 60_000 }, async (mode) => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'clove-clock-test-'));
-    folders.push(folder);
-    const file = path.join(folder, 'times');
-    kernel = spawn(
-      process.execPath,
-      [path.join(import.meta.dirname, 'conformance/coordinator-testing.ts'), mode, file],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    );
-    const first = await new Promise<string>((resolve) =>
-      kernel?.stdout?.once('data', (part) => resolve(String(part))),
-    );
-    groups.push(first.trim().split(' ')[1] ?? '');
-    const lines = () => (existsSync(file) ? measured(readFileSync(file, 'utf8')) : []);
-    if (mode === 'skip') while (lines().length < 20) await delay(10);
-    else while (!existsSync(file)) await delay(10);
-    kernel.kill('SIGKILL');
-    const before = lines().length;
-    while (lines().length < before + 4) await delay(20);
-    // The wait during which it died may be a mixture.
-    for (const { virtualS, realS } of lines().slice(before + 2)) {
-      expect(virtualS).toBeGreaterThanOrEqual(0.5);
-      expect(Math.abs(virtualS - realS)).toBeLessThanOrEqual(0.05);
-    }
-  });
+  it.for(['skip', 'step', 'strict'])(
+    'leaves agents at real speed (%s)',
+    { timeout: 60_000 },
+    async (mode) => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'clove-clock-test-'));
+      folders.push(folder);
+      const file = path.join(folder, 'times');
+      kernel = spawn(
+        process.execPath,
+        [path.join(import.meta.dirname, 'conformance/coordinator-testing.ts'), mode, file],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      );
+      const first = await new Promise<string>((resolve) =>
+        kernel?.stdout?.once('data', (part) => resolve(String(part))),
+      );
+      groups.push(first.trim().split(' ')[1] ?? '');
+      const lines = () => (existsSync(file) ? measured(readFileSync(file, 'utf8')) : []);
+      if (mode === 'skip') while (lines().length < 20) await delay(10);
+      else while (!existsSync(file)) await delay(10);
+      kernel.kill('SIGKILL');
+      const before = lines().length;
+      while (lines().length < before + 4) await delay(20);
+      // The wait during which it died may be a mixture.
+      for (const { virtualS, realS } of lines().slice(before + 2)) {
+        expect(virtualS).toBeGreaterThanOrEqual(0.5);
+        expect(Math.abs(virtualS - realS)).toBeLessThanOrEqual(0.05);
+      }
+    },
+  );
 });
