@@ -250,6 +250,10 @@ export interface Presentation {
     readonly format: string;
     /** Which way is good; as the leading metric where it is not said. */
     readonly higherIsBetter?: boolean;
+    /** How it is compared: by differences (default), or by ratios where trials are of different sizes. */
+    readonly scale?: 'difference' | 'ratio';
+    /** It says as much about the machine as about the trial: not compared across machines. */
+    readonly machineBound?: boolean;
   }[];
   readonly heatmap: {
     readonly rows: readonly string[];

@@ -328,6 +328,12 @@ const metric = z.strictObject({
   higherIsBetter: z
     .exactOptional(z.boolean())
     .describe('Which way is good; as the leading metric where absent.'),
+  scale: z
+    .exactOptional(z.enum(['difference', 'ratio']))
+    .describe('How it is compared; by differences where absent.'),
+  machineBound: z
+    .exactOptional(z.boolean())
+    .describe('It says as much about the machine as about the trial.'),
 });
 
 export const resultsSchema = z

@@ -47,12 +47,12 @@ export function measuredOf(results: RunResults, wanted?: RuntimeName): Measured 
   const reported: MetricDefinition[] = metrics.map((metric) => ({
     name: metric.path,
     label: metric.label,
-    scale: 'difference',
+    scale: metric.scale ?? 'difference',
     higherIsBetter:
       metric.path === primaryMetric.path
         ? primaryMetric.higherIsBetter
         : (metric.higherIsBetter ?? primaryMetric.higherIsBetter),
-    machineBound: false,
+    machineBound: metric.machineBound ?? false,
   }));
   if (!reported.some(({ name }) => name === primaryMetric.path))
     reported.unshift({

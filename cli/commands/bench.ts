@@ -23,6 +23,7 @@ import {
   printComparison,
   sideOf,
 } from './bench-compare.ts';
+import { microCommand } from './bench-micro.ts';
 
 interface RunFlags extends CompareFlags {
   readonly quick?: boolean;
@@ -60,6 +61,7 @@ export const benchCommand: CommandBuilder = (context) => {
   bench.addCommand(reportCommand(context));
   bench.addCommand(resumeCommand(context));
   bench.addCommand(mergeCommand(context));
+  bench.addCommand(microCommand(context));
   bench.addCommand(compareCommand(context));
   bench.addCommand(baselineCommand(context));
   bench.addCommand(historyCommand(context));
@@ -277,7 +279,7 @@ const reportCommand: CommandBuilder = (context) =>
     });
 
 /** Reports, summary or JSON, exit status: the same for a run and a resumed one. */
-async function conclude(
+export async function conclude(
   cli: CliContext,
   run: { runDirectory: string; results: RunResults },
   gate: { baseline: Measured; flags: CompareFlags } | null = null,
@@ -316,7 +318,9 @@ async function measured(results: RunResults): Promise<Measured> {
 }
 
 /** What the run will be held against, read before it starts: a mistake must not cost the run. */
-async function gateOf(flags: CompareFlags): Promise<{ baseline: Measured; flags: CompareFlags } | null> {
+export async function gateOf(
+  flags: CompareFlags,
+): Promise<{ baseline: Measured; flags: CompareFlags } | null> {
   if (flags.baseline !== undefined) {
     const baseline = await sideOf(flags.baseline, flags.runsDir);
     if (flags.failOn !== undefined) {
@@ -354,7 +358,7 @@ function settingsOf(flags: RunFlags): Record<string, string> {
 }
 
 /** The command as somebody would type it again. */
-function commandLine(): string {
+export function commandLine(): string {
   const quote = (word: string) =>
     /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
   return ['clove', ...process.argv.slice(2)].map(quote).join(' ');
