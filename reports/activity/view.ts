@@ -119,7 +119,9 @@ function lanesOf({ fleet }: FleetTrial, { entries }: FleetActivity): string[] {
   return [...agents, ...rest.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))];
 }
 
-export function troubleOf({ outcome }: Pick<ActivityEntry, 'outcome'>): ViewEvent['trouble'] {
+export function troubleOf({ kind, outcome }: Pick<ActivityEntry, 'kind' | 'outcome'>): ViewEvent['trouble'] {
+  // To look whether something is there is no failure.
+  if (outcome === 'NOT_FOUND' && (kind === 'file' || kind === 'state')) return '';
   return outcome === 'OK' ? '' : outcome === 'FORBIDDEN' ? 'refused' : 'failed';
 }
 

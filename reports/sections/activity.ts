@@ -104,6 +104,7 @@ function timeline(of: FleetTrial, activity: FleetActivity, view: ActivityView, i
   const count = (kind: string) => view.events.filter((event) => event.kind === kind).length;
   const sum = view.kinds.map((kind) => `${formatCount(count(kind))} ${KIND_TEXT[kind]}`).join(', ');
   const troubled = view.events.filter(({ trouble }) => trouble !== '').length;
+  const hasRefused = view.events.some(({ trouble }) => trouble === 'refused');
   const hint = isWorld
     ? `World time: the trial took ${formatDuration(view.endMs)} for ${formatDuration(view.endWorldMs)} in its world.`
     : 'Real time: no agent was in a world.';
@@ -117,7 +118,7 @@ function timeline(of: FleetTrial, activity: FleetActivity, view: ActivityView, i
   )}${
     troubled === 0
       ? null
-      : html`<li><svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14"><path d="M3 3l8 8m0 -8l-8 8" fill="none" stroke="var(--failed)" stroke-width="2"/></svg>failed</li><li><svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14"><path d="M2 12h10l-5 -10z" fill="none" stroke="var(--failed)" stroke-width="2"/></svg>refused</li>`
+      : html`<li><svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14"><path d="M3 3l8 8m0 -8l-8 8" fill="none" stroke="var(--failed)" stroke-width="2"/></svg>failed</li>${hasRefused ? html`<li><svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14"><path d="M2 12h10l-5 -10z" fill="none" stroke="var(--failed)" stroke-width="2"/></svg>refused</li>` : null}`
   }${
     view.marks.length === 0
       ? null
