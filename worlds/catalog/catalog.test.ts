@@ -195,6 +195,8 @@ it('trading-desk: trades on accounts by name, and only those who may look after 
   });
   expect((await http('POST', 'http://broker.test/orders', { ...order, quantity: 100_000 })).status).toBe(422);
   expect((await http('POST', 'http://broker.test/orders', { ...order, quantity: -1 })).status).toBe(400);
+  const nonsense = { url: 'http://broker.test/orders', method: 'POST', body: '{' };
+  expect(await member.call('HTTP', nonsense)).toMatchObject({ status_code: 400 });
   expect((await http('GET', 'http://broker.test/orders?client_id=a')).body.orders).toHaveLength(2);
   expect((await http('GET', 'http://broker.test/account')).body).toMatchObject({ positions: { ACME: 10 } });
   // Who has no name is an operator, and may; who has one may what it is for.

@@ -1,4 +1,5 @@
 import { defineService, type ServiceCall } from '../../network/service.ts';
+import { bodyOf } from '../body.ts';
 import { ACTIONS, type Action, HANDOVER_MS, planShift, SLOT_MS } from './faults.ts';
 import type { Readings } from './impairment.ts';
 import { partitionedFrom } from './impairment.ts';
@@ -17,6 +18,10 @@ import { COMPONENTS, type ComponentName, componentOf, isComponent, JOURNEYS, OBJ
 const RECENT_STEPS = 6;
 const MAX_LINES = 200;
 const MAX_TEXT = 2000;
+/** Of incidents, of what is said of one, and of what is done: agents may be beside themselves. */
+const MAX_INCIDENTS = 500;
+const MAX_SAID = 200;
+const MAX_ACTIONS = 5000;
 
 interface Incident {
   readonly id: number;
@@ -152,7 +157,8 @@ export const platformService = defineService({
     'POST /incidents': async (call) => {
       const atMs = clockOf(call);
       if (atMs === null) return notBegun();
-      const { title } = await call.json<{ title?: unknown }>();
+      if (call.state.incidents.length >= MAX_INCIDENTS) return refuse(429, 'too many incidents');
+      const { title } = await bodyOf(call);
       const incident: Incident = {
         id: call.state.incidents.length + 1,
         openedMs: atMs,
@@ -182,7 +188,9 @@ export const platformService = defineService({
       const incident = call.state.incidents.find(({ id }) => String(id) === call.params.id);
       if (incident === undefined || atMs === null) return refuse(404, 'no such incident');
       if (incident.status !== 'triggered') return refuse(409, `the incident is ${incident.status}`);
-      const { status, cause, component, note } = await call.json<Record<string, unknown>>();
+      if (incident.diagnoses.length + incident.notes.length >= MAX_SAID)
+        return refuse(429, 'too much was said');
+      const { status, cause, component, note } = await bodyOf(call);
       const by = call.caller.agentName;
       if (typeof cause === 'string' && typeof component === 'string')
         incident.diagnoses.push({ atMs, by, cause: cause.slice(0, 64), component: component.slice(0, 64) });
@@ -269,7 +277,7 @@ export const platformService = defineService({
     'POST /probe': async (call) => {
       const atMs = clockOf(call);
       if (atMs === null) return notBegun();
-      const { from, to } = await call.json<{ from?: unknown; to?: unknown }>();
+      const { from, to } = await bodyOf(call);
       if (!isComponent(from) || !isComponent(to)) return refuse(400, 'from and to must be components');
       return { from, to, ...probe(call, from, to, atMs) };
     },
@@ -280,6 +288,7 @@ export const platformService = defineService({
       if (!isComponent(name)) return refuse(404, 'no such component');
       if (!ACTIONS.some((one) => one === action)) return refuse(404, `actions are ${ACTIONS.join(', ')}`);
       if (componentOf(name).isExternal) return refuse(403, `${name} is not ours`);
+      if (call.state.platform.actions.length >= MAX_ACTIONS) return refuse(429, 'too many actions');
       act(call.state.platform, atMs, {
         component: name,
         action: action as Action,

@@ -1,4 +1,5 @@
 import { defineService, type ServiceCall } from '../../network/service.ts';
+import { bodyOf } from '../body.ts';
 import {
   type Account,
   accountOf,
@@ -93,7 +94,7 @@ export const deskService = defineService({
       const atMs = clockOf(call);
       if (atMs === null) return notOpen();
       const { state, caller } = call;
-      const { symbol, side, quantity, limit = null, client_id } = await call.json<Record<string, unknown>>();
+      const { symbol, side, quantity, limit = null, client_id } = await bodyOf(call);
       if (!isPaper(symbol))
         return refuse(400, `papers are ${PAPERS.map((paper) => paper.symbol).join(', ')}`);
       if (side !== 'buy' && side !== 'sell') return refuse(400, 'side is buy or sell');
@@ -131,7 +132,7 @@ export const deskService = defineService({
     },
     'POST /orders/cancel': async (call) => {
       clockOf(call);
-      const { symbol = null } = await call.json<{ symbol?: unknown }>();
+      const { symbol = null } = await bodyOf(call);
       const own = ({ account, symbol: of }: Order) =>
         account === call.caller.agentName && (symbol === null || of === symbol);
       return { cancelled: cancelOrders(call.state, own) };
@@ -167,7 +168,7 @@ export const deskService = defineService({
       clockOf(call);
       const name = call.params.name ?? '';
       if (!Object.hasOwn(call.state.accounts, name)) return refuse(404, 'no such account');
-      const { halted } = await call.json<{ halted?: unknown }>();
+      const { halted } = await bodyOf(call);
       const account = accountOf(call.state, name);
       account.halted = halted === true;
       if (account.halted) cancelOrders(call.state, (order) => order.account === name);
@@ -179,7 +180,7 @@ export const deskService = defineService({
       const atMs = clockOf(call);
       const name = call.params.name ?? '';
       if (atMs === null || !Object.hasOwn(call.state.accounts, name)) return refuse(404, 'no such account');
-      const { symbol, share } = await call.json<{ symbol?: unknown; share?: unknown }>();
+      const { symbol, share } = await bodyOf(call);
       if (!isPaper(symbol) || typeof share !== 'number' || !(share > 0 && share <= 1))
         return refuse(400, 'symbol, and share of its position from 0 to 1');
       const held = accountOf(call.state, name).positions[symbol] ?? 0;
@@ -200,7 +201,7 @@ export const deskService = defineService({
       if (isNot(OFFICER, call)) return refuse(403, 'not for you');
       const atMs = clockOf(call);
       if (atMs === null) return notOpen();
-      const { reason } = await call.json<{ reason?: unknown }>();
+      const { reason } = await bodyOf(call);
       if (!isStopped(call.state)) {
         const stop = {
           fromMs: atMs,
