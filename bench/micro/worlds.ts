@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { quantile } from 'simple-statistics';
 import { createKernel } from '../../kernel/index.ts';
+import { ensureNative } from '../../native/index.ts';
 import { connect } from '../../sdk/typescript/index.ts';
 import { worldHost } from '../../worlds/engine.ts';
 
@@ -67,6 +68,7 @@ function tell(what: string, taken: readonly number[]): void {
   console.log(`${what.padEnd(46)} least ${ms(0)}, p50 ${ms(50)}, p95 ${ms(95)}`);
 }
 
+await ensureNative();
 const running = await createKernel(
   {
     socketPath: path.join(folder, 'k.sock'),
@@ -77,6 +79,14 @@ const running = await createKernel(
   { worlds: worldHost() },
 );
 const client = await connect({ socketPath: running.socketPath });
+/** Some end by themselves when their world does. */
+async function endAll(): Promise<void> {
+  for (const { id } of await client.list()) {
+    await client.kill(id).catch(() => {});
+    await client.wait(id).catch(() => {});
+  }
+}
+
 try {
   const forms = process.geteuid?.() === 0 ? ['virtual', 'mounted'] : ['virtual'];
   for (const form of forms) {
@@ -127,20 +137,14 @@ try {
     );
     for (const id of restored.splice(rounds)) await client.destroyWorld(id);
     await client.destroyWorld(world, { force: true });
-    for (const { id } of await client.list()) {
-      await client.kill(id);
-      await client.wait(id);
-    }
+    await endAll();
     tell(
       `${form}: restore, with its ${AGENTS} agents started`,
       await times(1, async () => {
         const { world_id, agents } = await client.restoreWorld({ path: file }, { agents: true });
         const back = agents.filter(({ how }) => how !== 'not').length;
         if (back !== AGENTS) throw new Error(`${back} of ${AGENTS} came back: ${JSON.stringify(agents)}`);
-        for (const { id } of await client.list()) {
-          await client.kill(id);
-          await client.wait(id);
-        }
+        await endAll();
         await client.destroyWorld(world_id, { force: true });
       }),
     );

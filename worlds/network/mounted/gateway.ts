@@ -11,7 +11,8 @@ import type { VirtualNetwork } from '../virtual.ts';
 import { type AgentAddress, type NameTable, plainAddress } from './addresses.ts';
 import type { Authority } from './authority.ts';
 import { answerQuery } from './dns.ts';
-import { createHttpServer, reset } from './http-server.ts';
+import { createHttpServer, type HttpServerOptions, reset } from './http-server.ts';
+import { serveHttp2 } from './http2-server.ts';
 import { serveTcp } from './tcp.ts';
 import { Wire } from './wire.ts';
 
@@ -51,19 +52,23 @@ export class Gateway {
     this.#options = options;
     const { network, names, space, caller } = options;
     this.#tcpServices = network.config.tcp.map((service) => ({ service, isHost: hostMatcher(service.host) }));
-    this.#http = createHttpServer({
+    const served: HttpServerOptions = {
       network,
       caller,
       hostOf: (socket) => names.nameOf(socket.localAddress ?? '') ?? hostText(socket.localAddress ?? ''),
       signal: this.#closed.signal,
-    });
+    };
+    this.#http = createHttpServer(served);
     this.#tls = createTlsServer({
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: ['h2', 'http/1.1'],
       SNICallback: (name, done) => {
         this.#contextFor(name).then((context) => done(null, context), done);
       },
     });
-    this.#tls.on('secureConnection', (socket) => this.#http.emit('connection', socket));
+    this.#tls.on('secureConnection', (socket) => {
+      if (socket.alpnProtocol === 'h2') serveHttp2(socket, served);
+      else this.#http.emit('connection', socket);
+    });
     this.#tls.on('tlsClientError', (error, socket) => {
       new Wire(network, caller, '').log({
         kind: 'tls',

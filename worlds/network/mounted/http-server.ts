@@ -18,7 +18,7 @@ const LIMITS = {
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 5_000,
 };
-const MOST_HEADERS = 512;
+export const MOST_HEADERS = 512;
 const WEBSOCKET_BYTES = 16 * 2 ** 20;
 
 export interface HttpServerOptions {
@@ -92,23 +92,31 @@ function urlOf(request: IncomingMessage, { hostOf }: HttpServerOptions): URL | n
   return URL.parse(`${scheme}://${host}${url.startsWith('/') ? url : '/'}`);
 }
 
-async function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  options: HttpServerOptions,
+/** One request, whichever version of HTTP it came by, and the ways to answer it. */
+export interface Asked {
+  readonly url: URL | null;
+  readonly method: string;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: Readable;
+  /** Aborted when the client has gone. */
+  readonly gone: AbortSignal;
+  isAnswered(): boolean;
+  refuse(status: number, message: string): void;
+  give(response: Response, wire: Wire, until: AbortSignal): Promise<void>;
+  /** As a host does that is no longer there. */
+  reset(): void;
+}
+
+export async function answerAsked(
+  { url, method, headers: pairs, body, gone, isAnswered, refuse, give, reset }: Asked,
+  { network, caller, signal }: HttpServerOptions,
 ): Promise<void> {
-  const { network, caller, signal } = options;
-  const url = urlOf(request, options);
-  const method = request.method ?? 'GET';
-  if (url === null || url.username !== '' || url.password !== '')
-    return plain(request, response, 400, 'no such URL');
+  if (url === null || url.username !== '' || url.password !== '') return refuse(400, 'no such URL');
   if (method === 'CONNECT' || method === 'TRACE' || method === 'TRACK')
-    return plain(request, response, 405, `${method} is not served in a world`);
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  const until = AbortSignal.any([signal, gone.signal]);
+    return refuse(405, `${method} is not served in a world`);
+  const until = AbortSignal.any([signal, gone]);
   const headers = new Headers();
-  for (const [name, value] of headerPairs(request)) headers.append(name, value);
+  for (const [name, value] of pairs) headers.append(name, value);
   const hasBody = method !== 'GET' && method !== 'HEAD';
   const wire = new Wire(network, caller, url.hostname);
   try {
@@ -117,20 +125,43 @@ async function answer(
       headers,
       signal: until,
       ...(hasBody
-        ? { body: Readable.toWeb(request) as ReadableStream<Uint8Array>, duplex: 'half' as const }
+        ? { body: Readable.toWeb(body) as ReadableStream<Uint8Array>, duplex: 'half' as const }
         : {}),
     });
-    if (!hasBody) request.resume();
-    await give(await network.answer(asked, caller, { onWire: true }), request, response, wire, until);
+    if (!hasBody) body.resume();
+    await give(await network.answer(asked, caller, { onWire: true }), wire, until);
   } catch (error) {
-    if (response.headersSent || response.destroyed) return reset(request.socket);
+    if (isAnswered()) return reset();
     const code = isCloveError(error) ? error.code : 'INTERNAL';
-    if (code === 'NETWORK_REFUSED') return plain(request, response, 502, (error as Error).message);
-    if (code === 'PAYLOAD_TOO_LARGE') return plain(request, response, 413, (error as Error).message);
+    if (code === 'NETWORK_REFUSED') return refuse(502, (error as Error).message);
+    if (code === 'PAYLOAD_TOO_LARGE') return refuse(413, (error as Error).message);
     const handler = isCloveError(error) && error.details?.fault === 'handler';
-    if (handler) return plain(request, response, 500, (error as Error).message);
-    reset(request.socket);
+    if (handler) return refuse(500, (error as Error).message);
+    reset();
   }
+}
+
+function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: HttpServerOptions,
+): Promise<void> {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return answerAsked(
+    {
+      url: urlOf(request, options),
+      method: request.method ?? 'GET',
+      headers: headerPairs(request),
+      body: request,
+      gone: gone.signal,
+      isAnswered: () => response.headersSent || response.destroyed,
+      refuse: (status, message) => plain(request, response, status, message),
+      give: (answered, wire, until) => give(answered, request, response, wire, until),
+      reset: () => reset(request.socket),
+    },
+    options,
+  );
 }
 
 async function give(
