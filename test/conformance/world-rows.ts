@@ -513,6 +513,16 @@ export const worldRows: readonly Row[] = [
   ),
 
   row(
+    0xad,
+    'WORLD_CHECKPOINT: a state to come back with',
+    { state: { at: 'noon' } },
+    { success: true, world_id: TEXT, checkpoint_id: null, restored: null },
+    { as: 'agent' },
+  ),
+  row(0xad, 'WORLD_CHECKPOINT in none', { state: 1 }, failure('Not in any world')),
+  row(0xad, 'WORLD_CHECKPOINT that gives and waits', { state: 1, wait: true }, failure('invalid request')),
+
+  row(
     0xa1,
     'WORLD_DESTROY with somebody in it',
     inWorld(),
