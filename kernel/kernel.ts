@@ -170,7 +170,12 @@ async function start(
   undo.push(() => sandboxPool.close());
 
   const agents = new AgentTable();
-  const auditing = AuditService.open({ kernel: options, bootId, log });
+  const auditing = AuditService.open({
+    kernel: options,
+    bootId,
+    log,
+    worldTimeMsOf: (callerId) => worlds?.joinedBy(callerId)?.nowMs() ?? null,
+  });
   undo.push(() => auditing.close());
   const events = new EventBus({ onPublish: (...event) => auditing.onEvent(...event) });
   const mailboxes = new Mailboxes();

@@ -339,6 +339,27 @@ describe('a member', () => {
     await client.call('SET_AUDIT_CONFIG', { log_world: false });
   });
 
+  it('has its time beside the real one in the audit record of each decision about a member', async () => {
+    await client.call('SET_AUDIT_CONFIG', { log_state: true });
+    const start = '1999-12-31T23:00:00.000Z';
+    const { world_id } = await client.call('WORLD_CREATE', {
+      config: { name: 'then', clock: { mode: 'step', start } },
+    });
+    const member = await kernel.connect();
+    await member.call('WORLD_JOIN', { world_id });
+    await client.call('WORLD_ADVANCE', { world_id, ms: 60_000 });
+    await member.call('STORE', { key: 'inside', value: 1 });
+    await client.call('STORE', { key: 'outside', value: 1 });
+    const { entries } = await client.call('AUDIT_QUERY', { syscall: 'STORE', limit: 100 });
+    const timeOf = (object: string) =>
+      entries.findLast(({ body }: { body: { object: string } }) => body.object === object)?.body.world_time;
+    expect(timeOf('inside')).toBe('1999-12-31T23:01:00.000Z');
+    expect(timeOf('outside')).toBeNull();
+    await member.close();
+    await client.call('WORLD_DESTROY', { world_id });
+    await client.call('SET_AUDIT_CONFIG', { log_state: false });
+  });
+
   it('takes the agents it starts along, which cannot leave', async () => {
     const { world_id } = await client.call('WORLD_CREATE', {
       name: 'family',

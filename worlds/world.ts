@@ -312,6 +312,10 @@ export class World implements JoinedWorld {
     return this.thinking.think(ask, () => (waits ? this.waits(agentId) : nobody), signal);
   }
 
+  nowMs(): number {
+    return this.parts.clock.nowMs();
+  }
+
   after(memberId: number, ms: number, fire: () => void): () => void {
     // A sleep and no mere timer: somebody waits for it, so a clock that skips may go there.
     const cancelled = new AbortController();

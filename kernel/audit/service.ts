@@ -16,6 +16,8 @@ export interface AuditServiceOptions {
   >;
   readonly bootId: string;
   readonly log: Logger;
+  /** What time it is to a caller in its world, ms since the epoch; null = it is in none. */
+  readonly worldTimeMsOf: (callerId: number) => number | null;
 }
 
 /** The kernel's database with its audit log, from start to end of one run. */
@@ -29,7 +31,7 @@ export class AuditService {
 
   private constructor(options: AuditServiceOptions) {
     this.#options = options;
-    const { kernel, bootId, log } = options;
+    const { kernel, bootId, log, worldTimeMsOf } = options;
     const files = logFilesOf(kernel.dataDirectory, kernel.auditAnchorPath);
     this.databasePath = files.databasePath;
     this.#opened = openLog(files.databasePath, files.place, { version: KERNEL_VERSION, bootId });
@@ -45,6 +47,10 @@ export class AuditService {
       config: this.#opened.config,
       onFailure: kernel.auditOnFailure,
       reader: this.#reader,
+      worldTimeOf: (callerId) => {
+        const atMs = worldTimeMsOf(callerId);
+        return atMs === null ? null : new Date(atMs).toISOString();
+      },
     });
   }
 

@@ -156,6 +156,8 @@ export interface JoinedWorld {
   };
   /** A call of the agent is open that is nobody's work and nobody's wait, until this is disposed of. */
   listens(agentId: number): Disposable;
+  /** The time there, ms since the epoch. */
+  nowMs(): number;
   /** Calls `fire` after so many ms of the world's time, unless the returned function is called before. For that member. */
   after(memberId: number, ms: number, fire: () => void): () => void;
   /** The member waits in the world's time. Resolves to the time there then: ms since the epoch, and since the world's start. @throws CANCELLED */
