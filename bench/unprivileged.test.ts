@@ -1,8 +1,8 @@
 // The main job of somebody who is not root: in sandboxes that lack what only root can give, and the report says which.
 import { execFile } from 'node:child_process';
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureNative } from '../native/index.ts';
@@ -13,8 +13,15 @@ const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'clove-unprivileged-'));
 
 beforeAll(() => {
-  ensureNative();
-  chownSync(folder, UID, UID);
+  // The native part as it is built already: compiling it again for another user takes long.
+  const { addon, init } = ensureNative();
+  const places = [
+    folder,
+    ...['.cache', 'clove', 'native'].map((_, at, names) => join(folder, ...names.slice(0, at + 1))),
+  ];
+  mkdirSync(places.at(-1) as string, { recursive: true });
+  for (const file of [addon, init]) copyFileSync(file, join(places.at(-1) as string, basename(file)));
+  for (const place of places) chownSync(place, UID, UID);
   chmodSync(folder, 0o755);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -177,9 +177,9 @@ describe('clove run', () => {
     expect(named).toMatchObject({ status: 125, stdout: '' });
     expect(named.stderr).toContain('EACCES');
     expect(named.stderr).toContain('hint: Start the kernel as root');
-    const bench = asNobody(['bench', 'run', 'drug-discovery', '--quick']);
+    const bench = asNobody(['bench', 'run', 'drug-discovery', '--quick', '--require', 'full']);
     expect(bench).toMatchObject({ status: 125, stdout: '' });
-    expect(bench.stderr).toContain('--runtime process');
+    expect(bench.stderr).toContain('--require reduced');
     expect(bench.stderr).not.toContain('prepared');
   });
 

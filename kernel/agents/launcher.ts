@@ -50,6 +50,8 @@ export interface Launched {
 export class Launcher {
   readonly #options: LauncherOptions;
   readonly #places = new Map<number, Place>();
+  /** What is left to take away of agents that are gone. */
+  readonly #leaving = new Map<number, () => void>();
   #sdk: Promise<string> | null = null;
   readonly #interpreters: InterpreterCopies;
   #commands = 0;
@@ -91,6 +93,8 @@ export class Launcher {
   /** Once per agent; of one that is open already nothing changes. @throws OVERLOAD, IO */
   open(agentId: number): void {
     if (this.#places.has(agentId)) return;
+    // Who comes back under the id of one that has just gone needs its socket and its folder.
+    this.#leaving.get(agentId)?.();
     const ahead = this.#ahead;
     this.#ahead = null;
     if (ahead !== null && ahead.agentId !== agentId) this.#giveBack(ahead);
@@ -211,10 +215,13 @@ export class Launcher {
     this.#places.delete(agentId);
     void place.attachment?.detach();
     // After this turn: whoever waits for the agent's end need not wait for its socket to be taken away as well.
-    setImmediate(() => {
+    const leave = (): void => {
+      if (!this.#leaving.delete(agentId)) return;
       this.#giveBack(place);
       rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
-    });
+    };
+    this.#leaving.set(agentId, leave);
+    setImmediate(leave);
   }
 
   /** No agent comes any more. */
