@@ -222,7 +222,7 @@ async function start(
   const users =
     uidBlock === null
       ? ownUser(userId === 0 ? FIRST_UID : userId)
-      : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL);
+      : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL - 1);
   const { directory: bootDirectory, cgroupParent } = boot;
   const zygotes = new Zygotes({ bootId, bootDirectory, cgroupParent, users, log, launch });
   undo.push(() => zygotes.close());

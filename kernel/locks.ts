@@ -3,7 +3,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CloveError } from '../errors/index.ts';
 
-/** Users of one kernel: a block of this size is its own on the whole machine. */
+/** Users of one kernel: a block of this size is its own on the whole machine. The last one is no agent's (native/addon/sandbox_user.cc). */
 export const UIDS_PER_KERNEL = 4096;
 /** The first number any kernel gives to an agent. */
 export const FIRST_UID = 200_000;

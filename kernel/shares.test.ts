@@ -24,6 +24,24 @@ describe('shares of the thread', () => {
     expect(shares.pauseMs(2, 1000)).toBe(0);
   });
 
+  it.each([1, 5, 12, 20, 25, 40])('are the same for calls of %d ms', (callMs) => {
+    const shares = new Shares();
+    let took = 0;
+    for (let now = 0; now < 10_000; ) {
+      shares.took(2, now, now + 0.01);
+      const pause = shares.pauseMs(1, now);
+      if (pause > 0) {
+        now += Math.min(pause, 10);
+        continue;
+      }
+      shares.took(1, now, now + callMs);
+      now += callMs;
+      took += callMs;
+    }
+    expect(took / 10_000).toBeGreaterThan(0.3);
+    expect(took / 10_000).toBeLessThan(0.45);
+  });
+
   it('say when to come again, and forget what was long ago', () => {
     const shares = new Shares();
     flood(shares, 1, 0, 500, 2);

@@ -1,6 +1,10 @@
 /** Of the thread's time, what one caller may take while others are there, and how much of it at once. */
 const SHARE = 0.4;
+/** What a caller earns of each ms in which it is not served. */
+const EARNED = SHARE / (1 - SHARE);
 const BURST_MS = 8;
+/** What can be held against a caller: a call of this length still costs it its share. */
+const MAX_DEBT_MS = 50;
 /** Whoever was served within this time is there. */
 const PRESENT_MS = 100;
 /** Callers with an account from which on old ones are looked for. */
@@ -32,11 +36,11 @@ export class Shares {
   pauseMs(id: number, nowMs: number): number {
     const credit = this.#credits.get(id);
     if (credit === undefined) return 0;
-    credit.ms = Math.min(BURST_MS, credit.ms + (nowMs - credit.atMs) * SHARE);
+    credit.ms = Math.min(BURST_MS, credit.ms + (nowMs - credit.atMs) * EARNED);
     credit.atMs = nowMs;
     if (credit.ms >= BURST_MS) this.#credits.delete(id);
     if (credit.ms > 0 || !this.#isContended(id, nowMs)) return 0;
-    return (1 - credit.ms) / SHARE;
+    return (1 - credit.ms) / EARNED;
   }
 
   took(id: number, fromMs: number, toMs: number): void {
@@ -46,16 +50,19 @@ export class Shares {
     const ms = toMs - fromMs;
     if (credit === undefined) {
       if (this.#credits.size >= this.#sweepAt) this.#forgetOld(toMs);
-      this.#credits.set(id, { ms: BURST_MS - ms, atMs: toMs });
+      this.#credits.set(id, { ms: Math.max(-MAX_DEBT_MS, BURST_MS - ms), atMs: toMs });
+      return;
     }
-    // What a caller took while it was alone is not held against it for long.
-    else credit.ms = Math.max(-BURST_MS, credit.ms - ms);
+    // While it is being served it earns nothing. What it took while it was alone is not held against it for long.
+    const before = Math.min(BURST_MS, credit.ms + Math.max(0, fromMs - credit.atMs) * EARNED);
+    credit.ms = Math.max(-MAX_DEBT_MS, before - ms);
+    credit.atMs = toMs;
   }
 
   /** Callers that never come again, too, are forgotten. */
   #forgetOld(nowMs: number): void {
     for (const [id, { ms, atMs }] of this.#credits)
-      if (ms + (nowMs - atMs) * SHARE >= BURST_MS) this.#credits.delete(id);
+      if (ms + (nowMs - atMs) * EARNED >= BURST_MS) this.#credits.delete(id);
     this.#sweepAt = Math.max(SWEEP_FROM, 2 * this.#credits.size);
   }
 

@@ -1,4 +1,3 @@
-import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Turns } from './turns.ts';
@@ -19,9 +18,10 @@ function turns(onServe: (item: Item) => void = () => {}): { served: Item[]; queu
   return { served, queue };
 }
 
-async function untilIdle(queue: Turns<Item>): Promise<void> {
+/** A lane whose work was held up by the machine may be paused: an idle queue need not be done. */
+async function untilServed(queue: Turns<Item>, served: readonly Item[], count: number): Promise<void> {
   queue.run();
-  while (!queue.isIdle) await turnOfTheLoop();
+  await expect.poll(() => served.length, { timeout: 60_000 }).toBe(count);
 }
 
 /** Keeps the processor busy: what a request costs is what turns are about. */
@@ -46,7 +46,11 @@ describe('Turns', () => {
             }
             if (count % 2 === 0) queue.run();
           }
-          await untilIdle(queue);
+          await untilServed(
+            queue,
+            served,
+            [...expected.values()].reduce((sum, count) => sum + count, 0),
+          );
           for (const [lane, count] of expected) {
             const order = served.filter((item) => item.lane === lane).map(({ n }) => n);
             expect(order).toEqual(Array.from({ length: count }, (_, n) => n));
@@ -71,15 +75,11 @@ describe('Turns', () => {
     const { served, queue } = turns(() => spend(0.2));
     for (let n = 0; n < 200; n += 1) queue.add(1, false, { lane: 1, n });
     queue.run();
-    expect(queue.isIdle).toBe(false);
     const before = served.length;
     expect(before).toBeLessThan(100);
     queue.add(2, true, { lane: 2, n: 0 });
-    queue.run();
-    expect(served).toHaveLength(before);
-    await untilIdle(queue);
+    await untilServed(queue, served, 201);
     expect(served.findIndex(({ lane }) => lane === 2)).toBe(before);
-    expect(served).toHaveLength(201);
   });
 
   it('shares time, not numbers: a lane of slow requests does not slow the others down', async () => {
@@ -88,7 +88,7 @@ describe('Turns', () => {
     });
     for (let n = 0; n < 20; n += 1) queue.add(1, false, { lane: 1, n });
     for (let n = 0; n < 20; n += 1) queue.add(2, false, { lane: 2, n });
-    await untilIdle(queue);
+    await untilServed(queue, served, 40);
     const lastOfFast = served.findLastIndex(({ lane }) => lane === 2);
     expect(served.slice(0, lastOfFast).filter(({ lane }) => lane === 1).length).toBeLessThan(20);
   });
@@ -103,7 +103,7 @@ describe('Turns', () => {
     for (let n = 0; n < 100; n += 1) queue.add(1, false, { lane: 1, n });
     queue.add(2, false, { lane: 2, n: 0 });
     queue.run();
-    expect(served).toEqual([{ lane: 2, n: 0 }]);
+    await expect.poll(() => served).toEqual([{ lane: 2, n: 0 }]);
     expect(queue.isIdle).toBe(true);
     expect(queue.serveNow(1, false, { lane: 1, n: 100 })).toBe(false);
     expect(queue.serveNow(2, false, { lane: 2, n: 1 })).toBe(true);

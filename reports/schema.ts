@@ -105,7 +105,9 @@ const activity = z
           failed: count,
         }),
       )
-      .describe('Complete, whatever became of single entries; so are the lists after it.'),
+      .describe(
+        'Of all calls, whatever became of single entries, up to 10,000 under way at once and as many rows as fit; so are the lists after it.',
+      ),
     refusals: z.array(
       z.strictObject({
         agent: z.string(),

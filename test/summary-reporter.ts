@@ -25,8 +25,14 @@ export default class SummaryReporter implements Reporter {
   }
 }
 
+/** Of a message: its beginning says what it is, its end often why. */
+const MOST_CHARS = 1000;
+
 function firstError(test: TestCase): string {
-  return test.result().errors?.[0]?.message.split('\n', 1)[0] ?? 'no error kept';
+  const message = test.result().errors?.[0]?.message.replaceAll('\n', ' ↵ ') ?? 'no error kept';
+  return message.length <= MOST_CHARS
+    ? message
+    : `${message.slice(0, 200)} … ${message.slice(200 - MOST_CHARS)}`;
 }
 
 function skipReason(test: TestCase): string {

@@ -21,6 +21,7 @@ interface Asked {
 /** What agents of a world want to be given when they come back: what they left on their own, or gave when a snapshot asked. */
 export class Checkpoints {
   readonly #nowMs: () => number;
+  readonly #answerMs: number;
   readonly #hooks = new Map<number, Hook>();
   readonly #offered = new Set<number>();
   /** Of agents that have a hook and did not listen just then. */
@@ -30,9 +31,12 @@ export class Checkpoints {
   /** By name: for agents that are still to come. */
   readonly #restored = new Map<string, CheckpointState>();
   #lastId = 0;
+  /** Resolves when nobody collects any more. */
+  #turn: Promise<void> = Promise.resolve();
 
-  constructor(nowMs: () => number) {
+  constructor(nowMs: () => number, answerMs = ANSWER_MS) {
     this.#nowMs = nowMs;
+    this.#answerMs = answerMs;
   }
 
   /** The agent's state as of now. @throws PAYLOAD_TOO_LARGE */
@@ -84,6 +88,20 @@ export class Checkpoints {
 
   /** Asks every agent that has a hook, and waits for them. They wait in turn until what is returned is disposed of. */
   async collect(): Promise<Disposable> {
+    // One snapshot after the other: an agent answers one question at a time, and for that one alone.
+    const turn = this.#turn;
+    const { promise: over, resolve: end } = Promise.withResolvers<void>();
+    this.#turn = over;
+    await turn;
+    try {
+      return await this.#collect(end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  async #collect(end: () => void): Promise<Disposable> {
     // What was given to an earlier snapshot is, to this one, a state that was left before.
     for (const [agentId, state] of this.#states) this.#states.set(agentId, { ...state, isAsked: false });
     const answers: Promise<void>[] = [];
@@ -101,17 +119,18 @@ export class Checkpoints {
     }
     if (answers.length > 0) {
       const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, ANSWER_MS);
+      const timer = setTimeout(late.resolve, this.#answerMs);
       await Promise.race([Promise.all(answers), late.promise]);
       clearTimeout(timer);
     }
     return {
       [Symbol.dispose]: () => {
-        this.#questions.clear();
+        for (const [agentId, id] of this.#questions) if (asked.includes(id)) this.#questions.delete(agentId);
         for (const id of asked) {
           this.#asked.get(id)?.taken.resolve();
           this.#asked.delete(id);
         }
+        end();
       },
     };
   }

@@ -1,3 +1,4 @@
+import { FIRST_CLIENT_ID } from '../kernel/identity.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SecretNames } from '../kernel/recording/secret-names.ts';
 import type { KeptAgent } from '../kernel/worlds/host.ts';
@@ -15,9 +16,8 @@ export function keptAgents(world: World, kernel: Kernel): KeptAgent[] {
     const shared = { name: agent.name || name, checkpoint };
     const lost = (reason: string): KeptAgent[] => [{ ...shared, request: null, withheld: [], reason }];
     if (request === null) return lost('it has ended');
-    // Its rights were those of its parent, who is nobody in another world.
-    if (agent.parentId !== 0 && kernel.agents.get(agent.parentId) !== undefined)
-      return lost('another agent had started it');
+    // Its rights were at most those of its parent, who is nobody in another world, and may be nobody here any more.
+    if (agent.parentId !== 0 && agent.parentId < FIRST_CLIENT_ID) return lost('another agent had started it');
     if (isScriptOfAgent === true) return lost('its script was another agent’s file');
     if (checkpoint === null) return lost('it left no state and answers no checkpoint');
     const env = Object.entries(request.env ?? {});

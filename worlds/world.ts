@@ -304,12 +304,14 @@ export class World implements JoinedWorld {
     return this.#served.has(agentId) ? this.#served.serve(agentId) : null;
   }
 
-  think<Answer extends ThoughtUse>(
+  async think<Answer extends ThoughtUse>(
     agentId: number,
     { waits, signal, ask }: { waits: boolean; signal: AbortSignal; ask: () => Promise<Answer> },
   ): Promise<{ readonly answer: Answer; readonly durationMs: number }> {
     const nobody = { [Symbol.dispose]: () => undefined };
-    return this.thinking.think(ask, () => (waits ? this.waits(agentId) : nobody), signal);
+    // Who moves the clock by hand cannot do so while it waits for its own thought.
+    using _passes = this.#mayMove(agentId) ? this.parts.clock.letPass() : null;
+    return await this.thinking.think(ask, () => (waits ? this.waits(agentId) : nobody), signal);
   }
 
   nowMs(): number {

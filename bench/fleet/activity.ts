@@ -27,7 +27,7 @@ const LEAST_ENTRIES = 100;
 const MAX_ROWS = 400;
 const MAX_CHANGED = 200;
 const MAX_PARSED_CHARS = 65_536;
-/** Of calls that have not ended; those of a kernel under a flood are counted when they end, and no more. */
+/** Of calls that have not ended: what begins in a flood beyond that is not recorded. */
 const MAX_OPEN = 10_000;
 
 const OPERATOR: Caller = {

@@ -95,7 +95,7 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
           }),
         );
         if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, result.layers));
-        tellMissingLimits(cli.terminal, result.layers);
+        tellMissing(cli.terminal, result.layers, flags.sandbox);
         explain(cli.terminal, result.exit, flags);
         cli.setExitCode(exitStatusOf(result.exit));
       } catch (error) {
@@ -149,12 +149,22 @@ function explain(terminal: { warn(text: string): void }, exit: SandboxExit, flag
 const LIMITS: ReadonlySet<Layer> = new Set(['mem', 'swap', 'cpu', 'pids']);
 const BEYOND_WALLS: ReadonlySet<string> = new Set([...LIMITS, 'uid', 'freeze', 'landlock']);
 
-function tellMissingLimits(terminal: { warn(text: string): void }, layers: readonly LayerReport[]): void {
+/** What was asked for and could not be had: limits, and whatever else stands beyond the walls. */
+function tellMissing(
+  terminal: { warn(text: string): void },
+  layers: readonly LayerReport[],
+  isSandboxed: boolean,
+): void {
   const missing = layers.filter(
-    ({ layer, state, requested }) => LIMITS.has(layer) && requested && state !== 'on',
+    ({ state, requested }) => requested && (state === 'off' || state === 'degraded'),
   );
-  if (missing.length > 0)
-    terminal.warn(`ran without these limits: ${missing.map(({ layer }) => layer).join(', ')}`);
+  const limits = missing.filter(({ layer }) => LIMITS.has(layer));
+  const others = missing.filter(({ layer }) => !LIMITS.has(layer));
+  const names = (of: typeof missing) => of.map(({ layer }) => layer).join(', ');
+  if (limits.length > 0) terminal.warn(`ran without these limits: ${names(limits)}`);
+  // Who asks for no sandbox knows.
+  if (isSandboxed && others.length > 0)
+    terminal.warn(`ran without these layers of isolation: ${names(others)} (--verbose tells why)`);
 }
 
 /** As much of an end as its exit status needs. */

@@ -218,7 +218,11 @@ export class Launcher {
     const leave = (): void => {
       if (!this.#leaving.delete(agentId)) return;
       this.#giveBack(place);
-      rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+      try {
+        rmSync(this.stagingFolderOf(agentId), { recursive: true, force: true });
+      } catch {
+        // In use, or no descriptor left: it goes with the folder of this boot.
+      }
     };
     this.#leaving.set(agentId, leave);
     setImmediate(leave);

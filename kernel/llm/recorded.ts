@@ -71,6 +71,8 @@ export class RecordedProvider implements ModelProvider {
 
   #load(): Promise<ReadonlyMap<string, ModelAnswer[]>> {
     this.#answers ??= loadRecording(this.#file).then(answersIn, (error: unknown) => {
+      // It may be there when the next question comes.
+      this.#answers = null;
       throw isCloveError(error) ? new ModelFailure(error, false) : error;
     });
     return this.#answers;

@@ -57,6 +57,8 @@ export class Tunnel implements KeepsByCaller {
   readonly #parts: TunnelParts;
   readonly #remotes: Remotes;
   #options: TunnelOptions;
+  /** The last change is on disk. */
+  #saving: Promise<void> = Promise.resolve();
   #saved: SavedTunnel;
   #target: RelayTarget | null = null;
   #state: TunnelState = 'disconnected';
@@ -113,9 +115,14 @@ export class Tunnel implements KeepsByCaller {
   /** What holds from the next connection and the next agent on, also of kernels after this one. @throws IO */
   async configure(change: Partial<TunnelOptions>): Promise<TunnelOptions> {
     if (Object.keys(change).length === 0) return this.#options;
-    await this.#parts.save({ ...this.#saved, ...change });
-    this.#saved = { ...this.#saved, ...change };
-    this.#options = { ...this.#options, ...change };
+    // One after the other: each saves what all before it have set.
+    const saved = this.#saving.then(async () => {
+      await this.#parts.save({ ...this.#saved, ...change });
+      this.#saved = { ...this.#saved, ...change };
+      this.#options = { ...this.#options, ...change };
+    });
+    this.#saving = saved.catch(() => {});
+    await saved;
     return this.#options;
   }
 

@@ -298,10 +298,10 @@ int64_t Agent::TakeCharge() {
   constexpr size_t place = offsetof(AgentFile, turn) + offsetof(Turn, charged);
   int64_t charged = 0;
   if (!ReadAt(place, &charged, sizeof charged) || charged <= 0) return 0;
-  const int64_t none = 0;
-  (void)!pwrite(file_.get(), &none, sizeof none, place);
-  // Written by the agent: whoever claims more than a turn can cost gets no more.
-  return std::min(charged, kMostChargeNs);
+  // Written by the agent: whoever claims more than a turn can cost gets no more at once. The rest stays, so that its time never goes back.
+  const int64_t taken = std::min(charged, kMostChargeNs), rest = charged - taken;
+  (void)!pwrite(file_.get(), &rest, sizeof rest, place);
+  return taken;
 }
 
 int64_t Agent::LastDeadlineWithin(int64_t limit) const {

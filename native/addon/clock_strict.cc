@@ -12,6 +12,8 @@ constexpr int64_t kStallNs = 30'000'000'000;
 constexpr uint32_t kMostTurnsInARow = 10'000;
 /** A program that cannot be covered is not one that is just being loaded. */
 constexpr int64_t kHopelessNs = 2'000'000'000;
+/** What one agent's turn may have been charged is taken in parts: so many of them. */
+constexpr int kMostPendingCharges = 64;
 
 }  // namespace
 
@@ -62,10 +64,17 @@ bool Coordinator::EndOrder(const Blocker& blocker, int64_t realNow) {
 void Coordinator::LoseOrder(const std::string& why) {
   if (!IsStrict()) return;
   const int64_t real = MonotonicNs();
+  // Whoever looked at the clock has seen what its turn had cost so far: nobody's time may go back.
+  int64_t charged = 0;
+  for (auto& [id, agent] : agents_) {
+    int64_t ofAgent = 0;
+    for (int part = 0; part < kMostPendingCharges; part++) ofAgent += agent->TakeCharge();
+    charged = std::max(charged, ofAgent);
+  }
   mode_ = Mode::kSkip;
   page_->sequence.fetch_add(1, std::memory_order_acq_rel);
   std::atomic_thread_fence(std::memory_order_release);
-  page_->virtualBase.store(Virtual(real), std::memory_order_relaxed);
+  page_->virtualBase.store(Virtual(real) + charged, std::memory_order_relaxed);
   page_->realBase.store(real, std::memory_order_relaxed);
   page_->rateNumerator = stills_ > 0 ? 0 : options_.rateNumerator;
   page_->mode.store(static_cast<uint32_t>(mode_));

@@ -11,10 +11,25 @@
 namespace clove {
 namespace {
 
+constexpr uid_t kFirstUid = 200'000, kUidsPerKernel = 4096;
+
+/** The last of a kernel's block of users, which it gives to no agent (kernel/agents/uid-pool.ts). */
+uid_t ReservedUser(uid_t agent) {
+  const uid_t place = agent < kFirstUid ? 0 : (agent - kFirstUid) / kUidsPerKernel;
+  return kFirstUid + (place + 1) * kUidsPerKernel - 1;
+}
+
+struct Users {
+  long agent;
+  /** Of nobody: whoever signals us must have it. */
+  long reserved;
+};
+
 /** In our memory, while our thread sleeps; the raw call changes the user of this process alone. */
 int KillAsUser(void* argument) {
-  const long uid = static_cast<long>(*static_cast<uid_t*>(argument));
-  if (syscall(SYS_setresuid, uid, uid, uid) != 0) return 1;
+  const Users& users = *static_cast<const Users*>(argument);
+  // kill() goes by the effective user; our real and saved one are no agent's, so that none can stop or end us on the way.
+  if (syscall(SYS_setresuid, users.reserved, users.agent, users.reserved) != 0) return 1;
   // The kernel goes over all processes under the lock that forks need: none is born behind it.
   kill(-1, SIGKILL);
   return 0;
@@ -28,7 +43,8 @@ bool KillsByUser(const LaunchRequest& request) {
 
 void KillUser(uid_t uid) {
   alignas(16) static char stack[16 << 10];  // of the service thread alone
-  const int pid = clone(KillAsUser, stack + sizeof stack, CLONE_VM | CLONE_VFORK, &uid);
+  Users users{static_cast<long>(uid), static_cast<long>(ReservedUser(uid))};
+  const int pid = clone(KillAsUser, stack + sizeof stack, CLONE_VM | CLONE_VFORK, &users);
   if (pid < 0) return;
   while (waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR) continue;
 }

@@ -55,17 +55,22 @@ Failure Verify(Sandbox& sandbox) {
   static const Fd self(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   static std::string ours[sizeof kNamespaces / sizeof kNamespaces[0]];
   size_t index = 0;
+  bool hidden = false;  // from a kernel without CAP_SYS_PTRACE
   for (const auto& row : kNamespaces) {
     std::string& own = ours[index++];
     if (own.empty()) own = LinkAt(self.get(), row.file);
     if (!on(row.layer)) continue;
     const std::string theirs = LinkAt(process.get(), row.file);
-    if (theirs.empty() && errno == EACCES) return {};  // hidden from a kernel without CAP_SYS_PTRACE
+    if (theirs.empty() && errno == EACCES) {
+      hidden = true;
+      break;
+    }
     if (theirs.empty() || theirs == own) return wrong(std::string(row.file) + " is the host's");
   }
   if (!sandbox.cgroup.Contains(groups, problem)) return wrong("not in cgroup " + problem);
   for (Layer layer : {L_uid, L_caps, L_nnp, L_seccomp, L_mntns, L_pidns, L_netns, L_ipcns, L_utsns, L_cgroupns, L_userns}) {
-    if (!on(layer)) continue;
+    const bool isNamespace = layer != L_uid && layer != L_caps && layer != L_nnp && layer != L_seccomp;
+    if (!on(layer) || (hidden && isNamespace)) continue;
     char* how = sandbox.layers[layer].how;
     const size_t length = strlen(how);
     snprintf(how + length, sizeof sandbox.layers[layer].how - length, "; seen from outside");

@@ -127,7 +127,8 @@ inline Reading Read() {
     if (__builtin_expect(real <= alive, 1)) return {real, virtualBase + Scaled(real - realBase, numerator, denominator), numerator, denominator};
     // Nobody moves the clock any more: from the end of its grace on it runs by itself.
     const int64_t last = alive > realBase ? alive : realBase;
-    return {real, virtualBase + Scaled(last - realBase, numerator, denominator) + (real - last), 1, 1};
+    const int64_t charged = IsStrict() ? agent->turn.charged.load(std::memory_order_relaxed) : 0;
+    return {real, virtualBase + charged + Scaled(last - realBase, numerator, denominator) + (real - last), 1, 1};
   }
 }
 

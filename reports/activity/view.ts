@@ -47,6 +47,8 @@ export interface ActivityView {
   readonly kinds: readonly ActivityKind[];
   /** ms since the epoch in the world at its start; null = nobody was in a world. */
   readonly worldStartMs: number | null;
+  /** Not every entry was kept. */
+  readonly hasLosses: boolean;
   readonly endMs: number;
   readonly endWorldMs: number;
   readonly events: readonly ViewEvent[];
@@ -76,6 +78,7 @@ export function activityView(of: FleetTrial): ActivityView | null {
     lanes: names.map((name) => visibleLine(name).slice(0, 40)),
     kinds: [...new Set(known.map(({ kind }) => kind))],
     worldStartMs: activity.worldStart === null ? null : Date.parse(activity.worldStart),
+    hasLosses: activity.losses.length > 0,
     endMs: round(endMs),
     endWorldMs: round(inWorld ? toWorld(endMs) : endMs),
     events: known.map((entry) => ({

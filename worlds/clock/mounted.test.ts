@@ -280,7 +280,8 @@ describe('a coordinator that is killed', () => {
       // The wait during which it died may be a mixture.
       for (const { virtualS, realS } of lines().slice(before + 2)) {
         expect(virtualS).toBeGreaterThanOrEqual(0.5);
-        expect(Math.abs(virtualS - realS)).toBeLessThanOrEqual(0.05);
+        // The real time encloses the other, but for a tick of /proc/uptime at each end.
+        expect(virtualS).toBeLessThanOrEqual(realS + 0.021);
       }
     },
   );

@@ -136,8 +136,8 @@ Needs root where the world is mounted. Exit status: that of the command; 128+n w
             }),
           );
         const { exit, layers, record } = await run(true);
-        const interrupted = exit.reason === 'killed';
-        if (verification !== null && !interrupted) await run(false);
+        const again = verification !== null && exit.reason !== 'killed' ? await run(false) : null;
+        const interrupted = exit.reason === 'killed' || again?.exit.reason === 'killed';
         const comparison = interrupted ? null : (verification?.compare() ?? null);
         for (const warning of record.warnings) cli.terminal.warn(escapeText(warning));
         if (cli.verbose) cli.terminal.note(layerTable(cli.terminal, layers));

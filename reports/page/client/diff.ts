@@ -89,7 +89,13 @@ export function diffTools(
     ]);
     const sum = table('What each agent did, in its own order', ['Agent', 'A', 'B', 'Compared'], rows);
     if (first === undefined)
-      return [make('p', 'Every agent did the same, in the same order: there is no divergence.'), sum];
+      return [
+        make(
+          'p',
+          `Of what is kept of both, every agent did the same, in the same order.${a.hasLosses || b.hasLosses ? ' Not everything is kept: there may be a divergence among the rest.' : ' There is no divergence.'}`,
+        ),
+        sum,
+      ];
     const from = first.same - CONTEXT;
     const one = listOf(a, first.a, from, first.same);
     const other = listOf(b, first.b, from, first.same);
@@ -99,9 +105,13 @@ export function diffTools(
       other[index] ?? '(nothing more)',
     ]);
     return [
-      make('p', `First divergence: ${first.agent}, after ${first.same} events that are the same.`, {
-        class: 'first-divergence',
-      }),
+      make(
+        'p',
+        `First divergence: ${first.agent}, after ${first.same} events that are the same.${a.hasLosses || b.hasLosses ? ' Not everything is kept: the first one may be earlier.' : ''}`,
+        {
+          class: 'first-divergence',
+        },
+      ),
       table(`Around the first divergence: ${first.agent}`, ['Event', 'A', 'B'], lines),
       sum,
     ];

@@ -210,7 +210,8 @@ export function place(
           : !isReducing && value > CREDIT
             ? 'no credit'
             : null;
-  state.orders.push(order);
+  // Beyond the bound an order is not even kept: somebody may post in a loop.
+  if (state.orders.length < MAX_ORDERS) state.orders.push(order);
   if (reason !== null) {
     order.status = 'rejected';
     return { order, isConfirmed: true, reason };

@@ -9,9 +9,11 @@ def really():
     return float(open("/proc/uptime").read().split()[0])
 with open(sys.argv[1], "w") as out:
     while True:
-        virtual, real = time.monotonic(), really()
+        real = really()
+        virtual = time.monotonic()
         time.sleep(0.5)
-        print(time.monotonic() - virtual, really() - real, file=out, flush=True)
+        virtual = time.monotonic() - virtual
+        print(virtual, really() - real, file=out, flush=True)
 `;
 const fixture = new ClockFixture({ mode: mode as 'skip' | 'step' });
 const { child } = fixture.start(['python3', '-c', PROGRAM, file]);

@@ -35,19 +35,7 @@ export class MountedFaults implements FileFaults {
   }
 
   set(spec: FileFaultSpec): string {
-    if (!isPossible(spec))
-      throw new CloveError(
-        'BAD_REQUEST',
-        `a mounted world cannot have the file fault ${spec.kind}${'path' in spec ? ' of some paths' : ''}`,
-        { hint: 'Its files can be read-only as a whole; file_corruption changes bytes of them for good.' },
-      );
-    // On an older kernel the access would just go on: an event without effect.
-    if (!isWhole(spec) && spec.kind !== 'slow' && !canNameErrors())
-      throw new CloveError(
-        'SANDBOX_UNAVAILABLE',
-        `this kernel cannot let accesses of files fail with an error of one’s choice: ${spec.kind}`,
-        { hint: 'It takes Linux 6.14; full and read-only as a whole, and slow, are to be had without.' },
-      );
+    assertPossible(spec);
     const handle = this.#board.set(spec);
     try {
       this.#apply();
@@ -59,8 +47,9 @@ export class MountedFaults implements FileFaults {
     return handle;
   }
 
-  /** Under the handle it had. */
+  /** Under the handle it had. @throws as `set`: a snapshot may say what it likes */
   restoreOne(handle: string, spec: FileFaultSpec): void {
+    assertPossible(spec);
     this.#board.restoreOne(handle, spec);
     this.#apply();
   }
@@ -137,6 +126,23 @@ export class MountedFaults implements FileFaults {
       }
     }
   }
+}
+
+/** @throws BAD_REQUEST, SANDBOX_UNAVAILABLE where such a fault would have no effect, or another */
+function assertPossible(spec: FileFaultSpec): void {
+  if (!isPossible(spec))
+    throw new CloveError(
+      'BAD_REQUEST',
+      `a mounted world cannot have the file fault ${spec.kind}${'path' in spec ? ' of some paths' : ''}`,
+      { hint: 'Its files can be read-only as a whole; file_corruption changes bytes of them for good.' },
+    );
+  // On an older kernel the access would just go on: an event without effect.
+  if (!isWhole(spec) && spec.kind !== 'slow' && !canNameErrors())
+    throw new CloveError(
+      'SANDBOX_UNAVAILABLE',
+      `this kernel cannot let accesses of files fail with an error of one’s choice: ${spec.kind}`,
+      { hint: 'It takes Linux 6.14; full and read-only as a whole, and slow, are to be had without.' },
+    );
 }
 
 /** Bytes of a read cannot be changed on their way, and a file system is read-only as a whole. */

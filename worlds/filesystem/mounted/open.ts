@@ -32,7 +32,12 @@ export async function filesFrom(
     if (image.files === null)
       throw new CloveError('DATA_CORRUPT', 'the snapshot has no files, the definition has');
     const made = await open(image.files.base, image.files.entries);
-    for (const { handle, spec } of image.files.faults) made.faults.restoreOne(handle, spec);
+    try {
+      for (const { handle, spec } of image.files.faults) made.faults.restoreOne(handle, spec);
+    } catch (error) {
+      await made.close();
+      throw error;
+    }
     return made;
   }
   const initial = await initialTree(files, { blocks, folder, startMs: clock.nowMs() });

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { isCloveError } from '../../../errors/index.ts';
@@ -131,6 +131,8 @@ export async function answerAsked(
     if (!hasBody) body.resume();
     await give(await network.answer(asked, caller, { onWire: true }), wire, until);
   } catch (error) {
+    // Nobody is there to be told; others on the same connection still are.
+    if (gone.aborted) return;
     if (isAnswered()) return reset();
     const code = isCloveError(error) ? error.code : 'INTERNAL';
     if (code === 'NETWORK_REFUSED') return refuse(502, (error as Error).message);
@@ -208,8 +210,17 @@ async function give(
 
 function write(response: ServerResponse, chunk: Uint8Array): Promise<void> | undefined {
   if (response.write(chunk)) return undefined;
-  return new Promise((done) => {
-    response.once('drain', done).once('close', done);
+  return drained(response);
+}
+
+/** When more may be written, or nobody reads any more. */
+export function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
   });
 }
 

@@ -6,7 +6,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import { answerAsked, type HttpServerOptions, MOST_HEADERS, reset } from './http-server.ts';
+import { answerAsked, drained, type HttpServerOptions, MOST_HEADERS, reset } from './http-server.ts';
 import { piecesOf, type Wire } from './wire.ts';
 
 /** Streams of one connection at a time, and what a client may send of headers. */
@@ -133,7 +133,5 @@ async function give(
 function write(stream: ServerHttp2Stream, chunk: Uint8Array): Promise<void> | undefined {
   if (stream.destroyed || stream.closed || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return undefined;
   if (stream.write(chunk)) return undefined;
-  return new Promise((done) => {
-    stream.once('drain', done).once('close', done);
-  });
+  return drained(stream);
 }
