@@ -18,6 +18,7 @@ beforeAll(async () => {
       { host: 'api.test', path: '/big', body: 'x'.repeat(300_000) },
       { host: 'api.test', path: '/cookies', headers: { 'x-a': 'b' }, status: 201, body: 'made' },
       { host: 'api.test', path: '/empty', status: 204 },
+      { host: 'api.test', path: '/slow', delay_ms: 300, body: 'late' },
       { host: 'api.test', path: '/reset', reset: true },
       { host: 'api.test', path: '/events', events: [{ data: { n: 1 } }, { data: { n: 2 }, delay_ms: 20 }] },
     ],
@@ -87,5 +88,27 @@ Promise.all(Array.from({ length: 50 }, (_, n) => one(n))).then((all) => {
     const entries = world.network.log.entries({ agent: 'node' }).filter(({ kind }) => kind === 'http');
     expect(entries).toHaveLength(50);
     expect(new Set(entries.map(({ url }) => new URL(url).origin))).toEqual(new Set(['https://api.test']));
+  });
+
+  it('lets a client give up one request without the others of its connection', async () => {
+    const script = `
+const http2 = require('node:http2');
+const session = http2.connect('https://api.test');
+session.on('error', (error) => { console.log('failed', error.message); process.exit(1); });
+const ask = () => session.request({ ':path': '/slow' });
+const text = (stream) => new Promise((done, fail) => {
+  let all = '';
+  stream.setEncoding('utf8').on('data', (chunk) => { all += chunk; }).on('end', () => done(all)).on('error', fail);
+});
+const given = ask();
+given.on('error', () => {});
+const kept = text(ask());
+setTimeout(() => given.close(http2.constants.NGHTTP2_CANCEL), 100);
+given.once('close', async () => {
+  console.log(await kept, await text(ask()));
+  session.close();
+});`;
+    const { stdout } = await world.run('quitter', ['/opt/node/node', '-e', script], withNode);
+    expect(stdout).toBe('late late\n');
   });
 });
