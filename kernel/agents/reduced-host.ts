@@ -2,7 +2,7 @@ import { hostCapabilities } from '../../native/index.ts';
 import type { HostCapabilities, Layer, UnavailableLayer } from '../../native/types.ts';
 
 /** What stands in a namespace, or is one. */
-const OF_NAMESPACES: readonly Layer[] = [
+export const OF_NAMESPACES: readonly Layer[] = [
   'pidns',
   'mntns',
   'netns',

@@ -1,22 +1,9 @@
 import type { Layer, LayerReport } from '../../native/types.ts';
+import { OF_NAMESPACES } from '../agents/reduced-host.ts';
 import type { HostFacts } from './facts.ts';
 
 /** Layers that need a namespace to be made. */
-export const NAMESPACES: ReadonlySet<Layer> = new Set<Layer>([
-  'userns',
-  'pidns',
-  'mntns',
-  'netns',
-  'ipcns',
-  'utsns',
-  'cgroupns',
-  'root_ro',
-  'proc_masked',
-  'dev_min',
-  'sys_hidden',
-  'disk',
-  'inodes',
-]);
+export const NAMESPACES: ReadonlySet<Layer> = new Set<Layer>(['userns', ...OF_NAMESPACES]);
 const LIMITS: ReadonlySet<Layer> = new Set<Layer>(['mem', 'swap', 'cpu', 'pids', 'cpuset', 'freeze', 'kill']);
 
 /** A container may do all of this and still be refused pivot_root by the engine's own filter. */

@@ -8,6 +8,7 @@ import {
   MODEL_SETTINGS,
   modelOf,
   type Role,
+  serviceMemory,
 } from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
 import {
@@ -162,7 +163,7 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
         what: 'the end of the shift',
       },
     );
-    const state = await booksOf(fleet, world_id);
+    const state = await serviceMemory<SreState>(fleet.client, world_id, 'platform');
     await judge(fleet, plan, state, responder);
     if (asksModel) await judgeModel(fleet, state);
     await client.leaveWorld();
@@ -199,17 +200,6 @@ async function judgeModel(fleet: Fleet<ShiftPlan>, { incidents }: SreState): Pro
       observed: `${entries.length} questions; ${notes.length - unusable.length} answers used, ${unusable.length} of no use`,
     }),
   );
-}
-
-/** The memory of the platform: no service shows it to anybody in the world. */
-async function booksOf({ client }: Fleet<ShiftPlan>, worldId: string): Promise<SreState> {
-  const { snapshot } = await client.snapshotWorld(worldId);
-  const { clove } = snapshot as {
-    clove?: { body?: { image?: { network?: { services?: Record<string, unknown> } } } };
-  };
-  const state = clove?.body?.image?.network?.services?.platform;
-  if (state === undefined) throw new CloveError('DATA_MISSING', 'the snapshot has no memory of the platform');
-  return state as SreState;
 }
 
 async function judge(

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { AgentPermissions, Fleet, FleetScenario, Role } from '../../bench/fleet/index.ts';
+import {
+  type AgentPermissions,
+  type Fleet,
+  type FleetScenario,
+  type Role,
+  serviceMemory,
+} from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
 import { CAPITAL, type DeskState } from '../../worlds/catalog/trading-desk/broker.ts';
 import {
@@ -157,7 +163,7 @@ const tradingDeskScenario: FleetScenario<SessionPlan> = {
     for (const name of agents)
       await fleet.message(has(name, 'ended'), { timeoutMs: 220_000, what: `${name} to end its session` });
     const report = JSON.parse(await client.readFile('/reports/reconciliation.json')) as Report;
-    await judge(fleet, plan, await booksOf(fleet, world_id), report, trader);
+    await judge(fleet, plan, await serviceMemory<DeskState>(fleet.client, world_id, 'desk'), report, trader);
     await client.leaveWorld();
   },
 };
@@ -170,17 +176,6 @@ interface Report {
   readonly positions: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly cash: Readonly<Record<string, number>>;
   readonly breaks: readonly { readonly order: number; readonly said: number; readonly is: number }[];
-}
-
-/** The memory of exchange and broker: no service shows it to anybody in the world. */
-async function booksOf({ client }: Fleet<SessionPlan>, worldId: string): Promise<DeskState> {
-  const { snapshot } = await client.snapshotWorld(worldId);
-  const { clove } = snapshot as {
-    clove?: { body?: { image?: { network?: { services?: Record<string, unknown> } } } };
-  };
-  const state = clove?.body?.image?.network?.services?.desk;
-  if (state === undefined) throw new CloveError('DATA_MISSING', 'the snapshot has no memory of the desk');
-  return state as DeskState;
 }
 
 async function judge(

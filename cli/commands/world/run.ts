@@ -90,6 +90,11 @@ Needs root where the world is mounted. Exit status: that of the command; 128+n w
       const { findWorld } = await import('../../../worlds/run.ts');
       if (flags.form === 'virtual') refuseForShell(command);
       const found = await findWorld(named);
+      if (flags.verify === true && flags.commit !== undefined)
+        throw new CloveError(
+          'USAGE',
+          '--verify and --commit do not go together: the second run would begin with what the first one wrote',
+        );
       const verification =
         flags.verify === true
           ? new (await import('../../../worlds/verify/index.ts')).Verification(found, flags.form)
