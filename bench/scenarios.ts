@@ -1,5 +1,5 @@
 /** Where scenarios come from: with Clove, the project's own folder, the user's own, or a file that is named. */
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -40,7 +40,8 @@ export function findScenarios(): FoundScenario[] {
     }
   };
   look(BUILT_IN, 'clove', [BUILT_IN_MODULE]);
-  if (!isSame(project, BUILT_IN)) look(project, 'project', OWN_MODULES);
+  // In a clone of Clove itself both are the same folder: what somebody has added there is found all the same.
+  look(project, 'project', OWN_MODULES);
   look(user, 'user', OWN_MODULES);
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -98,8 +99,4 @@ function foldersOf(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => entry.name);
-}
-
-function isSame(one: string, other: string): boolean {
-  return existsSync(one) && existsSync(other) && realpathSync(one) === realpathSync(other);
 }
