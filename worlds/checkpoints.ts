@@ -4,7 +4,7 @@ import type { CheckpointState } from '../kernel/worlds/host.ts';
 /** Of one agent, as JSON. */
 const MAX_STATE_BYTES = 2 ** 20;
 /** How long a snapshot waits for the answers of its agents, in real time. */
-const ANSWER_MS = 5000;
+const ANSWER_MS = 10_000;
 
 interface Hook {
   /** Somebody wants to know. */
