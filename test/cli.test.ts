@@ -89,6 +89,19 @@ describe('usage', () => {
   });
 });
 
+describe('clove', () => {
+  it('ends without a word when nobody reads its output any more', () => {
+    const { stderr, stdout } = spawnSync(
+      '/bin/sh',
+      ['-c', '{ "$0" bench run --help; echo "status $?" >&2; } | true; sleep 0.1', CLOVE],
+      { encoding: 'utf8' },
+    );
+    expect(stdout).toBe('');
+    // What was written before the reader went has been written.
+    expect(stderr).toMatch(/^status (141|0)\n$/);
+  });
+});
+
 describe('clove run', () => {
   beforeEach(needsRoot);
   it('passes output, input and exit status through', () => {
