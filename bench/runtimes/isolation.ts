@@ -1,4 +1,5 @@
 import type { UserKernelOptions } from '../../kernel/index.ts';
+import { isMissing } from '../../native/missing.ts';
 import type { Layer, LayerReport } from '../../native/types.ts';
 
 /**
@@ -23,9 +24,7 @@ const WHAT: Readonly<Partial<Record<Layer, string>>> = {
 
 /** What trials went without, in a sentence; null = nothing was missing. */
 export function reducedNotice(layers: readonly LayerReport[]): string | null {
-  const missing = layers.filter(
-    ({ requested, state }) => requested && (state === 'off' || state === 'degraded'),
-  );
+  const missing = layers.filter(isMissing);
   if (missing.length === 0) return null;
   const list = new Intl.ListFormat('en').format(missing.map(({ layer }) => WHAT[layer] ?? layer));
   return `Isolation is reduced: the walls stand, but sandboxes have no ${list} here. \`clove doctor\` tells what to do; --require full refuses to run so.`;

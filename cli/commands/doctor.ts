@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { Diagnosis, LayerDiagnosis, Strength } from '../../kernel/doctor/diagnose.ts';
 import type { HostFacts } from '../../kernel/doctor/facts.ts';
+import { isMissing } from '../../native/missing.ts';
 import type { CommandBuilder } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { escapeLine } from '../ui/escape.ts';
@@ -83,9 +84,7 @@ function describeHost(host: HostFacts): string {
 }
 
 function remedies({ layers }: Diagnosis): string[] {
-  const missing = layers.filter(
-    ({ requested, state }) => requested && (state === 'off' || state === 'degraded'),
-  );
+  const missing = layers.filter(isMissing);
   const by = Map.groupBy(missing, ({ remedy }: LayerDiagnosis) => remedy ?? 'no remedy is known');
   const lines = [...by].map(
     ([remedy, all]) => `  ${all.map(({ layer }) => layer).join(', ')}: ${escapeLine(remedy)}`,

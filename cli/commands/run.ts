@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import { CloveError } from '../../errors/index.ts';
+import { isMissing } from '../../native/missing.ts';
 import type { Layer, LayerReport, SandboxExit } from '../../native/types.ts';
 import type { CommandBuilder } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -155,9 +156,7 @@ function tellMissing(
   layers: readonly LayerReport[],
   isSandboxed: boolean,
 ): void {
-  const missing = layers.filter(
-    ({ state, requested }) => requested && (state === 'off' || state === 'degraded'),
-  );
+  const missing = layers.filter(isMissing);
   const limits = missing.filter(({ layer }) => LIMITS.has(layer));
   const others = missing.filter(({ layer }) => !LIMITS.has(layer));
   const names = (of: typeof missing) => of.map(({ layer }) => layer).join(', ');

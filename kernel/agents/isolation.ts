@@ -1,7 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
 import { hintFor } from '../../native/sandbox-hints.ts';
 import type { Layer, LayerReport, NetworkMode, SandboxLimits, UnavailableLayer } from '../../native/types.ts';
-import { layersNotHere } from './reduced-host.ts';
+import { layersNotHere, OF_NAMESPACES } from './reduced-host.ts';
 import type { LimitsRequest, SpawnRequest } from './spawn-request.ts';
 
 /** What every profile of a root kernel names; limits add theirs. */
@@ -31,26 +31,15 @@ const PROFILE_LAYERS: readonly Layer[] = [
 
 /** What keeps an agent apart from the host. `--no-sandbox` leaves these out; limits and supervision stay. */
 const ISOLATING_LAYERS: readonly Layer[] = [
+  ...OF_NAMESPACES,
   'uid',
   'userns',
-  'pidns',
-  'mntns',
-  'netns',
-  'ipcns',
-  'utsns',
-  'cgroupns',
   'timens',
-  'root_ro',
   'overlay',
-  'proc_masked',
-  'dev_min',
-  'sys_hidden',
   'caps',
   'nnp',
   'seccomp',
   'landlock',
-  'disk',
-  'inodes',
 ];
 
 /** Without one of these an agent is not in a sandbox, whatever else it is in. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import { launch } from '../../native/index.ts';
+import { isMissing } from '../../native/missing.ts';
 import { LAYERS, type Layer, type LayerReport, type Sandbox } from '../../native/types.ts';
 import { commandPlan } from '../agents/command.ts';
 import { WALLS } from '../agents/isolation.ts';
@@ -165,10 +166,6 @@ function withCause(report: LayerReport, missing: ReadonlyMap<Layer, CloveError>)
     errno: errno ?? null,
     hint: cause.hint ?? null,
   };
-}
-
-export function isMissing({ requested, state }: LayerReport): boolean {
-  return requested && (state === 'off' || state === 'degraded');
 }
 
 function strengthOf(layers: readonly LayerReport[]): Strength {
