@@ -7,6 +7,8 @@ export { isWalled, lookAt, lookText, namespaceOf, type ProcessLook, treeOf } fro
 export { isModelDriven, MODEL_SETTINGS, modelOf } from './model.ts';
 export { type Percentiles, percentiles } from './percentiles.ts';
 export type * from './record.ts';
+export { leastRole, type Rights } from './role.ts';
+export { said } from './said.ts';
 export { serviceMemory } from './service-memory.ts';
 export { historyOf } from './timeline.ts';
 export type * from './types.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { Fleet, FleetScenario, Role } from '../../bench/fleet/index.ts';
+import { type Fleet, type FleetScenario, type Role, said } from '../../bench/fleet/index.ts';
 import { type Corpus, corpusOf } from '../../worlds/catalog/research-library/corpus.ts';
 import { budgetKept, privilegeKept, type ReadReview, readReview, scoreOf, usageOf } from './judge.ts';
 
@@ -130,12 +130,6 @@ const researchTeam: FleetScenario<Facts> = {
 };
 
 export default researchTeam;
-
-const said = (name: string, what: string) => (message: { from_name: string; message: unknown }) =>
-  message.from_name === name &&
-  typeof message.message === 'object' &&
-  message.message !== null &&
-  what in message.message;
 
 async function judge(fleet: Fleet<Facts>, isFull: boolean): Promise<void> {
   let review: ReadReview = { findings: [] };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { Fleet, FleetScenario, Role } from '../../bench/fleet/index.ts';
+import { type Fleet, type FleetScenario, type Role, said } from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
 import { parseDurationMs } from '../../worlds/clock/duration.ts';
 import { type Attack, longPlan, planShift, type Shift, standardPlan } from './attacks.ts';
@@ -207,12 +207,6 @@ const socLab: FleetScenario<Truth> = {
 };
 
 export default socLab;
-
-const said = (name: string, what: string) => (message: { from_name: string; message: unknown }) =>
-  message.from_name === name &&
-  typeof message.message === 'object' &&
-  message.message !== null &&
-  what in message.message;
 
 async function worldMs(fleet: Fleet<Truth>, worldId: string): Promise<{ monotonicMs: number }> {
   return { monotonicMs: await fleet.client.advanceWorld(worldId, 0) };

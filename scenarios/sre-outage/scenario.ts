@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import {
-  type AgentPermissions,
   type Fleet,
   type FleetScenario,
   isModelDriven,
+  leastRole,
   MODEL_SETTINGS,
   modelOf,
+  type Rights,
   type Role,
+  said,
   serviceMemory,
 } from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
@@ -22,7 +24,6 @@ import { initialState, type SreState } from '../../worlds/catalog/sre-outage/ser
 import { sreOutage } from '../../worlds/catalog/sre-outage/world.ts';
 import { judgeShift, type OutageVerdict } from './judge.ts';
 
-type Rights = Extract<AgentPermissions, object>;
 type Calls = NonNullable<NonNullable<Rights['syscalls']>['allow']>;
 
 const MIB = 2 ** 20;
@@ -34,21 +35,7 @@ const extension = path.extname(import.meta.filename);
 const CALLS: Calls = ['NOOP', 'HELLO', 'SEND', 'RECV', 'HTTP', 'WORLD_WAIT'];
 
 /** Of the platform only what the role is for, and of the kernel only the calls for it. */
-function role(title: string, file: string, can: Rights): Role {
-  return {
-    title,
-    program: { script: new URL(`./agents/${file}`, import.meta.url) },
-    ...(file.endsWith('.py')
-      ? {}
-      : {
-          mounts: ['agents', 'lib']
-            .map((folder) => path.join(here, folder))
-            .map((folder) => ({ source: folder, target: folder })),
-        }),
-    limits: { memory: 128 * MIB, cpu: 1, max_pids: 32 },
-    permissions: { can_exec: false, can_read: false, can_write: false, can_think: false, ...can },
-  };
-}
+const role = (title: string, file: string, can: Rights): Role => leastRole(here, title, file, can);
 
 const MENDS: Calls = [...CALLS, 'READ', 'WRITE', 'EXEC'];
 const RESPONDER = {
@@ -147,22 +134,16 @@ const sreOutageScenario: FleetScenario<ShiftPlan> = {
     await client.joinWorld(world_id);
     await fleet.start('watcher', responder);
     for (const name of ['watcher', responder])
-      await fleet.message(
-        ({ from_name, message }) => from_name === name && Object.hasOwn(Object(message), 'ready'),
-        {
-          timeoutMs: READY_MS,
-          what: `${name} to be ready`,
-        },
-      );
+      await fleet.message(said(name, 'ready'), {
+        timeoutMs: READY_MS,
+        what: `${name} to be ready`,
+      });
     if (asksModel) await letThink(fleet);
     await fleet.send('watcher', { type: 'start', responder });
-    await fleet.message(
-      ({ from_name, message }) => from_name === 'watcher' && Object.hasOwn(Object(message), 'ended'),
-      {
-        timeoutMs: 220_000,
-        what: 'the end of the shift',
-      },
-    );
+    await fleet.message(said('watcher', 'ended'), {
+      timeoutMs: 220_000,
+      what: 'the end of the shift',
+    });
     const state = await serviceMemory<SreState>(fleet.client, world_id, 'platform');
     await judge(fleet, plan, state, responder);
     if (asksModel) await judgeModel(fleet, state);

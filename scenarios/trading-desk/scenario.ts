@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import {
-  type AgentPermissions,
   type Fleet,
   type FleetScenario,
+  leastRole,
+  type Rights,
   type Role,
+  said,
   serviceMemory,
 } from '../../bench/fleet/index.ts';
 import { CloveError } from '../../errors/index.ts';
@@ -20,7 +22,6 @@ import { tradingDesk } from '../../worlds/catalog/trading-desk/world.ts';
 import { parseDurationMs } from '../../worlds/clock/duration.ts';
 import { judgeSession } from './judge.ts';
 
-type Rights = Extract<AgentPermissions, object>;
 type Calls = NonNullable<NonNullable<Rights['syscalls']>['allow']>;
 
 const MIB = 2 ** 20;
@@ -42,28 +43,8 @@ const TRADERS: Readonly<Record<string, string>> = {
   'market-maker': `market-maker${extension}`,
 };
 
-function role(title: string, file: string, can: Rights): Role {
-  return {
-    title,
-    program: { script: new URL(`./agents/${file}`, import.meta.url) },
-    ...(file.endsWith('.py')
-      ? {}
-      : {
-          mounts: ['agents', 'lib']
-            .map((folder) => path.join(here, folder))
-            .map((folder) => ({ source: folder, target: folder })),
-        }),
-    limits: { memory: 128 * MIB, cpu: 1, max_pids: 32 },
-    permissions: {
-      can_exec: false,
-      can_read: false,
-      can_write: false,
-      can_think: false,
-      syscalls: { allow: CALLS },
-      ...can,
-    },
-  };
-}
+const role = (title: string, file: string, can: Rights): Role =>
+  leastRole(here, title, file, { syscalls: { allow: CALLS }, ...can });
 const TRADES: Rights = { network: ['exchange.test', 'broker.test'], http_methods: ['GET', 'POST'] };
 
 const tradingDeskScenario: FleetScenario<SessionPlan> = {
@@ -146,10 +127,8 @@ const tradingDeskScenario: FleetScenario<SessionPlan> = {
     });
     await client.joinWorld(world_id);
     await fleet.start(...agents);
-    const has = (name: string, what: string) => (received: { from_name: string; message: unknown }) =>
-      received.from_name === name && Object.hasOwn(Object(received.message), what);
     for (const name of agents)
-      await fleet.message(has(name, 'ready'), { timeoutMs: READY_MS, what: `${name} to be ready` });
+      await fleet.message(said(name, 'ready'), { timeoutMs: READY_MS, what: `${name} to be ready` });
     const beginMs = (await client.advanceWorld(world_id, 0)) + 1000;
     const start = {
       type: 'start',
@@ -161,7 +140,7 @@ const tradingDeskScenario: FleetScenario<SessionPlan> = {
     // One broadcast: of letters that are sent one after the other the first would be read, and time go on, before the last.
     await client.call('BROADCAST', { message: start });
     for (const name of agents)
-      await fleet.message(has(name, 'ended'), { timeoutMs: 220_000, what: `${name} to end its session` });
+      await fleet.message(said(name, 'ended'), { timeoutMs: 220_000, what: `${name} to end its session` });
     const report = JSON.parse(await client.readFile('/reports/reconciliation.json')) as Report;
     await judge(fleet, plan, await serviceMemory<DeskState>(fleet.client, world_id, 'desk'), report, trader);
     await client.leaveWorld();
