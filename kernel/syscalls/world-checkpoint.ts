@@ -4,6 +4,7 @@ import { spawnRequest } from '../agents/spawn-request.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { memberOf, worldOf } from '../worlds/calls.ts';
 import type { KeptAgent, RestoredWorld, ReturnedAgent } from '../worlds/host.ts';
+import { type Starter, startInOrder } from '../worlds/start-order.ts';
 import { spawn } from './agents.ts';
 import { defineSyscall, type SyscallContext } from './define.ts';
 import { json } from './fields.ts';
@@ -76,15 +77,18 @@ export const checkpoint = defineSyscall({
   },
 });
 
-/** Starts the agents of a restored world where they were; no time passes there meanwhile. One that cannot come back holds up nobody. */
+/**
+ * Starts the agents of a restored world where they were, side by side where none waits for another; no time passes there meanwhile. One that
+ * cannot come back holds up nobody.
+ */
 export async function comeBack(
   context: SyscallContext,
   { world, agents, atMs, hold }: RestoredWorld,
   { wanted, env }: { readonly wanted: boolean; readonly env: Readonly<Record<string, string>> },
 ): Promise<ReturnedAgent[]> {
   using _hold = hold;
-  const returned: ReturnedAgent[] = [];
-  for (const agent of agents) {
+  const start = async (index: number): Promise<ReturnedAgent> => {
+    const agent = agents[index] as KeptAgent;
     const not = (reason: string): ReturnedAgent => ({
       name: agent.name,
       how: 'not',
@@ -92,17 +96,26 @@ export async function comeBack(
       agent_id: null,
       reason,
     });
-    if (!wanted) returned.push(not(agent.reason ?? 'nobody asked for it (agents: true)'));
-    else {
-      try {
-        returned.push(await comeBackOne(context, world.id, agent, { atMs, env }));
-      } catch (error) {
-        if (!isCloveError(error)) throw error;
-        returned.push(not(error.message));
-      }
+    if (!wanted) return not(agent.reason ?? 'nobody asked for it (agents: true)');
+    try {
+      return await comeBackOne(context, world.id, agent, { atMs, env });
+    } catch (error) {
+      if (!isCloveError(error)) throw error;
+      return not(error.message);
     }
-  }
-  return returned;
+  };
+  // In a strict world the order in which agents come is a part of what repeats.
+  return startInOrder(agents.map(starterOf), { isStrict: world.clock_mode === 'strict', start });
+}
+
+function starterOf({ name, request }: KeptAgent): Starter {
+  const after = request?.depends_on;
+  const group = request?.group;
+  return {
+    name,
+    after: Array.isArray(after) ? after.filter((each) => typeof each === 'string') : [],
+    group: typeof group === 'string' ? group : null,
+  };
 }
 
 /** @throws as SPAWN; CONFLICT (it cannot come back) */
