@@ -162,6 +162,24 @@ describe('a host with cgroup v1 only', () => {
     expect(stateOf(answer, 'freeze')).toMatchObject({ state: 'on', how: 'cgroup1:freezer.state' });
     expect(stateOf(answer, 'kill')).toMatchObject({ state: 'on', how: expect.stringContaining('PID 1') });
   });
+
+  it('freezes a shell in the midst of its vforks, each time', async (context) => {
+    if (!needsBoth()) context.skip('needs root and both versions of cgroups');
+    const rounds = 200;
+    const answer = await onHost(
+      covering(cgroupMounts('cgroup2')),
+      `const sandbox = await startReady(['/bin/sh', '-c', 'echo ready; while :; do /bin/true; done']);
+      for (let round = 0; round < ${rounds}; round++) {
+        await sandbox.freeze();
+        await sandbox.thaw();
+      }
+      await sandbox.freeze();
+      sandbox.kill();
+      return { exit: await sandbox.exited };`,
+    );
+    expect(answer.error).toBeUndefined();
+    expect(answer.exit).toMatchObject({ reason: 'killed' });
+  });
 });
 
 describe('a host whose cgroup v2 has none of the controllers', () => {

@@ -163,7 +163,12 @@ class NativeSandbox implements Sandbox {
 
   async freeze(): Promise<void> {
     this.#frozen = true;
-    await this.#setFrozen(true);
+    try {
+      await this.#setFrozen(true);
+    } catch (error) {
+      this.#frozen = false; // what does not freeze runs on
+      throw error;
+    }
   }
 
   async thaw(): Promise<void> {

@@ -264,7 +264,9 @@ export interface Sandbox {
   signal(signal: NodeJS.Signals): void;
   /** SIGKILL to the whole tree at once; `reason` is what exited reports ('killed' or 'timeout'). */
   kill(reason?: 'killed' | 'timeout'): void;
+  /** Resolves when every process stands still. @throws TIMEOUT (5 s; the sandbox runs on), CONFLICT (thawed meanwhile), NOT_FOUND (ended) */
   freeze(): Promise<void>;
+  /** @throws TIMEOUT, CONFLICT (frozen meanwhile), NOT_FOUND (ended) */
   thaw(): Promise<void>;
   stats(): SandboxStats;
   exec(spec: SandboxExecSpec): Promise<SandboxExecHandle>;

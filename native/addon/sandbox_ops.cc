@@ -49,28 +49,6 @@ void Service::Kill(uint32_t id, bool timeout) {
   });
 }
 
-void Service::Freeze(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client) {
-  Post([this, id, op, frozen, client = std::move(client)] {
-    const auto sandbox = Find(id);
-    if (sandbox == nullptr || sandbox->phase != Sandbox::Running) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox has ended"));
-    if (sandbox->dying) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox is ending"));
-    if (!sandbox->cgroup.SetFrozen(frozen))
-      return Deliver(client, MakeError(op, "SANDBOX_UNAVAILABLE", "freezing needs cgroup v2 or the v1 freezer", errno));
-    WaitFrozen(id, op, frozen, client, NowUs() + 5000000);
-  });
-}
-
-void Service::WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs) {
-  const auto sandbox = Find(id);
-  if (sandbox == nullptr) return Deliver(client, MakeError(op, "NOT_FOUND", "the sandbox ended meanwhile"));
-  if (sandbox->cgroup.IsFrozen() == frozen) {
-    auto event = MakeEvent(Event::Done, op);
-    return Deliver(client, std::move(event));
-  }
-  if (NowUs() > deadlineUs) return Deliver(client, MakeError(op, "TIMEOUT", frozen ? "some process does not freeze" : "some process does not thaw"));
-  After(1000, [=, this] { WaitFrozen(id, op, frozen, client, deadlineUs); });
-}
-
 // PID 1 answers at once, unless the agent stops the child that is about to become the command (they have one user): then
 // PID 1 waits for that child, and nobody else shall. Four times what a whole setup may take.
 uint64_t AnswerWithinUs(const Sandbox& sandbox) { return 4 * kMs * sandbox.request.setupTimeoutMs; }

@@ -51,6 +51,7 @@ struct Sandbox {
   bool execFailed = false, oomWatched = false;
   bool byUser = false;  // every process of its user is its own
   bool dying = false;  // KillTree was here; freezing it now would keep it alive on v1
+  bool wantsFrozen = false;  // what was asked last
   bool mainExited = false, initReaped = false;
   int mainStatus = 0;
   uint64_t wallUs = 0, runningSinceUs = 0, baseUserUs = 0, baseSystemUs = 0;
@@ -184,7 +185,8 @@ class Service {
   bool WatchOom(Sandbox& sandbox);
   void CheckOom(Sandbox& sandbox, uint64_t delayUs);
   void KillTree(Sandbox& sandbox);
-  void WaitFrozen(uint32_t id, uint32_t op, bool frozen, std::shared_ptr<Client> client, uint64_t deadlineUs);
+  // sandbox_freeze.cc
+  void WaitFrozen(uint32_t id, uint32_t op, bool frozen, uint32_t looks, std::shared_ptr<Client> client, uint64_t deadlineUs);
   void HandleInitExit(Sandbox& sandbox);
   void Finish(uint32_t id);
   void EndOps(Sandbox& sandbox);
