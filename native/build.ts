@@ -108,6 +108,11 @@ function includesOf(): string[] {
   ].flatMap((folder) => ['-isystem', folder]);
 }
 
+/** What of the clock whoever starts programs needs, too. */
+function sharedClockFiles(root: string): string[] {
+  return ['program.h', 'raw.h'].map((name) => path.join(root, 'native', 'clock', name));
+}
+
 const SOURCES = /\.(cc|h|def)$/;
 const WARNINGS = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-fno-exceptions'];
 
@@ -118,7 +123,7 @@ function zygoteTargets(root: string, output: string): Readonly<Record<keyof Zygo
   const own = filesBelow(path.join(root, 'native', 'zygote'), SOURCES);
   const nodeFile = path.join(root, 'native', 'zygote', 'node.cc');
   // The sandbox is built by the very sources of clove-init; the C library takes the place of its small runtime.
-  const init = filesBelow(path.join(root, 'native', 'init'), SOURCES);
+  const init = [...filesBelow(path.join(root, 'native', 'init'), SOURCES), ...sharedClockFiles(root)];
   const library = [
     path.join(root, 'native', 'addon', 'zygote_request.h'),
     ...own.filter((file) => file !== nodeFile),
@@ -166,7 +171,7 @@ function targets(root: string, output: string, sanitize: boolean): { addon: Targ
     ...['-static', '-nostdlib', '-fno-rtti', '-fno-stack-protector', '-fno-threadsafe-statics'],
     ...['-fno-asynchronous-unwind-tables', ...(process.arch === 'x64' ? ['-fcf-protection=none'] : [])],
   ];
-  const initFiles = filesBelow(path.join(native, 'init'), sources);
+  const initFiles = [...filesBelow(path.join(native, 'init'), sources), ...sharedClockFiles(root)];
   const addonFiles = filesBelow(path.join(native, 'addon'), sources);
   const variant = sanitize ? '-asan' : '';
   const addonHash = hashOf(addonFlags, [

@@ -1,5 +1,4 @@
 // Programs and waits that the library cannot see.
-#include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -8,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "../clock/program.h"
 #include "clock_members.h"
 
 namespace clove::clock {
@@ -18,32 +18,6 @@ namespace {
 bool HasPointer(const ThreadProbe::Call& call, int index) { return call.arguments[index] != 0; }
 /** A time-out in milliseconds, where -1 is none. */
 bool HasMilliseconds(const ThreadProbe::Call& call, int index) { return static_cast<int32_t>(call.arguments[index]) > 0; }
-
-bool ReadAt(int fd, off_t offset, void* buffer, size_t size) {
-  return pread(fd, buffer, size, offset) == static_cast<ssize_t>(size);
-}
-
-enum class Program { kUnknown, kGo, kStatic, kOtherLibrary, kDynamic };
-
-Program Inspect(int fd) {
-  Elf64_Ehdr header;
-  if (!ReadAt(fd, 0, &header, sizeof header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64)
-    return Program::kUnknown;
-  Program program = Program::kStatic;
-  for (int i = 0; i < header.e_phnum && i < 64; i++) {
-    Elf64_Phdr segment;
-    if (!ReadAt(fd, static_cast<off_t>(header.e_phoff + static_cast<uint64_t>(i) * header.e_phentsize), &segment, sizeof segment)) break;
-    char text[256] = "";
-    const size_t size = segment.p_filesz < sizeof text - 1 ? segment.p_filesz : sizeof text - 1;
-    if (segment.p_type == PT_INTERP && ReadAt(fd, static_cast<off_t>(segment.p_offset), text, size)) {
-      program = strstr(text, "ld-linux") != nullptr ? Program::kDynamic : Program::kOtherLibrary;
-    } else if (segment.p_type == PT_NOTE && ReadAt(fd, static_cast<off_t>(segment.p_offset), text, size)) {
-      // Go marks its programs with a note called "Go"; they read the clock without the C library even when they have it.
-      if (size >= 16 && memcmp(text + 12, "Go\0", 4) == 0) return Program::kGo;
-    }
-  }
-  return program;
-}
 
 }  // namespace
 
@@ -96,12 +70,12 @@ Blocker DescribeUncovered(int process) {
   const Fd file(open(link, O_RDONLY | O_CLOEXEC));
   const std::string who = std::string(path) + " (process " + std::to_string(process) + ")";
   const char* const effect = ": the world runs at real speed while it lives";
-  switch (file.get() < 0 ? Program::kUnknown : Inspect(file.get())) {
-    case Program::kGo:
+  switch (file.get() < 0 ? ProgramKind::kUnknown : KindOfElf(file.get())) {
+    case ProgramKind::kGo:
       return {false, nullptr, "go-binary", who + " is a Go program, which reads the kernel's clock itself" + effect};
-    case Program::kStatic:
+    case ProgramKind::kStatic:
       return {false, nullptr, "static-binary", who + " is statically linked, and no library can be put under it" + effect};
-    case Program::kOtherLibrary:
+    case ProgramKind::kOtherLibrary:
       return {false, nullptr, "other-libc", who + " uses a C library other than glibc" + effect};
     default:
       return {false, nullptr, "not-registered", who + " runs without the world's clock (its environment or its privileges keep the library out)" + effect};

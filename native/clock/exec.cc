@@ -1,11 +1,14 @@
 // New programs keep the clock, whatever environment they are given.
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "library.h"
+#include "program.h"
 
 using namespace clove::clock;
 
@@ -34,8 +37,6 @@ __attribute__((constructor)) void RememberOwnPlace() {
     preload[0] = 0;
 }
 
-bool StartsWith(const char* text, const char* start) { return strncmp(text, start, strlen(start)) == 0; }
-
 struct Needs {
   size_t count = 0;             // entries of the environment
   const char* other = nullptr;  // an LD_PRELOAD without this library
@@ -46,8 +47,8 @@ Needs Inspect(char* const* environment) {
   Needs needs;
   for (; environment != nullptr && environment[needs.count] != nullptr; needs.count++) {
     const char* entry = environment[needs.count];
-    if (StartsWith(entry, "CLOVE_CLOCK=")) needs.hasFolder = true;
-    if (!StartsWith(entry, "LD_PRELOAD=")) continue;
+    if (BeginsWith(entry, kFolderVariable)) needs.hasFolder = true;
+    if (!BeginsWith(entry, kPreloadVariable)) continue;
     if (strstr(entry, library) != nullptr) needs.hasPreload = true;
     else needs.other = entry;
   }
@@ -81,6 +82,43 @@ char** Complete(char* const* environment, const Needs& needs, char** copy, char*
     }                                                                                                          \
   }
 
+/** A program that takes no library is started in another way; of all others nothing changes. */
+#define CLOVE_BY_KIND(start)                                                                                   \
+  if (Target target_; preload[0] != 0 && start.path != nullptr) {                                              \
+    FindTarget(start.path, target_);                                                                           \
+    if (NeedsStart(target_.kind)) {                                                                            \
+      const char* const folder_ = clockFolder + sizeof kFolderVariable - 1;                                    \
+      start = Redirect(start, target_, folder_, static_cast<char**>(__builtin_alloca(PointersFor(start) * sizeof(char*))), \
+                       static_cast<char*>(__builtin_alloca(TextFor(start, target_, folder_))));                \
+    }                                                                                                          \
+  }
+
+/** Where a program of the search path is, as execvp finds it; null: nowhere. */
+const char* FindInPath(const char* file, char* found, size_t size) {
+  if (strchr(file, '/') != nullptr) return file;
+  const char* path = getenv("PATH");
+  if (path == nullptr) path = "/bin:/usr/bin";
+  for (;;) {
+    const char* end = strchrnul(path, ':');
+    const auto length = static_cast<int>(end - path);
+    if (snprintf(found, size, "%.*s%s%s", length, path, length == 0 ? "" : "/", file) < static_cast<int>(size) &&
+        SystemCall(SYS_faccessat, AT_FDCWD, Value(found), X_OK) == 0)
+      return found;
+    if (*end == 0) return nullptr;
+    path = end + 1;
+  }
+}
+
+/** What a descriptor is of; null where its file has no name any more. */
+const char* NameOf(int fd, char* name, size_t size) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const long length = SystemCall(SYS_readlinkat, AT_FDCWD, Value(link), Value(name), static_cast<long>(size - 1));
+  if (length <= 0) return nullptr;
+  name[length] = 0;
+  return SystemCall(SYS_faccessat, AT_FDCWD, Value(name), X_OK) == 0 ? name : nullptr;
+}
+
 void BeforeExec() {
   if (!HasWorld() || !IsOwnProcess()) return;
   TimersBeforeExec();
@@ -91,13 +129,19 @@ void BeforeExec() {
 
 CLOVE_INTERPOSE(int, execve, const char* path, char* const* argv, char* const* environment) {
   CLOVE_WITH_CLOCK(complete, environment)
+  Start start{path, argv, complete};
+  CLOVE_BY_KIND(start)
   BeforeExec();
-  return real_execve(path, argv, complete);
+  return real_execve(start.path, start.argv, start.environment);
 }
 
 CLOVE_INTERPOSE(int, execvpe, const char* file, char* const* argv, char* const* environment) {
   CLOVE_WITH_CLOCK(complete, environment)
+  char found[PATH_MAX];
+  Start start{FindInPath(file, found, sizeof found), argv, complete};
+  CLOVE_BY_KIND(start)
   BeforeExec();
+  if (start.environment != complete) return real_execve(start.path, start.argv, start.environment);
   return real_execvpe(file, argv, complete);
 }
 
@@ -106,13 +150,22 @@ CLOVE_INTERPOSE(int, execvp, const char* file, char* const* argv) { return clove
 
 CLOVE_INTERPOSE(int, execveat, int folder, const char* path, char* const* argv, char* const* environment, int flags) {
   CLOVE_WITH_CLOCK(complete, environment)
+  char name[PATH_MAX];
+  const bool isOfDescriptor = (flags & AT_EMPTY_PATH) != 0 && *path == 0;
+  Start start{isOfDescriptor ? NameOf(folder, name, sizeof name) : *path == '/' || folder == AT_FDCWD ? path : nullptr, argv, complete};
+  CLOVE_BY_KIND(start)
   BeforeExec();
+  if (start.environment != complete) return real_execve(start.path, start.argv, start.environment);
   return real_execveat(folder, path, argv, complete, flags);
 }
 
 CLOVE_INTERPOSE(int, fexecve, int fd, char* const* argv, char* const* environment) {
   CLOVE_WITH_CLOCK(complete, environment)
+  char name[PATH_MAX];
+  Start start{NameOf(fd, name, sizeof name), argv, complete};
+  CLOVE_BY_KIND(start)
   BeforeExec();
+  if (start.environment != complete) return real_execve(start.path, start.argv, start.environment);
   return real_fexecve(fd, argv, complete);
 }
 
@@ -155,11 +208,17 @@ CLOVE_INTERPOSE(int, execle, const char* path, const char* first, ...) {
 CLOVE_INTERPOSE(int, posix_spawn, pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions, const posix_spawnattr_t* attributes,
                 char* const* argv, char* const* environment) {
   CLOVE_WITH_CLOCK(complete, environment)
-  return real_posix_spawn(pid, path, actions, attributes, argv, complete);
+  Start start{path, argv, complete};
+  CLOVE_BY_KIND(start)
+  return real_posix_spawn(pid, start.path, actions, attributes, start.argv, start.environment);
 }
 
 CLOVE_INTERPOSE(int, posix_spawnp, pid_t* pid, const char* file, const posix_spawn_file_actions_t* actions,
                 const posix_spawnattr_t* attributes, char* const* argv, char* const* environment) {
   CLOVE_WITH_CLOCK(complete, environment)
+  char found[PATH_MAX];
+  Start start{FindInPath(file, found, sizeof found), argv, complete};
+  CLOVE_BY_KIND(start)
+  if (start.environment != complete) return real_posix_spawn(pid, start.path, actions, attributes, start.argv, start.environment);
   return real_posix_spawnp(pid, file, actions, attributes, argv, complete);
 }

@@ -28,7 +28,7 @@ int ExecuteArgv(char* base, const Command& command) {
   char* const* env = reinterpret_cast<char* const*>(base + command.env);
   const char* name = argv[0];
   if (strchr(name, '/') != nullptr) {
-    execve(name, argv, env);
+    ExecuteProgram(name, argv, env);
     return errno;
   }
   int error = ENOENT;
@@ -42,7 +42,7 @@ int ExecuteArgv(char* base, const Command& command) {
       memcpy(path, rest, length);
       path[length] = '/';
       memcpy(path + length + 1, name, nameLength + 1);
-      execve(path, argv, env);
+      ExecuteProgram(path, argv, env);
       if (errno == EACCES) error = EACCES;
       else if (errno != ENOENT && errno != ENOTDIR) return errno;
     }

@@ -77,6 +77,9 @@ bool Relocate(char* base, uint64_t size, const Command& command);
 uint64_t NowUs();
 /** Clones a child that shares memory until it execs or exits, while the caller waits. Returns its pid, -1 with errno. */
 int StartProgram(Launch& launch, int* pidfd);
+// --- program.cc
+/** As execve; in a world with a clock of its own, programs that take no library are started as that needs. */
+int ExecuteProgram(const char* path, char* const* argv, char* const* environment);
 // --- serve.cc
 /** PID 1's life: reaps, answers EXEC and OPEN, ends with the agent or with the kernel. */
 [[noreturn]] void Serve(int agentPid, uint64_t startedUs);
