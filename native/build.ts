@@ -119,15 +119,22 @@ const WARNINGS = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-fno-exceptions'
 /** Both run inside interpreters, never with a sanitizer: that would have to come first in a process that is not ours. */
 function zygoteTargets(root: string, output: string): Readonly<Record<keyof ZygoteFiles, Target>> {
   const common = [...WARNINGS, '-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-pthread'];
-  const libraryFlags = [...common, '-fno-rtti', '-DCLOVE_ZYGOTE', '-DCLOVE_FIRST_FD=512', '-Wl,-Bsymbolic'];
+  const libraryFlags = [
+    ...common,
+    '-fno-rtti',
+    '-DCLOVE_ZYGOTE',
+    '-DCLOVE_FIRST_FD=512',
+    '-Wl,-Bsymbolic,-z,defs',
+  ];
   const own = filesBelow(path.join(root, 'native', 'zygote'), SOURCES);
   const nodeFile = path.join(root, 'native', 'zygote', 'node.cc');
-  // The sandbox is built by the very sources of clove-init; the C library takes the place of its small runtime.
-  const init = [...filesBelow(path.join(root, 'native', 'init'), SOURCES), ...sharedClockFiles(root)];
+  // An agent gives up its rights by the very sources of clove-init; the C library takes the place of its small runtime.
+  const init = filesBelow(path.join(root, 'native', 'init'), SOURCES);
+  const shared = new Set(['drop.cc', 'landlock.cc', 'order.cc', 'report.cc']);
   const library = [
     path.join(root, 'native', 'addon', 'zygote_request.h'),
     ...own.filter((file) => file !== nodeFile),
-    ...init.filter((file) => path.basename(file) !== 'runtime.cc'),
+    ...init.filter((file) => !file.endsWith('.cc') || shared.has(path.basename(file))),
   ];
   const nodeFlags = [...common, '-DNAPI_VERSION=9', '-DNAPI_DISABLE_CPP_EXCEPTIONS'];
   return {

@@ -122,22 +122,25 @@ bool Service::TakeFromPool(Sandbox& sandbox) {
     break;
   }
   if (!sandbox.taken) return false;
-  Failure failure = Order(sandbox);
+  StageClock stage(sandbox);
+  stage("queue");
+  Failure failure = Order(sandbox, stage);
   if (failure) Refuse(sandbox, std::move(failure));
   else AwaitReady(sandbox);
   return true;
 }
 
 /** The parent's half for a sandbox that exists: what Spawn does for one that does not, but for making it. */
-Failure Service::Order(Sandbox& sandbox) {
+Failure Service::Order(Sandbox& sandbox, StageClock& stage) {
   const LaunchRequest& request = sandbox.request;
-  StageClock stage(sandbox);
-  stage("queue");
   if (Failure f = OpenMounts(sandbox)) return f;
   stage("mounts");
   if (Failure f = ApplyLimits(sandbox)) return f;
   stage("cgroups");
   if (Failure f = OpenStreams(sandbox)) return f;
+  if (request.role == ROLE_FORKED) {
+    if (Failure f = MapUsers(sandbox)) return f;
+  }
   if (Failure f = WritePlan(sandbox)) return f;
   stage("plan");
   if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};

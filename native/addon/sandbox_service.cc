@@ -202,15 +202,18 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   sandbox.initPidfd = std::move(pidfd);
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
   if (sandbox.failure) return Refuse(sandbox, {});
-  if (Failure failure = MapUsers(sandbox)) return Refuse(sandbox, std::move(failure));
-  if (!sandbox.cgroup.memoryIsV1()) {
-    if (Failure failure = ApplyLimits(sandbox, true)) return Refuse(sandbox, std::move(failure));
+  CloseGroup(sandbox);
+  StageClock stage(sandbox, sandbox.runningSinceUs);
+  stage("fork");
+  Failure failure;
+  {
+    const std::lock_guard lock(sandbox.mutex);
+    failure = Order(sandbox, stage);
   }
-  sandbox.setupUs.push_back({"fork", NowUs() - sandbox.runningSinceUs});
   sandbox.runningSinceUs = NowUs();
-  Message gate{};
-  gate.kind = M_GATE1;
-  if (!SendTo(sandbox, gate, nullptr, 0)) Refuse(sandbox, {S_gate1, errno, ""});
+  // Its memory is limited from here on.
+  if (!failure && !WatchOom(sandbox)) failure = {S_cgroup_memory, errno, "notice of the end of memory"};
+  if (failure) Refuse(sandbox, std::move(failure));
 }
 
 void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {

@@ -67,7 +67,8 @@ struct Sandbox {
 /** Writes down how long each part of a launch takes. */
 class StageClock {
  public:
-  explicit StageClock(Sandbox& sandbox) : sandbox_(sandbox), last_(sandbox.request.calledAtUs) {}
+  explicit StageClock(Sandbox& sandbox) : StageClock(sandbox, sandbox.request.calledAtUs) {}
+  StageClock(Sandbox& sandbox, uint64_t fromUs) : sandbox_(sandbox), last_(fromUs) {}
   void operator()(const char* name) {
     const uint64_t now = NowUs();
     sandbox_.setupUs.push_back({name, now - last_});
@@ -86,8 +87,7 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
 Failure OpenMounts(Sandbox& sandbox);
 /** The agent's 0, 1 and 2, and our ends of those that are pipes. */
 Failure OpenStreams(Sandbox& sandbox);
-/** Once; of an agent of a template where memory is limited by v2, once more when its PID 1 is there. */
-Failure ApplyLimits(Sandbox& sandbox, bool isBorn = false);
+Failure ApplyLimits(Sandbox& sandbox);
 Failure WritePlan(Sandbox& sandbox);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
@@ -96,7 +96,9 @@ Fd SealedImage(const std::string& path);
 std::string HostFingerprint();
 // sandbox_zygote.cc
 /** Asks the template for a process in place of the clone. On success one is on its way, or a message why not. */
-Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces);
+Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage);
+/** It has been born there: nobody else is to be. */
+void CloseGroup(const Sandbox& sandbox);
 /** Writes the numbers of its user namespace: the agent's own user, and the template's for what is made before that. */
 Failure MapUsers(Sandbox& sandbox);
 // sandbox_user.cc
@@ -162,7 +164,7 @@ class Service {
   // sandbox_pool.cc
   /** Puts a waiting sandbox in the place of the one to be made. False: there is none that fits. */
   bool TakeFromPool(Sandbox& sandbox);
-  Failure Order(Sandbox& sandbox);
+  Failure Order(Sandbox& sandbox, StageClock& stage);
   /** What was taken died before it had its agent: nothing ran, and the launch goes the ordinary way. */
   void StartWithoutPool(Sandbox& dead);
   void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);

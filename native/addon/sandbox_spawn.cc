@@ -245,19 +245,16 @@ Fd SealedImage(const std::string& path) {
     if (written <= 0) return Fd();
     at += static_cast<size_t>(written);
   }
-  // Sealed, so that nobody who reaches the running image (CVE-2019-5736) can change what the next sandbox starts from.
-  if (fchmod(image.get(), 0500) != 0 || fcntl(image.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) return Fd();
+  // Sealed, so that nobody who reaches the running image (CVE-2019-5736) can change what the next sandbox starts from. For others to
+  // execute and not to read: where a template does (native/zygote), nobody but root may look into what runs then, or stop it.
+  if (fchmod(image.get(), 0511) != 0 || fcntl(image.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) return Fd();
   return image;
 }
 
-Failure ApplyLimits(Sandbox& sandbox, bool isBorn) {
+Failure ApplyLimits(Sandbox& sandbox) {
   const LaunchRequest& request = sandbox.request;
   const uint64_t later = KillsByUser(request) ? bit(L_kill) : 0;  // known when the user is known to be its own
-  CgroupLimits limits = request.limits;
-  // A process that shares the template's memory makes the namespaces in this group: ended for want of memory, it would take
-  // the template along. Until it is gone there is no limit.
-  if (request.role == ROLE_FORKED && !isBorn && !sandbox.cgroup.memoryIsV1()) limits.memoryBytes = limits.swapBytes = -1;
-  return sandbox.cgroup.Apply(limits, request.disable, request.require & ~later, request.faultStep, request.faultErrno, sandbox.layers);
+  return sandbox.cgroup.Apply(request.limits, request.disable, request.require & ~later, request.faultStep, request.faultErrno, sandbox.layers);
 }
 
 Failure WritePlan(Sandbox& sandbox) {
@@ -279,18 +276,24 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
   const bool isUserWanted = (request.disable & bit(L_uid)) == 0;
   const bool ownAreRefused = geteuid() != 0 || Namespaces().way == NamespaceFacts::User || (isUserWanted && !IsMappedUser(request.uid));
   sandbox.unprivileged = ownAreRefused && NamespaceFlags(request) != 0 && request.role != ROLE_FORKED;
-  if (Failure f = OpenMounts(sandbox)) return f;
-  stage("mounts");
+  // An agent of a template is there before anything of its own; it is given that by an order, as one in a sandbox made ahead.
+  const bool isForked = request.role == ROLE_FORKED;
+  if (!isForked) {
+    if (Failure f = OpenMounts(sandbox)) return f;
+    stage("mounts");
+  }
   remains::AwaitName(request.cgroupParent + "/" + request.instance);
   if (Failure f = sandbox.cgroup.Create(parent, request.instance, request.limits, request.ahead, request.faultStep, request.faultErrno)) return f;
-  if (!request.ahead) {
+  // Processes that share the template's memory come by in the group: one that ended for want of memory would take it along.
+  if (!request.ahead && !isForked) {
     if (Failure f = ApplyLimits(sandbox)) return f;
   }
   if (Failure f = sandbox.cgroup.OpenTasks(sandbox.tasks, !HasClone3())) return f;
   stage("cgroups");
   if (Failure f = OpenControl(sandbox)) return f;
-  if (Failure f = OpenStreams(sandbox)) return f;
-  const bool isForked = request.role == ROLE_FORKED;
+  if (!isForked) {
+    if (Failure f = OpenStreams(sandbox)) return f;
+  }
   if (request.netnsWanted) {
     if (isForked || sandbox.unprivileged || (NamespaceFlags(request) & CLONE_NEWNET) == 0)
       return {S_namespaces, EPERM, "the network of a world needs a kernel that is root, the layer netns, and no template"};
@@ -300,13 +303,15 @@ Failure Spawn(Sandbox& sandbox, const std::shared_ptr<CgroupParent>& parent, int
     // The thread that makes sandboxes ahead has the time to let the clone make one.
     if (!request.ahead) sandbox.netns = spare_netns::Take();
   }
-  if (Failure f = WritePlan(sandbox)) return f;
-  stage("plan");
+  if (!isForked) {
+    if (Failure f = WritePlan(sandbox)) return f;
+    stage("plan");
+  }
   if (request.faultStep == S_gate1) return {S_gate1, request.faultErrno, "fault injection"};
   Message gate{};  // waits in the socket: nothing is left to do between the clone and gate 1
   gate.kind = M_GATE1;
   if (!isForked && send(sandbox.control.get(), &gate, MESSAGE_HEAD, MSG_NOSIGNAL) < 0) return {S_gate1, errno, ""};
-  const Failure cloned = isForked ? AskTemplate(sandbox, NamespaceFlags(request)) : CloneInit(sandbox, initImage);
+  const Failure cloned = isForked ? AskTemplate(sandbox, NamespaceFlags(request), initImage) : CloneInit(sandbox, initImage);
   for (Fd& fd : sandbox.stdioChild) fd.reset();
   sandbox.childControl.reset();
   sandbox.plan.reset();

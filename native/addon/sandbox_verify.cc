@@ -18,6 +18,15 @@ std::string LinkAt(int directory, const char* name) {
   return length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string();
 }
 
+/** Which mount a process has for its root, and which folder of it. */
+bool RootOf(pid_t pid, uint64_t (&facts)[2]) {
+  struct statx info {};
+  if (statx(AT_FDCWD, ("/proc/" + std::to_string(pid) + "/root").c_str(), AT_STATX_DONT_SYNC, STATX_INO | 0x1000 /* STATX_MNT_ID */, &info) != 0) return false;
+  facts[0] = info.stx_mnt_id;
+  facts[1] = info.stx_ino;
+  return true;
+}
+
 /** The rest of the line "Name:\t…". */
 std::string Field(const std::string& status, const char* name) {
   const std::string key = std::string("\n") + name + ":\t";
@@ -67,6 +76,10 @@ Failure Verify(Sandbox& sandbox) {
     }
     if (theirs.empty() || theirs == own) return wrong(std::string(row.file) + " is the host's");
   }
+  // It was there before the root: PID 1 took it along to the new one.
+  if (uint64_t agent[2], init[2]; sandbox.request.role == ROLE_FORKED && on(L_mntns) &&
+                                  (!RootOf(sandbox.agentPid, agent) || !RootOf(sandbox.initPid, init) || memcmp(agent, init, sizeof agent) != 0))
+    return wrong("not in the root that was made for it");
   if (!sandbox.cgroup.Contains(groups, problem)) return wrong("not in cgroup " + problem);
   for (Layer layer : {L_uid, L_caps, L_nnp, L_seccomp, L_mntns, L_pidns, L_netns, L_ipcns, L_utsns, L_cgroupns, L_userns}) {
     const bool isNamespace = layer != L_uid && layer != L_caps && layer != L_nnp && layer != L_seccomp;

@@ -22,16 +22,15 @@ bool WriteMap(int process, const char* name, uint32_t outer, uint32_t own) {
 
 }  // namespace
 
-Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces) {
+Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage) {
   const LaunchRequest& request = sandbox.request;
   if (request.faultStep == S_clone) return {S_clone, request.faultErrno, "fault injection"};
-  std::vector<int> fds{sandbox.childControl.get(), sandbox.plan.get()};
-  for (const Fd& fd : sandbox.stdioChild) fds.push_back(fd.get());
-  for (const Fd& tree : sandbox.mountTrees) fds.push_back(tree.get());
+  std::vector<int> fds{sandbox.childControl.get(), initImage};
   for (const Fd& tasks : sandbox.tasks) fds.push_back(tasks.get());
   ZygoteRequest ask{};
   ask.magic = ZYGOTE_MAGIC;
   ask.namespaces = namespaces | CLONE_NEWUSER;
+  if ((request.disable & bit(L_cgroupns)) == 0) ask.namespaces |= CLONE_NEWCGROUP;
   if (const int unified = sandbox.cgroup.unified(); unified >= 0) {
     if (!OpenToTemplate(unified, request.templateGid)) return {S_clone, errno, "cgroup.procs"};
     const Fd above(openat(unified, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -40,7 +39,7 @@ Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces) {
     ask.hasUnified = 1;
   }
   ask.count = static_cast<uint32_t>(fds.size());
-  if (fds.size() > MAX_ZYGOTE_FDS) return {S_clone, E2BIG, "too many mounts for a template"};
+  if (fds.size() > MAX_ZYGOTE_FDS) return {S_clone, E2BIG, "too many control groups for a template"};
 
   iovec part{&ask, sizeof ask};
   alignas(cmsghdr) char control[CMSG_SPACE(MAX_ZYGOTE_FDS * sizeof(int))] = {};
@@ -59,6 +58,10 @@ Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces) {
   return {};
 }
 
+void CloseGroup(const Sandbox& sandbox) {
+  if (sandbox.cgroup.unified() >= 0) fchmodat(sandbox.cgroup.unified(), "cgroup.procs", 0644, 0);
+}
+
 Failure MapUsers(Sandbox& sandbox) {
   const LaunchRequest& request = sandbox.request;
   if (request.faultStep == S_id_maps) return {S_id_maps, request.faultErrno, "fault injection"};
@@ -67,7 +70,6 @@ Failure MapUsers(Sandbox& sandbox) {
   if (!process.valid()) return {S_id_maps, errno, "/proc/<pid>"};
   if (!WriteMap(process.get(), "uid_map", request.templateUid, request.uid)) return {S_id_maps, errno, "uid_map"};
   if (!WriteMap(process.get(), "gid_map", request.templateGid, request.gid)) return {S_id_maps, errno, "gid_map"};
-  if (sandbox.cgroup.unified() >= 0) fchmodat(sandbox.cgroup.unified(), "cgroup.procs", 0644, 0);
   return {};
 }
 

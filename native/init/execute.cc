@@ -99,20 +99,6 @@ uint64_t NowUs() {
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
-bool Relocate(char* base, uint64_t size, const Command& command) {
-  const auto table = [&](uint32_t offset, uint32_t count) {
-    if (offset % 8 != 0 || offset + (static_cast<uint64_t>(count) + 1) * 8 > size) return false;
-    auto* entries = reinterpret_cast<uint64_t*>(base + offset);
-    for (uint32_t i = 0; i < count; i++) {
-      if (entries[i] == 0 || entries[i] >= size) return false;
-      entries[i] += reinterpret_cast<uint64_t>(base);
-    }
-    return entries[count] == 0;
-  };
-  return command.argc > 0 && command.cwd != 0 && command.cwd < size && command.searchPath < size && table(command.argv, command.argc) &&
-         table(command.env, command.envc);
-}
-
 int StartProgram(Launch& launch, int* pidfd) {
   launch.error = 0;
   launch.step = S_NONE;

@@ -28,13 +28,13 @@ bool Faulted(Step step);
  * of another one turns the layer off and is reported with its errno. Returns whether it succeeded.
  */
 bool Check(Step step, long result, const char* detail = "");
+constexpr int MAX_SENT_FDS = 4;
+bool SendTo(int socket, const void* data, size_t size, const int* descriptors, int count);
 bool Send(const void* data, size_t size, int descriptor = -1);
 void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor = -1);
 const char* StepName(Step step);
 
 // --- main.cc
-/** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
-bool AwaitGate(MessageKind kind);
 /** Everything between the plan and the agent: groups, namespaces, root, rights, filters. */
 void BuildSandbox();
 // --- userns.cc
@@ -48,10 +48,31 @@ void FurnishRoot();
 /** Where the trees of the plan's mounts are, when not at FD_MOUNTS. */
 void TakeMountTrees(const int* descriptors);
 // --- order.cc
+/** Blocks until the parent sends `kind`; false on anything else and when the parent is gone. */
+bool AwaitGate(MessageKind kind);
 /** Maps a plan in place of the one before, and closes its descriptor; ends the process when it is damaged. */
 void ReadPlan(int descriptor = FD_PLAN);
 /** A sandbox made ahead waits for its agent. Ends with the kernel process. */
 void AwaitOrder();
+/** PID 1 of an agent of a template has no plan before this; it takes the mounts when the root is there, and passes on the rest. */
+void AwaitFirstOrder();
+void TakeOrderedMounts();
+bool PassOrder(int socket);
+/** The agent's part of that: the plan, and its 0, 1 and 2. */
+void TakeOrder(int socket);
+// --- forked.cc: PID 1 of an agent that was forked from a template, and is there before it
+/** A socket between PID 1 and the agent, in place of a plan. */
+constexpr int FD_FAMILY = FD_PLAN;
+/** How the agent's setup ended; its number in the pid namespace. */
+struct Passed {
+  int32_t step, error, pid;
+};
+/** Tells the kernel process of both, and waits for what the agent is to be. */
+void MeetAgent();
+/** The root is there: the agent gives up its rights while PID 1 does. */
+void LetAgentBecome();
+/** Lets the agent report, answers for it until it runs, and serves. */
+[[noreturn]] void FollowAgent();
 // --- drop.cc
 /** No program may ever have what PID 1 has now, which it needs a little longer. */
 void LimitRights();
@@ -59,8 +80,8 @@ void DropPrivileges();
 void ApplySeccomp();
 void Attest();
 // --- landlock.cc
-/** Gathers the rules that do not depend on the agent. */
-void PrepareLandlock();
+/** Gathers the rules that do not depend on the agent. `besideAgent`: for PID 1 alone, not for what it forks. */
+void PrepareLandlock(bool besideAgent = false);
 void ApplyLandlock();
 // --- execute.cc
 /** What a cloned child is to become. Lives in the memory both share; `error` is the child's answer when it never execs. */

@@ -6,6 +6,9 @@
 #include "init.h"
 
 namespace clove {
+
+int landlockAbi;
+
 namespace {
 
 // Bits by the ABI that brought them; our own, because installed headers are older than running kernels.
@@ -26,6 +29,7 @@ struct __attribute__((packed)) PathRule {
 uint64_t handledFs;
 int ruleset = -1;
 int prepareError;  // errno of what could not be prepared
+bool isBesideAgent;
 
 long Allow(const char* path, uint64_t rights) {
   // A link (/bin, /lib64 …) leads below another of these paths.
@@ -44,7 +48,9 @@ long MakeRuleset() {
   const int abi = landlockAbi;
   handledFs = kFsAbi1 | (abi >= 2 ? kRefer : 0) | (abi >= 3 ? kTruncate : 0) | (abi >= 5 ? kIoctlDev : 0);
   // Network rights are only withheld where nothing is reachable anyway but loopback; there TCP must stay possible.
-  Ruleset attributes{handledFs, 0, abi >= 6 ? kScopeAbi6 : 0};
+  // PID 1 of a template's agent is in another domain than the agent; commands that it starts are to reach that all the same.
+  const bool isScoped = abi >= 6 && !isBesideAgent;
+  Ruleset attributes{handledFs, 0, isScoped ? kScopeAbi6 : 0};
   const size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
   ruleset = static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0));
   if (ruleset < 0) return -1;
@@ -95,8 +101,9 @@ long Restrict() {
 
 }  // namespace
 
-void PrepareLandlock() {
+void PrepareLandlock(bool besideAgent) {
   if (!Wanted(L_landlock)) return;
+  isBesideAgent = besideAgent;
   const long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
   landlockAbi = abi < 0 ? 0 : static_cast<int>(abi);
   if (abi < 0 || MakeRuleset() != 0) prepareError = errno != 0 ? errno : EIO;

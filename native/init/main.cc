@@ -14,16 +14,6 @@
 
 namespace clove {
 
-Plan* plan;
-Ready ready;
-int landlockAbi;
-
-bool AwaitGate(MessageKind kind) {
-  Message message;
-  const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
-  return size >= static_cast<ssize_t>(MESSAGE_HEAD) && message.kind == kind;
-}
-
 namespace {
 
 /**
@@ -32,6 +22,8 @@ namespace {
  * that was idle. The parent checks the result in /proc before the agent runs.
  */
 void AttachToGroups() {
+  // Born in them, as the agent was: there is no write here that could fail.
+  if (plan->role == ROLE_FORKED && Faulted(S_cgroup_attach)) Check(S_cgroup_attach, -1, "");
   for (uint32_t i = 0; i < plan->attachCount; i++) {
     const int tasks = FD_MOUNTS + static_cast<int>(plan->mountCount + i);
     STEP_CALL(S_cgroup_attach, write(tasks, "0", 1));
@@ -60,10 +52,10 @@ void CloseInherited() {
     fcntl(FD_CONTROL, F_SETFD, FD_CLOEXEC);
     return LayerSet(L_fds, STATE_OFF, 0, "left out by request");
   }
+  // Of a template's agent the start has closed everything but what the order brought; the agent reports on its own.
   const unsigned first = FD_MOUNTS + plan->mountCount;
-  if (STEP_CALL(S_close_fds, CloseRange(first, ~0u, 0)))
-    LayerOn(L_fds, plan->role == ROLE_FORKED ? "those of the template became /dev/null: 0, 1, 2 are the agent's"
-                                             : "close_range(3, ~0): only 0, 1, 2 reach the agent");
+  if (STEP_CALL(S_close_fds, plan->role == ROLE_FORKED ? 0 : CloseRange(first, ~0u, 0)))
+    LayerOn(L_fds, "close_range(3, ~0): only 0, 1, 2 reach the agent");
 }
 
 long LoopbackUp() {
@@ -88,7 +80,7 @@ void Namespaces() {
   }
   if (!Wanted(L_pidns)) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   if (!Wanted(L_cgroupns)) LayerSet(L_cgroupns, STATE_OFF, 0, "left out by request");
-  else if (STEP_CALL(S_cgroupns, unshare(CLONE_NEWCGROUP))) LayerOn(L_cgroupns, "own cgroup namespace, made after the attach");
+  else if (STEP_CALL(S_cgroupns, plan->role == ROLE_FORKED ? 0 : unshare(CLONE_NEWCGROUP))) LayerOn(L_cgroupns, "own cgroup namespace, made after the attach");
   LayerSet(L_timens, STATE_NA, 0, "not asked for");
   LayerSet(L_overlay, STATE_NA, 0, "not asked for");
   if (plan->role == ROLE_FORKED) LayerOn(L_userns, "own user namespace; inside, 0 is the template's user and %u the agent's", plan->uid);
@@ -123,13 +115,15 @@ void BuildSandbox() {
   BuildRoot();
   Network();
   LimitRights();
-  PrepareLandlock();
+  PrepareLandlock(plan->role == ROLE_FORKED);
   ready.stampUs[T_ROOT] = NowUs();
   if (plan->prepared != 0) AwaitOrder();
+  if (plan->role == ROLE_FORKED) TakeOrderedMounts();
   FurnishRoot();
   Name();
   umask(022);
   ready.stampUs[T_FILES] = NowUs();
+  if (plan->role == ROLE_FORKED) LetAgentBecome();
   DropPrivileges();
   ready.stampUs[T_RIGHTS] = NowUs();
   ApplyLandlock();
@@ -138,7 +132,6 @@ void BuildSandbox() {
   ready.stampUs[T_FILTERS] = NowUs();
 }
 
-#ifndef CLOVE_ZYGOTE
 namespace {
 
 /** Starts the agent and answers for it until it runs; afterwards serves. */
@@ -163,6 +156,12 @@ namespace {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
+  struct stat info {};
+  if (fstat(FD_FAMILY, &info) == 0 && S_ISSOCK(info.st_mode)) {
+    MeetAgent();
+    BuildSandbox();
+    FollowAgent();
+  }
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (!AwaitGate(M_GATE1)) _exit(125);
   ReadPlan();
@@ -171,9 +170,6 @@ namespace {
 }
 
 }  // namespace
-#endif
 }  // namespace clove
 
-#ifndef CLOVE_ZYGOTE
 int main() { clove::Run(); }
-#endif

@@ -6,6 +6,10 @@
 #include "init.h"
 
 namespace clove {
+
+Plan* plan;
+Ready ready;
+
 namespace {
 
 struct StepInfo {
@@ -45,23 +49,25 @@ void LayerSet(Layer layer, LayerState state, int error, const char* how) {
   snprintf(result.how, sizeof result.how, "%s", how);
 }
 
-bool Send(const void* data, size_t size, int descriptor) {
+bool SendTo(int socket, const void* data, size_t size, const int* descriptors, int count) {
   iovec part{const_cast<void*>(data), size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(MAX_SENT_FDS * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (descriptor >= 0) {
+  if (count > 0) {
     message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_SPACE(static_cast<size_t>(count) * sizeof(int));
     cmsghdr* header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    header->cmsg_len = CMSG_LEN(static_cast<size_t>(count) * sizeof(int));
+    memcpy(CMSG_DATA(header), descriptors, static_cast<size_t>(count) * sizeof(int));
   }
-  return RetryOnEintr([&] { return sendmsg(FD_CONTROL, &message, MSG_NOSIGNAL); }) >= 0;
+  return RetryOnEintr([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }) >= 0;
 }
+
+bool Send(const void* data, size_t size, int descriptor) { return SendTo(FD_CONTROL, data, size, &descriptor, descriptor >= 0 ? 1 : 0); }
 
 void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor) {
   static Message message;

@@ -246,6 +246,7 @@ int poll(pollfd* sources, nfds_t count, int) {  // always without a time limit
 int signalfd(int fd, const sigset_t* mask, int flags) noexcept { return Call(SYS_signalfd4, fd, Value(mask), 8, flags); }
 int kill(pid_t pid, int signal) noexcept { return Call(SYS_kill, pid, signal); }
 pid_t waitpid(pid_t pid, int* status, int options) { return Call(SYS_wait4, pid, Value(status), options, 0); }
+pid_t getpid() noexcept { return Call(SYS_getpid); }
 pid_t setsid() noexcept { return Call(SYS_setsid); }
 int pause() { return Call(SYS_ppoll, 0, 0, 0, 0, 0); }
 int execve(const char* path, char* const argv[], char* const env[]) noexcept { return Call(SYS_execve, Value(path), Value(argv), Value(env)); }

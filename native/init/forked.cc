@@ -1,0 +1,38 @@
+// PID 1 of an agent that a template has forked (native/zygote): the agent is there first, as the child of the process that then
+// became this program. PID 1 builds the sandbox around both, the agent gives up its own rights, and says itself that it is ready.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "init.h"
+
+namespace clove {
+
+void MeetAgent() {
+  // The template ignored it, and that outlives an execve.
+  DefaultSignal(SIGCHLD);
+  const int self = PidfdOpen(getpid());
+  SendSimple(M_STAGE2, 0, self < 0 ? errno : 0, 0, 0, self);
+  close(self);
+  AwaitFirstOrder();
+}
+
+void LetAgentBecome() {
+  if (Faulted(S_fork_agent)) Fail(S_fork_agent, errno, "");
+  // Its end is told by its side of the socket.
+  if (!PassOrder(FD_FAMILY)) Fail(S_fork_agent, ECHILD, "the agent ended before it had its plan");
+}
+
+void FollowAgent() {
+  ready.kind = M_READY;
+  if (!SendTo(FD_FAMILY, &ready, sizeof ready, nullptr, 0)) Fail(S_fork_agent, ECHILD, "the agent ended before it was ready");
+  Passed passed{S_fork_agent, ECHILD, 0};
+  const ssize_t size = RetryOnEintr([&] { return recv(FD_FAMILY, &passed, sizeof passed, 0); });
+  close(FD_FAMILY);
+  if (size != sizeof passed) Fail(S_fork_agent, ECHILD, "the agent ended before it was let go");
+  if (passed.error != 0) Fail(static_cast<Step>(passed.step), passed.error, "");
+  SendSimple(M_STARTED, 0, 0, 0, 0);
+  Serve(passed.pid, NowUs());
+}
+
+}  // namespace clove
