@@ -3,8 +3,8 @@ import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
 import type { FilesConfig } from '../definition.ts';
 import type { BlockStore } from './blocks.ts';
+import { checkedPath } from './paths.ts';
 import type { TreeEntry } from './types.ts';
-import { checkedPath } from './virtual.ts';
 
 const MAX_TEMPLATE_FILES = 20_000;
 const MAX_TEMPLATE_BYTES = 256 * 2 ** 20;

@@ -4,8 +4,9 @@ import { Luck } from '../luck/streams.ts';
 import { BlockStore } from './blocks.ts';
 import { compareTrees } from './changes.ts';
 import { PathPatterns } from './path-patterns.ts';
+import { checkedPath } from './paths.ts';
 import type { TreeEntry } from './types.ts';
-import { checkedPath, VirtualFiles } from './virtual.ts';
+import { VirtualFiles } from './virtual.ts';
 
 const BY = { id: 7, name: 'alice' };
 const open: VirtualFiles[] = [];
@@ -19,6 +20,8 @@ interface Options {
   readonly writable?: readonly string[];
   readonly limits?: { bytes?: number; files?: number; fileBytes?: number };
   readonly blocks?: BlockStore;
+  /** In place of `files`; its contents are in `blocks`. */
+  readonly base?: readonly TreeEntry[];
 }
 
 function make(options: Options = {}): { files: VirtualFiles; blocks: BlockStore; tick(ms: number): void } {
@@ -41,7 +44,7 @@ function make(options: Options = {}): { files: VirtualFiles; blocks: BlockStore;
     limits: { bytes: 1e6, files: 1000, fileBytes: 1e5, ...options.limits },
     rules: { intercept: ['/**'], readonly: options.readonly ?? [], writable: options.writable ?? [] },
     random: (purpose) => new Luck(1).stream(purpose),
-    base,
+    base: options.base ?? base,
   });
   for (const { hash } of base) blocks.release(hash as string);
   open.push(files);
@@ -58,6 +61,51 @@ const write = (files: VirtualFiles, path: string, text: string, append = false) 
   files.write(path, Buffer.from(text), { append, by: BY });
 
 describe('files in memory', () => {
+  it('are made when somebody looks, and are then what they were said to be', () => {
+    const name = fc.constantFrom('a', 'b', 'c-d', 'é', '.hidden');
+    const place = fc.array(name, { minLength: 1, maxLength: 4 }).map((names) => `/${names.join('/')}`);
+    const entry = fc.record({
+      path: place,
+      kind: fc.constantFrom('file', 'folder', 'link'),
+      mode: fc.constantFrom(0o644, 0o444, 0o755, 0o500),
+      mtimeMs: fc.double({ min: 0, max: 4e12, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(fc.uniqueArray(entry, { selector: ({ path }) => path, maxLength: 12 }), (given) => {
+        const blocks = new BlockStore();
+        const base = given.map((each): TreeEntry => {
+          if (each.kind === 'link') return { ...each, kind: 'link', target: '/a' };
+          if (each.kind === 'folder') return { ...each, kind: 'folder' };
+          const content = Buffer.from(each.path);
+          return { ...each, kind: 'file', hash: blocks.put(content), size: content.length };
+        });
+        const isBelow = (at: string) =>
+          base.some(({ kind, path }) => kind !== 'folder' && at.startsWith(`${path}/`));
+        // What would be below a file is refused, what would be below a link is where that leads: neither waits.
+        fc.pre(!base.some(({ path }) => isBelow(path)));
+        const { files } = make({ base, blocks });
+        const before = files.entries();
+        expect(files.metrics().file_count).toBe(base.filter(({ kind }) => kind === 'file').length);
+        files.exists('/a');
+        expect(files.entries()).toEqual(before);
+        expect(files.baseEntries()).toEqual(before);
+        files.close();
+        for (const { hash } of base) if (hash !== undefined) blocks.release(hash);
+        expect(blocks.size).toBe(0);
+      }),
+    );
+  });
+
+  it('are refused as a whole when they are too many or too large, looked at or not', () => {
+    const blocks = new BlockStore();
+    const tree = (limits: NonNullable<Options['limits']>) => () =>
+      make({ files: { '/a/b': 'xyz', '/c': 'x' }, limits, blocks });
+    for (const limits of [{ files: 2 }, { bytes: 3 }, { fileBytes: 2 }])
+      expect(tree(limits)).toThrowError(expect.objectContaining({ code: 'OVERLOAD' }));
+    const { files } = tree({ files: 3, bytes: 4, fileBytes: 3 })();
+    files.close();
+  });
+
   it('have the times of their world', async () => {
     const { files, tick } = make({ files: { '/d/a': 'x' } });
     tick(5000);

@@ -1,11 +1,13 @@
 import path from 'node:path';
-import { Volume } from 'memfs';
+import type { Volume } from 'memfs';
 import { CloveError } from '../../errors/index.ts';
 import type { WorldClock } from '../clock/types.ts';
 import type { RandomStream } from '../luck/streams.ts';
 import type { BlockStore } from './blocks.ts';
 import { FileFaultBoard } from './faults.ts';
 import { PathPatterns } from './path-patterns.ts';
+import { checkedPath, MAX_PATH_BYTES, refusedPath } from './paths.ts';
+import { full, planTree } from './planned-tree.ts';
 import {
   type FileActor,
   type FileLimits,
@@ -16,10 +18,17 @@ import {
   type TreeEntry,
   type WorldFiles,
 } from './types.ts';
+import {
+  emptyVolume,
+  entryAt,
+  fillVolume,
+  type Pointer,
+  pointerOf,
+  pointerText,
+  seconds,
+  walkVolume,
+} from './volume-tree.ts';
 
-export const MAX_PATH_BYTES = 4096;
-const MAX_NAME_BYTES = 255;
-const MAX_DEPTH = 128;
 const KEPT_MODIFICATIONS = 1000;
 
 export interface FileRules {
@@ -51,7 +60,10 @@ export class VirtualFiles implements WorldFiles {
   readonly form = 'virtual';
   readonly faults: FileFaultBoard;
   readonly #options: VirtualFilesOptions;
-  readonly #volume = Volume.fromJSON({}, '/');
+  /** Made when somebody first looks at a file: most worlds have many, and few of them are ever read. */
+  #made: Volume | null = null;
+  /** What the volume begins with; null = it has been made. */
+  #planned: readonly TreeEntry[] | null = null;
   readonly #intercept: PathPatterns;
   readonly #readonly: PathPatterns;
   readonly #writable: PathPatterns;
@@ -75,19 +87,41 @@ export class VirtualFiles implements WorldFiles {
     this.#writable = new PathPatterns(options.rules.writable);
     this.faults = new FileFaultBoard(options.random);
     const held: string[] = [];
-    try {
-      for (const entry of options.entries ?? options.base) this.#place(entry, held);
-      // With the folders that nobody named.
-      this.#base = options.entries === undefined ? this.entries() : options.base;
-      for (const { hash } of this.#base) {
+    const hold = (entries: readonly TreeEntry[]) => {
+      for (const { hash } of entries) {
         if (hash === undefined) continue;
         options.blocks.hold(hash);
         held.push(hash);
       }
+    };
+    try {
+      const entries = withSizes(options.entries ?? options.base, options.blocks);
+      const planned = planTree(entries, { limits: options.limits, nowMs: options.clock.nowMs() });
+      if (planned === null) {
+        this.#made = emptyVolume();
+        for (const entry of entries) this.#place(entry, held);
+      } else {
+        hold(planned.entries);
+        this.#planned = planned.entries;
+        this.#files = planned.entries.length;
+        this.#bytes = planned.bytes;
+      }
+      // With the folders that nobody named.
+      this.#base = options.entries === undefined ? this.entries() : options.base;
+      hold(this.#base);
     } catch (error) {
       for (const hash of held) options.blocks.release(hash);
       throw error;
     }
+  }
+
+  get #volume(): Volume {
+    this.#made ??= emptyVolume();
+    if (this.#planned !== null) {
+      fillVolume(this.#made, this.#planned);
+      this.#planned = null;
+    }
+    return this.#made;
   }
 
   get interceptsAll(): boolean {
@@ -178,6 +212,7 @@ export class VirtualFiles implements WorldFiles {
     this.#assertRoom(at, 1, 0);
     this.#try(at, () => this.#volume.mkdirSync(at, { mode: 0o755 }));
     this.#touch(at);
+    this.#touch(path.posix.dirname(at));
     this.#files += 1;
     this.#changed('mkdir', at, by);
   }
@@ -209,6 +244,8 @@ export class VirtualFiles implements WorldFiles {
     if (replaced.length > 1) throw new CloveError('CONFLICT', `${target}: a folder with something in it`);
     this.#try(target, () => this.#volume.renameSync(source, target));
     for (const entry of replaced) this.#forget(entry);
+    this.#touch(path.posix.dirname(source));
+    this.#touch(path.posix.dirname(target));
     this.#changed('rename', target, by);
   }
 
@@ -219,6 +256,9 @@ export class VirtualFiles implements WorldFiles {
     this.#makeParents(at);
     this.#assertRoom(at, 1, 0);
     this.#try(at, () => this.#volume.symlinkSync(target, at));
+    const now = seconds(this.#options.clock.nowMs());
+    this.#volume.lutimesSync(at, now, now);
+    this.#touch(path.posix.dirname(at));
     this.#files += 1;
     this.#changed('link', at, by);
   }
@@ -226,22 +266,26 @@ export class VirtualFiles implements WorldFiles {
   async chmod(file: string, mode: number, by: FileActor): Promise<void> {
     const at = this.#checked(file);
     if (this.#isProtected(at) && by.id !== 0) throw denied(at);
+    const { mtimeMs } = this.#try(at, () => this.#volume.statSync(at));
     this.#try(at, () => this.#volume.chmodSync(at, mode & 0o7777));
+    // What a file contains is as old as before.
+    this.#volume.utimesSync(at, seconds(Number(mtimeMs)), seconds(Number(mtimeMs)));
     this.#changed('chmod', at, by);
   }
 
   utimes(file: string, mtimeMs: number): void {
     const at = this.#checked(file);
-    this.#try(at, () => this.#volume.utimesSync(at, mtimeMs / 1000, mtimeMs / 1000));
+    this.#try(at, () => this.#volume.utimesSync(at, seconds(mtimeMs), seconds(mtimeMs)));
   }
 
   find(file: string): TreeEntry | null {
     const at = this.#checked(file);
-    return this.#volume.existsSync(at) ? this.#entryAt(this.#volume.realpathSync(at) as string) : null;
+    if (!this.#volume.existsSync(at)) return null;
+    return entryAt(this.#volume, String(this.#volume.realpathSync(at)));
   }
 
   entries(): readonly TreeEntry[] {
-    return this.#walk('/').slice(1);
+    return this.#planned ?? this.#walk('/').slice(1);
   }
 
   baseEntries(): readonly TreeEntry[] {
@@ -271,7 +315,7 @@ export class VirtualFiles implements WorldFiles {
 
   metrics(): FileMetrics {
     return {
-      file_count: this.#walk('/').filter((entry) => entry.kind === 'file').length,
+      file_count: this.entries().filter((entry) => entry.kind === 'file').length,
       read_count: this.#reads,
       write_count: this.#writes,
       bytes_read: this.#bytesRead,
@@ -293,10 +337,11 @@ export class VirtualFiles implements WorldFiles {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const entry of this.#walk('/')) this.#forget(entry);
+    for (const entry of this.entries()) this.#forget(entry);
     for (const { hash } of this.#base) if (hash !== undefined) this.#options.blocks.release(hash);
     this.#listeners.clear();
-    this.#volume.reset();
+    this.#planned = null;
+    this.#made?.reset();
   }
 
   /** An entry as it is: from the definition or a snapshot. */
@@ -312,6 +357,7 @@ export class VirtualFiles implements WorldFiles {
     } else if (entry.kind === 'link') {
       this.#assertRoom(at, 1, 0);
       this.#try(at, () => this.#volume.symlinkSync(entry.target ?? '', at));
+      this.#volume.lutimesSync(at, seconds(entry.mtimeMs), seconds(entry.mtimeMs));
       this.#files += 1;
       return;
     } else {
@@ -320,12 +366,12 @@ export class VirtualFiles implements WorldFiles {
       this.#assertRoom(at, 1, length);
       this.#options.blocks.hold(hash);
       held.push(hash);
-      this.#try(at, () => this.#volume.writeFileSync(at, `${hash} ${length}`));
+      this.#try(at, () => this.#volume.writeFileSync(at, pointerText({ hash, size: length })));
       this.#files += 1;
       this.#bytes += length;
     }
     this.#volume.chmodSync(at, entry.mode & 0o7777);
-    this.#volume.utimesSync(at, entry.mtimeMs / 1000, entry.mtimeMs / 1000);
+    this.#volume.utimesSync(at, seconds(entry.mtimeMs), seconds(entry.mtimeMs));
   }
 
   /** The file's content from now on; its mode stays. */
@@ -336,7 +382,7 @@ export class VirtualFiles implements WorldFiles {
       // Who may write was asked before: the volume knows no members.
       const mode = before === null ? null : Number(this.#volume.statSync(at).mode) & 0o7777;
       if (mode !== null) this.#volume.chmodSync(at, 0o666);
-      this.#try(at, () => this.#volume.writeFileSync(at, `${hash} ${content.length}`));
+      this.#try(at, () => this.#volume.writeFileSync(at, pointerText({ hash, size: content.length })));
       this.#volume.chmodSync(at, mode ?? 0o644);
     } catch (error) {
       this.#options.blocks.release(hash);
@@ -357,38 +403,20 @@ export class VirtualFiles implements WorldFiles {
     this.#assertRoom(parent, 1, 0);
     this.#try(parent, () => this.#volume.mkdirSync(parent, { mode: 0o755 }));
     this.#touch(parent);
+    this.#touch(path.posix.dirname(parent));
     this.#files += 1;
   }
 
   #touch(at: string): void {
-    const seconds = this.#options.clock.nowMs() / 1000;
-    this.#volume.utimesSync(at, seconds, seconds);
+    const now = seconds(this.#options.clock.nowMs());
+    this.#volume.utimesSync(at, now, now);
   }
 
   /** In path order, the entry itself first. */
   #walk(root: string): TreeEntry[] {
-    const found: TreeEntry[] = [];
-    const queue = [root];
-    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
-      const entry = this.#entryAt(at);
-      found.push(entry);
-      if (entry.kind !== 'folder') continue;
-      const prefix = at === '/' ? '/' : `${at}/`;
-      for (const name of this.#volume.readdirSync(at) as string[]) queue.push(prefix + name);
-    }
-    return found.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  }
-
-  /** A link is itself, not what it says. */
-  #entryAt(at: string): TreeEntry {
-    const stat = this.#volume.lstatSync(at);
-    const common = { path: at, mode: Number(stat.mode) & 0o7777, mtimeMs: Number(stat.mtimeMs) };
-    if (stat.isSymbolicLink()) {
-      return { ...common, kind: 'link', mode: 0o777, target: String(this.#volume.readlinkSync(at)) };
-    }
-    if (stat.isDirectory()) return { ...common, kind: 'folder' };
-    const { hash, size } = this.#pointer(at);
-    return { ...common, kind: 'file', hash, size };
+    const above = path.posix.dirname(root);
+    const at = root === '/' ? root : path.posix.join(this.#real(above), path.posix.basename(root));
+    return walkVolume(this.#volume, at);
   }
 
   #forget(entry: TreeEntry): void {
@@ -401,8 +429,7 @@ export class VirtualFiles implements WorldFiles {
 
   #pointer(at: string): Pointer {
     const text = this.#try(at, () => this.#volume.readFileSync(at, 'latin1') as string);
-    const [hash = '', size = '0'] = text.split(' ');
-    return { hash, size: Number(size) };
+    return pointerOf(text);
   }
 
   #pointerIfAny(at: string): Pointer | null {
@@ -477,23 +504,13 @@ export class VirtualFiles implements WorldFiles {
   }
 }
 
-interface Pointer {
-  readonly hash: string;
-  readonly size: number;
-}
-
-/** A path of a world as it is stored. @throws PATH_REFUSED */
-export function checkedPath(file: string): string {
-  if (file.includes('\0') || !file.isWellFormed()) throw refusedPath(file, 'NUL or malformed text');
-  const normal = path.posix.normalize(`/${file}`).replace(/\/+$/, '').replace(/^\/+/, '/') || '/';
-  if (Buffer.byteLength(normal) > MAX_PATH_BYTES)
-    throw refusedPath(normal, `longer than ${MAX_PATH_BYTES} bytes`);
-  const names = normal.split('/');
-  if (names.length > MAX_DEPTH) throw refusedPath(normal, `deeper than ${MAX_DEPTH} folders`);
-  if (names.some((name) => Buffer.byteLength(name) > MAX_NAME_BYTES)) {
-    throw refusedPath(normal, `a name longer than ${MAX_NAME_BYTES} bytes`);
-  }
-  return normal;
+/** Each file with the size that its content has: a definition or a snapshot may say another. @throws DATA_CORRUPT */
+function withSizes(entries: readonly TreeEntry[], blocks: BlockStore): readonly TreeEntry[] {
+  return entries.map((entry) => {
+    if (entry.kind !== 'file') return entry;
+    const { length } = blocks.get(entry.hash as string);
+    return entry.size === length ? entry : { ...entry, size: length };
+  });
 }
 
 /** Some bytes changed to others. */
@@ -506,16 +523,8 @@ function flipped(content: Buffer, bytes: number, random: RandomStream): Buffer {
   return damaged;
 }
 
-function refusedPath(file: string, reason: string): CloveError {
-  return new CloveError('PATH_REFUSED', `${file.slice(0, 200)}: ${reason}`);
-}
-
 function denied(file: string): CloveError {
   return new CloveError('FORBIDDEN', 'Virtual filesystem write denied', { details: { path: file } });
-}
-
-function full(file: string, reason: string): CloveError {
-  return new CloveError('OVERLOAD', `${file.slice(0, 200)}: ${reason}`, { details: { errno: 'ENOSPC' } });
 }
 
 function asFileError(file: string, error: unknown): unknown {

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { EVENT_KIND_NAMES, parseEvent } from '../chaos/kinds.ts';
 import { CLOCK_MODES } from '../clock/types.ts';
+import { checkedPath } from '../filesystem/paths.ts';
 import type { TreeEntry } from '../filesystem/types.ts';
-import { checkedPath } from '../filesystem/virtual.ts';
 import type { WorldImage } from '../image.ts';
 import type { Origin } from '../origin.ts';
 

@@ -23,6 +23,7 @@ import {
 import type { RandomStream } from '../../luck/streams.ts';
 import type { BlockStore } from '../blocks.ts';
 import { PathPatterns } from '../path-patterns.ts';
+import { checkedPath } from '../paths.ts';
 import {
   type FileActor,
   type FileLimits,
@@ -33,7 +34,7 @@ import {
   type TreeEntry,
   type WorldFiles,
 } from '../types.ts';
-import { checkedPath, type FileRules } from '../virtual.ts';
+import type { FileRules } from '../virtual.ts';
 import { MountedFaults } from './faults.ts';
 import { addFolder, exposed, spread, writeLayer } from './layer.ts';
 import { type Places, placesOf } from './places.ts';
