@@ -32,6 +32,7 @@ export function worldState(world: World): Readonly<Record<string, unknown>> {
   const { chaos, schedule } = world;
   const { files, network, clock, definition, form, seed } = world.parts;
   const active = chaos.active();
+  const happening = chaos.happening();
   return {
     world_id: world.id,
     name: world.name,
@@ -48,8 +49,8 @@ export function worldState(world: World): Readonly<Record<string, unknown>> {
       enabled: chaos.ruleCount > 0 || active.length > 0,
       failure_rate: legacyChaosOf(definition.chaos).failure_rate,
       rule_count: chaos.ruleCount,
-      active_event_count: active.length,
-      active_events: active.map(({ kind }) => kind),
+      active_event_count: happening.length,
+      active_events: happening.map(({ kind }) => kind),
       failures_injected: chaos.failures(),
       latency_injected: chaos.delays(),
     },

@@ -191,11 +191,12 @@ export class World implements JoinedWorld {
   }
 
   async exec(member: Member, command: WorldCommand): Promise<WorldCommandResult> {
-    const { clock, network } = this.parts;
+    const { clock, luck, network } = this.parts;
     this.#shell ??= new WorldShell({
       files: this.#files() as VirtualFiles,
       clock,
       tellMs: () => this.tellMs(),
+      random: ({ name }) => luck.next(`shell/${name}`),
       hostname:
         this.name
           .toLowerCase()

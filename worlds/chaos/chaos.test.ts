@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { WorldInput } from '../definition.ts';
+import { worldState } from '../state.ts';
 import { ALICE, BOB, get, join, type TestWorld, testWorld, text } from '../testing.ts';
 import { EVENT_KIND_NAMES, type EventKind, parseEvent } from './kinds.ts';
 
@@ -216,6 +217,27 @@ describe('rules', () => {
     expect(first.events.length).toBeGreaterThan(10);
     expect(await history(1)).toEqual(first);
     expect(await history(2)).not.toEqual(first);
+  });
+
+  it('are no events that go on, until one of them lets something happen', async () => {
+    const made = await make({
+      ...BASE,
+      chaos: {
+        rules: [
+          { event: 'disk_fail', params: { probability: 0.5 } },
+          { name: 'hourly', event: 'latency_spike', every: '1h', for: '10m' },
+        ],
+      },
+    });
+    const told = () => worldState(made.world).chaos_metrics;
+    expect(told()).toMatchObject({ enabled: true, rule_count: 2, active_event_count: 0, active_events: [] });
+    await made.world.parts.clock.advance(3_600_000);
+    expect(told()).toMatchObject({ active_event_count: 1, active_events: ['latency_spike'] });
+    made.world.chaos.inject(parseEvent('disk_full', {}), { forMs: null, source: 'hand' });
+    await made.world.parts.clock.advance(600_000);
+    expect(told()).toMatchObject({ active_events: ['disk_full'] });
+    expect(made.world.chaos.injected).toBe(2);
+    expect(made.world.chaos.active()).toHaveLength(2);
   });
 
   it('say in the history when they could not act', async () => {

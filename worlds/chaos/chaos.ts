@@ -61,6 +61,8 @@ export interface ChaosState {
 export class Chaos {
   readonly #config: ChaosConfig;
   readonly #target: ChaosTarget;
+  /** Sources of the rules that hold from the start. */
+  readonly #standing: ReadonlySet<string>;
   readonly #live = new Map<string, Live>();
   readonly #history: EventHistory[] = [];
   readonly #ruleTimers = new Map<number, { readonly dueMs: number; readonly timer: WorldTimer }>();
@@ -74,6 +76,9 @@ export class Chaos {
   constructor(config: ChaosConfig, target: ChaosTarget, onEvent: (event: EventHistory) => void) {
     this.#config = config;
     this.#target = target;
+    this.#standing = new Set(
+      config.rules.flatMap((rule, index) => (rule.every === undefined ? [sourceOf(rule, index)] : [])),
+    );
     this.#onEvent = onEvent;
   }
 
@@ -96,6 +101,11 @@ export class Chaos {
 
   active(): readonly ActiveEvent[] {
     return [...this.#live.values()].map(({ event }) => event);
+  }
+
+  /** Those that have come about; not the rules that hold from the start, of which each call draws. */
+  happening(): readonly ActiveEvent[] {
+    return this.active().filter(({ source }) => !this.#standing.has(source));
   }
 
   /** The latest events, oldest first. */
@@ -159,7 +169,7 @@ export class Chaos {
     const effect = begin(event, this.#target);
     const sinceMs = this.#target.clock.monotonicMs();
     this.#last += 1;
-    this.#injected += 1;
+    if (!this.#standing.has(source)) this.#injected += 1;
     const active: ActiveEvent = {
       id: `event-${this.#last}`,
       kind: event.kind,
@@ -287,7 +297,7 @@ export class Chaos {
   #apply(index: number): void {
     const rule = this.#config.rules[index];
     if (rule === undefined) return;
-    const source = `rule:${rule.name ?? index}`;
+    const source = sourceOf(rule, index);
     try {
       this.inject(parseEvent(rule.event, rule.params), { forMs: rule.for ?? null, source });
     } catch (error) {
@@ -312,6 +322,10 @@ export class Chaos {
     if (this.#history.length > KEPT_HISTORY) this.#history.shift();
     this.#onEvent(entry);
   }
+}
+
+function sourceOf(rule: ChaosConfig['rules'][number], index: number): string {
+  return `rule:${rule.name ?? index}`;
 }
 
 function stopTimers(live: Live): void {

@@ -57,6 +57,23 @@ describe('a command in a world', () => {
     expect(await run(script)).toMatchObject({ stdout: 'a\nb\nc\n', stderr: '' });
   });
 
+  it('draws from the world’s luck wherever in a script it draws, and the host goes on with its own', async () => {
+    const script = 'echo $RANDOM $((RANDOM % 100)); eval \'echo $RANDOM\'; awk "BEGIN { print rand() }"';
+    const lines = async (seed: number) => {
+      const { run } = await shell({ seed });
+      const [first, second] = [await run(script), await run(script)];
+      const hosts = [Math.random(), Math.random()];
+      return { told: [first.stdout, second.stdout], hosts };
+    };
+    const one = await lines(5);
+    const again = await lines(5);
+    expect(one.told[0]).toMatch(/^\d+ \d+\n\d+\n0?\.\d+\n$/);
+    expect(one.told[1]).not.toBe(one.told[0]);
+    expect(again.told).toEqual(one.told);
+    expect(again.hosts).not.toEqual(one.hosts);
+    expect((await lines(6)).told).not.toEqual(one.told);
+  });
+
   it('is told the world’s time and sleeps in it', async () => {
     const { run, world } = await shell();
     const { stdout, durationMs } = await run('date -u +%FT%H:%M; sleep 7200; date +%FT%H:%M', {

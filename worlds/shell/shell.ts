@@ -4,7 +4,9 @@ import type { WorldCommand, WorldCommandResult } from '../../kernel/worlds/host.
 import type { WorldClock } from '../clock/types.ts';
 import type { FileActor } from '../filesystem/types.ts';
 import type { VirtualFiles } from '../filesystem/virtual.ts';
+import type { RandomStream } from '../luck/streams.ts';
 import { runDate } from './date.ts';
+import { withLuck } from './luck.ts';
 import { ShellFiles } from './shell-files.ts';
 
 const MAX_OUTPUT_BYTES = 2 ** 20;
@@ -44,6 +46,8 @@ export interface WorldShellOptions {
   readonly clock: Pick<WorldClock, 'monotonicMs' | 'setTimer' | 'sleep' | 'lease'>;
   /** The time that members are told. */
   readonly tellMs: () => number;
+  /** What a command of this member draws. */
+  readonly random: (by: FileActor) => RandomStream;
   /** What the machine calls itself. */
   readonly hostname: string;
   /** Requests of curl; null = there is no network. */
@@ -73,7 +77,11 @@ export class WorldShell {
       const shell = await this.#shell(by, command, busy, cut.signal);
       const script = command.merged ? `exec 2>&1\n${command.script}` : command.script;
       const signal = AbortSignal.any([command.signal, cut.signal]);
-      const result = await shell.exec(script, { signal, rawScript: true });
+      const random = this.#options.random(by);
+      const result = await withLuck(
+        () => random.next(),
+        () => shell.exec(script, { signal, rawScript: true }),
+      );
       if (command.signal.aborted) throw new CloveError('CANCELLED', 'the command was given up');
       const stdout = bounded(command.merged ? result.stdout + result.stderr : result.stdout);
       const stderr = bounded(command.merged ? '' : result.stderr);

@@ -30,6 +30,8 @@ export function toWire(world: World, { id, body, blocks }: Packed): Record<strin
       modified_at: entry.mtimeMs,
     };
   }
+  // Rules stand in `rules`: an existing client that restores this must not have them twice.
+  const happening = world.chaos.happening();
   const rules = definition.files === 'own' ? null : definition.files;
   const network = definition.network === 'own' ? null : definition.network;
   return {
@@ -58,8 +60,8 @@ export function toWire(world: World, { id, body, blocks }: Packed): Record<strin
     chaos: {
       enabled: world.chaos.ruleCount > 0,
       ...legacyChaosOf(definition.chaos),
-      active_events: body.image.chaos.active.map(({ kind }) => kind),
-      event_params: Object.fromEntries(body.image.chaos.active.map(({ kind, params }) => [kind, params])),
+      active_events: happening.map(({ kind }) => kind),
+      event_params: Object.fromEntries(happening.map(({ kind, params }) => [kind, params])),
     },
     agents: world.memberIds(),
     snapshot_time: Date.parse(body.taken_at),
