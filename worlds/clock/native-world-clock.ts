@@ -3,6 +3,7 @@ import type { NativeClock } from '../../native/clock.ts';
 import { JumpLog } from './jumps.ts';
 import { Leases } from './leases.ts';
 import { Sleepers } from './sleep.ts';
+import { NOT_REPEATED } from './strict.ts';
 import { TimerQueue } from './timers.ts';
 import type {
   ClockDegradation,
@@ -126,6 +127,7 @@ export class NativeWorldClock implements WorldClock {
       leases: held.length > 0 || blocker === '' ? held : [blocker],
       timers: this.#timers.size,
       degradations: [...degradations, ...this.#degradations],
+      notRepeated: this.mode === 'strict' ? NOT_REPEATED : [],
     };
   }
 

@@ -144,5 +144,7 @@ print(time.time())`;
     const names = world.world.clock.status().degradations.map(({ name }) => name);
     expect(names).toContain('not-registered');
     expect(names).toContain('order-lost');
+    // What no strict world repeats is said without anybody looking for it.
+    expect(world.world.clock.status().notRepeated.join()).toMatch(/addresses.*urandom.*OpenSSL/);
   });
 });

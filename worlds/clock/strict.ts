@@ -4,6 +4,19 @@ import path from 'node:path';
 
 const PRELOAD = 'node-strict.cjs';
 
+/** What no library that is loaded first can order or seed. */
+export const NOT_REPEATED: readonly string[] = [
+  'addresses in memory, and with them the order of Python objects by id()',
+  'process ids outside of a pid namespace',
+  '/dev/urandom and /dev/random read as files',
+  'random numbers of OpenSSL: keys, TLS',
+  'the order of threads of one agent that run at the same time',
+];
+/** Agents of a virtual world are processes of the host: only their calls are the world's. */
+export const NOT_REPEATED_IN_CALLS: readonly string[] = [
+  'whatever agents do by themselves, without a call to the kernel: their own clock, random numbers, threads',
+];
+
 /** Environment of an agent's programs. `world`: the folder with {@link writeNodePreload}'s file, as the agent sees it. */
 export function strictEnvironment(world: string, seed: number): Record<string, string> {
   return {

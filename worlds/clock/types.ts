@@ -62,6 +62,8 @@ export interface ClockStatus extends ClockState {
   /** Timers of the kernel side that wait. */
   readonly timers: number;
   readonly degradations: readonly ClockDegradation[];
+  /** Of mode `strict`: what does not follow from the seed all the same, and would have to be kept out of what is compared. */
+  readonly notRepeated: readonly string[];
 }
 
 export interface WorldClock {

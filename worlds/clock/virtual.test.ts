@@ -159,6 +159,11 @@ describe('a clock that steps', () => {
     await slept;
   });
 
+  it('says of strict what it does not repeat, and of other modes nothing', () => {
+    expect(clockOf({ mode: 'strict' }).status().notRepeated).toHaveLength(1);
+    expect(clockOf({ mode: 'skip' }).status().notRepeated).toEqual([]);
+  });
+
   it('forgets what is cancelled', async () => {
     const clock = clockOf({ mode: 'step' });
     let fired = false;

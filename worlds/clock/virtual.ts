@@ -3,6 +3,7 @@ import { JumpLog } from './jumps.ts';
 import { Leases } from './leases.ts';
 import type { ClockConfig } from './schema.ts';
 import { Sleepers } from './sleep.ts';
+import { NOT_REPEATED_IN_CALLS } from './strict.ts';
 import { TimerQueue } from './timers.ts';
 import type { ClockJump, ClockMode, ClockState, ClockStatus, WorldClock, WorldTimer } from './types.ts';
 
@@ -156,6 +157,7 @@ class VirtualClock implements WorldClock {
       leases: this.#leases.reasons,
       timers: this.#timers.size,
       degradations: [],
+      notRepeated: this.mode === 'strict' ? NOT_REPEATED_IN_CALLS : [],
     };
   }
 
