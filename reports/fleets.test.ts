@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { FleetRecord, RunResults } from '../bench/types.ts';
+import { makeFleetResults } from './activity/fixture.ts';
 import { type Chart, drawCharts } from './charts/render.ts';
 import { makeResults } from './fixture.ts';
 import { checkGroups, fleetsOf } from './fleets.ts';
@@ -7,6 +8,7 @@ import { renderHtml } from './render-html.ts';
 import { renderMarkdown } from './render-markdown.ts';
 import { parseResults } from './schema.ts';
 import { fleetCharts } from './sections/agents.ts';
+import { worldTimes } from './world-time.ts';
 
 const HOSTILE = '<script>alert(1)</script>\u001b[2J';
 
@@ -115,5 +117,38 @@ describe('the report of a run of fleets', () => {
       ['contained', ['passed', 'failed']],
     ]);
     expect(fleetsOf(makeResults({ trials: 2 }))).toEqual([]);
+  });
+});
+
+describe('the header of a report of fleets', () => {
+  it('says what time was in their worlds, and what thinking cost there', async () => {
+    const results = parseResults(JSON.parse(JSON.stringify(makeFleetResults())));
+    const sentence = (text: string) =>
+      text.match(
+        /World time: clock skip; a model call costs 250 ms \(llm_time fixed:250\): [^.]*\.?\d* s[^.]*\./g,
+      );
+    const page = await renderHtml(results);
+    expect(page.slice(0, page.indexOf('</header>'))).toMatch(/llm_time fixed:250/);
+    expect(sentence(renderMarkdown(results).replaceAll('\\', ''))).toHaveLength(1);
+    expect(worldTimes(results)).toHaveLength(1);
+    expect(worldTimes(results)[0]).toMatch(/9 calls \(3 failed\), 2\.25 s charged/);
+  });
+
+  it('says so when nobody thought, and nothing where there was no world', () => {
+    const none = { modelCalls: 0, modelFailed: 0, modelChargedMs: 0, modelRealMs: 0 };
+    const results = makeFleetResults({ trials: 1 });
+    for (const trial of results.trials)
+      for (const { result } of trial.attempts)
+        Object.assign(result?.fleet?.activity ?? {}, {
+          worlds: [
+            { name: 'a', clock: 'skip', llmTime: 'real', ...none },
+            { name: 'b', clock: 'step', llmTime: 'per-token:20', ...none },
+          ],
+        });
+    expect(worldTimes(results)).toEqual([
+      'World time: clock skip; a model call costs what it takes (llm_time real): none was made.',
+      'World time: clock step; a model call costs 20 µs a token (llm_time per-token:20): none was made.',
+    ]);
+    expect(worldTimes(makeResults())).toEqual([]);
   });
 });

@@ -10,6 +10,7 @@ import { AVERAGES_SHOWN, leaderboardTable } from './sections/results.ts';
 import { parameterLabel, parameterText, type Summary, summarise } from './summary.ts';
 import { formatBytes, formatCount, formatDuration, formatMetric, formatTime, plural } from './text/format.ts';
 import { codeBlock, table, escapeMarkdown as text } from './text/markdown.ts';
+import { worldTimes } from './world-time.ts';
 
 /** Failed attempts listed one by one; the counts by reason cover all. */
 const LISTED_FAILURES = 30;
@@ -50,6 +51,7 @@ function heading(results: RunResults): string {
     ...(status === 'complete' ? [] : [`> **${status.toUpperCase()}.** Shown is what was measured so far.`]),
     ...(scenario.description === '' ? [] : [text(scenario.description)]),
     `${text(scenario.name)} ${text(scenario.version)}, ${formatTime(results.startedAt)}, seed ${results.seed}, run \`${codeSafe(results.runId)}\`.`,
+    ...worldTimes(results).map(text),
   ].join('\n\n');
 }
 

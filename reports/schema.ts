@@ -72,6 +72,23 @@ const activity = z
       .datetime()
       .nullable()
       .describe('Time in the world at its start; null = nobody was in a world.'),
+    worlds: z
+      .exactOptional(
+        z.array(
+          z
+            .strictObject({
+              name: z.string(),
+              clock: z.enum(['real', 'scale', 'step', 'skip', 'strict']),
+              llmTime: z.string().describe('What a model call costs there: real, free, fixed:<ms> …'),
+              modelCalls: count,
+              modelFailed: count,
+              modelChargedMs: ms.describe("Of the world's time."),
+              modelRealMs: ms.describe("Of this machine's."),
+            })
+            .meta({ id: 'FleetWorld' }),
+        ),
+      )
+      .describe('The worlds that its agents were in: their clock, and what thinking cost there.'),
     entries: z
       .array(
         z

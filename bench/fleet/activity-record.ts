@@ -104,9 +104,26 @@ export interface ChangedFile {
   readonly bytes: number | null;
 }
 
+/** Time in a world that agents of the trial were in, and what thinking cost there. */
+export interface FleetWorld {
+  readonly name: string;
+  /** `skip`, `real` … */
+  readonly clock: string;
+  /** As in its definition: `real`, `free`, `fixed:250` … */
+  readonly llmTime: string;
+  readonly modelCalls: number;
+  readonly modelFailed: number;
+  /** Of the world's time. */
+  readonly modelChargedMs: number;
+  /** Of this machine's. */
+  readonly modelRealMs: number;
+}
+
 export interface FleetActivity {
   /** Time in the world at its start, ISO 8601; null = nobody was in a world. */
   readonly worldStart: string | null;
+  /** Absent in records of before it was kept. */
+  readonly worlds?: readonly FleetWorld[];
   /** In the order in which they began. */
   readonly entries: readonly ActivityEntry[];
   readonly losses: readonly ActivityLoss[];

@@ -82,6 +82,9 @@ describe('what a fleet does', () => {
     expect(activity, explain('clove')).toBeDefined();
     if (activity === undefined) return;
     expect(activity.worldStart).toBe('2026-01-05T08:00:00.000Z');
+    expect(activity.worlds).toMatchObject([
+      { clock: 'skip', llmTime: 'real', modelCalls: 0, modelChargedMs: 0 },
+    ]);
     const own = activity.entries
       .filter(({ agent }) => agent === 'worker')
       .map(({ kind, what, target, outcome, status }) => [kind, what, target, outcome, status]);

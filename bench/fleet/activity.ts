@@ -13,6 +13,7 @@ import {
   type ChangedFile,
   type FileCount,
   type FleetActivity,
+  type FleetWorld,
   type MessageCount,
   type RefusalCount,
   type RequestCount,
@@ -150,6 +151,7 @@ export class ActivityRecorder implements CallObserver {
     const [world] = this.#worlds.keys();
     return {
       worldStart: world === undefined ? null : isoOf(world.parts.clock.snapshot().startEpochMs),
+      worlds: [...this.#worlds.keys()].map(worldTimeOf),
       entries: all.sort((a, b) => a.atMs - b.atMs),
       losses: [...this.#entries].flatMap(([kind, kept]) => {
         const gap = kept.gap();
@@ -337,4 +339,17 @@ function sizeOf(content: unknown): number | null {
 
 function isoOf(epochMs: number): string {
   return new Date(Math.min(epochMs, 8.64e15)).toISOString();
+}
+
+function worldTimeOf({ name, parts, thinking }: World): FleetWorld {
+  const { time, calls, failed, charged_ms, real_ms } = thinking.metrics();
+  return {
+    name: short(name),
+    clock: parts.clock.mode,
+    llmTime: time,
+    modelCalls: calls,
+    modelFailed: failed,
+    modelChargedMs: charged_ms,
+    modelRealMs: real_ms,
+  };
 }

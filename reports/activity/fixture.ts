@@ -88,6 +88,17 @@ function activity(index: number, count: number, text: (plain: string) => string)
   });
   return {
     worldStart: '2026-01-05T08:00:00.000Z',
+    worlds: [
+      {
+        name: text('lab'),
+        clock: 'skip',
+        llmTime: 'fixed:250',
+        modelCalls: 3,
+        modelFailed: 1,
+        modelChargedMs: 750,
+        modelRealMs: 90,
+      },
+    ],
     entries,
     losses: [{ kind: 'message', seen: 900, kept: 66, fromMs: 400, toMs: 800 }],
     calls: AGENTS.map((agent) => ({ agent: text(agent), call: 'SEND', count: 7, refused: 1, failed: 0 })),

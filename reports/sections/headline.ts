@@ -12,6 +12,7 @@ import {
   plural,
 } from '../text/format.ts';
 import { type Html, html } from '../text/html.ts';
+import { worldTimes } from '../world-time.ts';
 
 export const VERDICT_TEXT = { pass: 'Pass', fail: 'Fail', no_verdict: 'No verdict' } as const;
 const VERDICT_CLASS = { pass: 'pass', fail: 'fail', no_verdict: 'none' } as const;
@@ -144,7 +145,7 @@ export function headline(results: RunResults, summary: Summary): Html {
       ? ` Only ${formatPercent(verdict.coverage)} was measured; a verdict needs ${formatPercent(verdict.coverageFloor)}.`
       : ''
   }</span></p>
-${provenanceBanner(results)}${stateBanner(results)}
+${worldTimes(results).map((text) => html`<p class="muted world-time">${text}</p>`)}${provenanceBanner(results)}${stateBanner(results)}
 <dl class="figures">${headlineFigures(results, summary).map(
     ({ name, value, note }) =>
       html`<div><dt>${name}</dt><dd class="value">${value}</dd><dd class="note">${note}</dd></div>`,
