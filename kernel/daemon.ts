@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { errorToData, isCloveError } from '../errors/index.ts';
 import { createKernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
+import { keepMemoryTrimmed } from './memory-keeper.ts';
 import type { UserKernelOptions } from './options.ts';
 
 /** Told to whoever started the daemon, as one line of JSON, once. */
@@ -36,7 +37,9 @@ export async function runDaemon(
     return 1;
   }
   announce(readyFd, { ready: true, socket: running.socketPath, pid: process.pid, boot: running.bootId });
+  const stopTrimming = keepMemoryTrimmed();
   await stop.promise;
+  stopTrimming();
   await running.close();
   return 0;
 }

@@ -36,6 +36,11 @@ export function loadAddon(): Record<string, unknown> {
   return load().addon as Record<string, unknown>;
 }
 
+/** Path of the compiled addon. @throws SETUP_FAILED */
+export function addonPath(): string {
+  return load().files.addon;
+}
+
 /** Path of the compiled clove-init. @throws SETUP_FAILED */
 export function initPath(): string {
   return load().files.init;

@@ -8,12 +8,14 @@ import {
   type Permission,
   type SyscallDefinition,
 } from '../syscalls/define.ts';
+import { CallBytes } from './call-bytes.ts';
 import { chainName, describeChain } from './chains.ts';
 import { type AuditConfig, DEFAULT_AUDIT_CONFIG, switchesOf } from './config.ts';
 import type { AuditDraft, Outcome } from './draft.ts';
 import type { AuditEntry, AuditQuery } from './query.ts';
 import type { AuditReader } from './reader.ts';
 import { type AuditEvent, type AuditedCall, CallRecord, EventRecord, type Subject } from './records.ts';
+import { SummaryWriter } from './summary-bytes.ts';
 import type { VerifyReport } from './verify-report.ts';
 
 /** What to do when records cannot be written: refuse what could not be recorded, or go on and record the gap. */
@@ -61,6 +63,9 @@ export class AuditLog {
   #config: AuditConfig;
   /** By position in AUDIT_CATEGORIES. */
   #switches: boolean[];
+  readonly #desk = { bytes: new CallBytes(), summaries: new SummaryWriter() };
+  /** Whose bytes are on the desk. */
+  #onDesk: CallRecord | null = null;
   readonly #categoryIndex = new Map<AuditCategory, number>(AUDIT_CATEGORIES.map((name, at) => [name, at]));
 
   constructor(options: AuditLogOptions) {
@@ -183,7 +188,12 @@ export class AuditLog {
   }
 
   #callRecord(call: AuditedCall): CallRecord {
-    return new CallRecord({ boot: this.#bootId, worldTime: this.#worldTimeOf(call.subject.caller.id) }, call);
+    // Calls that do not end at once.
+    this.#onDesk?.keep();
+    const worldTime = this.#worldTimeOf(call.subject.caller.id);
+    const record = new CallRecord({ boot: this.#bootId, worldTime }, call, this.#desk);
+    this.#onDesk = record;
+    return record;
   }
 
   #eventRecord(event: AuditEvent): EventRecord {
@@ -195,6 +205,7 @@ export class AuditLog {
   #write(record: AuditDraft, isUrgent = false, isWatched = isUrgent): void {
     record.queued();
     this.#store.record(record, isUrgent, isWatched);
+    if (record === this.#onDesk) this.#onDesk = null;
   }
 
   async #whenDurable(record: CallRecord): Promise<void> {

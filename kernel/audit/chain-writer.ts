@@ -1,8 +1,8 @@
-import { hash as hashOf } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type { RecordIndex } from '../store/record-chunk.ts';
+import type { NativeAudit, RecordRun } from '../../native/audit.ts';
+import type { SharedRecords } from '../store/record-chunk.ts';
 import { canonicalJson } from './canonical.ts';
-import { chainName, chainOf, firstHash, hashHead, hashRecord, type StoredRecord } from './chains.ts';
+import { chainName, chainOf, firstHash, hashRecord, type StoredRecord } from './chains.ts';
 import {
   agentCounts,
   countAgents,
@@ -51,9 +51,12 @@ const MIN_PACKED = 8;
 const MAX_PACKED_BYTES = 2 ** 20;
 
 const PAGE_BYTES = 4096;
-const LINE_END = 10;
-/** Of what stands before a body where it is hashed, and the end of its line. */
+/** Of what stands before a body where it is hashed, in five lines, and the end of its own. */
 const MAX_HEAD_BYTES = 160;
+
+/** Of a place in a run. */
+const PLACE_WORDS = 3;
+const NO_RECORDS = 'what was handed over as audit records are none';
 
 /** Agents that a checkpoint names, those with the most records first. */
 const LISTED_AGENTS = 16;
@@ -116,6 +119,7 @@ export class ChainWriter {
   #chains = new Map<number, Chain>();
   /** Where records are put together that will be one row. */
   #scratch = Buffer.alloc(0);
+  readonly #hash = Buffer.alloc(64);
   /** As it was when the transaction began; null = outside of one, or unchanged. */
   #before: { seq: number; chains: Map<number, Chain> } | null = null;
 
@@ -184,67 +188,48 @@ export class ChainWriter {
 
   /**
    * The records of a transaction. Of a large one those of a chain stand together, packed: a row for each would take several times as
-   * long, and ten times the room. Returns how many rows' worth was written.
+   * long, and ten times the room. Returns how many rows' worth was written. @throws Error where what was handed over are no records
    */
-  appendAll(records: RecordIndex): number {
-    const single = (at: number) =>
-      this.append({
-        chain: records.chains[at] as number,
-        agentId: records.agentIds[at] as number,
-        body: records.body(at),
-      });
-    if (records.length < PACK_FROM) {
-      for (let at = 0; at < records.length; at += 1) single(at);
-      return records.length;
-    }
-    const ofChains = new Map<number, number[]>();
-    for (const [at, chain] of records.chains.entries()) {
-      const members = ofChains.get(chain);
-      if (members === undefined) ofChains.set(chain, [at]);
-      else members.push(at);
-    }
+  appendAll(records: readonly SharedRecords[], native: NativeAudit): number {
+    const chunks = records.map(({ buffer, usedBytes }) => new Uint8Array(buffer, 0, usedBytes));
+    const runs = native.runs(chunks, PACK_FROM, MAX_PACKED, MAX_PACKED_BYTES);
+    if (runs === null) throw new Error(NO_RECORDS);
     let rows = 0;
-    for (const [chain, members] of ofChains) {
-      for (let from = 0; from < members.length; ) {
-        const run = takeRun(records, members, from);
-        from += run.length;
-        if (run.length >= MIN_PACKED) rows += this.#appendPacked(chain, run, records);
-        else {
-          for (const at of run) single(at);
-          rows += run.length;
-        }
-      }
+    for (const run of runs) {
+      const count = run.places.length / PLACE_WORDS;
+      rows += count >= MIN_PACKED ? this.#appendPacked(run, chunks, native) : count;
+      if (count < MIN_PACKED) this.#appendEach(run, chunks, native);
     }
     return rows;
   }
 
-  #appendPacked(number: number, members: readonly number[], records: RecordIndex): number {
-    const chain = this.#chainOf(number);
-    const first = { seq: this.#seq + 1, chainSeq: chain.lastSeq + 1 };
-    const agentIds = members.map((at) => records.agentIds[at] as number);
-    const needed = members.reduce((sum, at) => sum + records.bytesOf(at) + MAX_HEAD_BYTES, 0);
-    if (this.#scratch.length < needed) this.#scratch = Buffer.allocUnsafeSlow(2 * needed);
-    const scratch = this.#scratch;
-    let { hash } = chain;
-    let end = 0;
-    for (const [index, at] of members.entries()) {
-      const start = end;
-      const seq = first.seq + index;
-      const chainSeq = first.chainSeq + index;
-      end += scratch.write(
-        hashHead(hash, { seq, chain: number, chainSeq, agentId: agentIds[index] as number }),
-        end,
-        'latin1',
-      );
-      end += records.copyBody(at, scratch, end);
-      hash = hashOf('sha256', scratch.subarray(start, end), 'hex');
-      scratch[end] = LINE_END;
-      end += 1;
+  #appendEach({ chain, places }: RecordRun, chunks: readonly Uint8Array[], native: NativeAudit): void {
+    for (let at = 0; at < places.length; at += PLACE_WORDS) {
+      const body = native.body(chunks[places[at] as number] as Uint8Array, places[at + 1] as number);
+      if (body === null) throw new Error(NO_RECORDS);
+      this.append({ chain, agentId: places[at + 2] as number, body });
     }
-    const packed = pack(scratch.subarray(0, end));
-    this.#putPacked({ ...first, chain: number, agentIds, hash, packed });
-    this.#seq += members.length;
-    chain.lastSeq += members.length;
+  }
+
+  #appendPacked(
+    { chain: number, places, agents, bytes }: RecordRun,
+    chunks: readonly Uint8Array[],
+    native: NativeAudit,
+  ): number {
+    const chain = this.#chainOf(number);
+    const count = places.length / PLACE_WORDS;
+    const needed = bytes + count * MAX_HEAD_BYTES;
+    if (this.#scratch.length < needed) this.#scratch = Buffer.allocUnsafeSlow(2 * needed);
+    const [seq, chainSeq] = [this.#seq + 1, chain.lastSeq + 1];
+    this.#hash.write(chain.hash, 'latin1');
+    const end = native.chain(chunks, places, this.#hash, this.#scratch, seq, number, chainSeq);
+    if (end < 0) throw new Error(NO_RECORDS);
+    const hash = this.#hash.toString('latin1');
+    const packed = pack(this.#scratch.subarray(0, end));
+    const agentId = agents === null ? (places[2] as number) : SEVERAL_AGENTS;
+    this.#insertPacked.run(seq, number, chainSeq, agentId, hash, count, agents, packed);
+    this.#seq += count;
+    chain.lastSeq += count;
     chain.hash = hash;
     return 1 + Math.ceil(packed.length / PAGE_BYTES);
   }
@@ -370,17 +355,6 @@ function controlBody(type: string, nowMs: number, details: Readonly<Record<strin
     time: new Date(nowMs).toISOString(),
     world_time: null,
   });
-}
-
-/** As many of the members as one row takes, from this one on. */
-function takeRun(records: RecordIndex, members: readonly number[], from: number): readonly number[] {
-  let bytes = 0;
-  let to = from;
-  while (to < members.length && to - from < MAX_PACKED && bytes < MAX_PACKED_BYTES) {
-    bytes += records.bytesOf(members[to] as number);
-    to += 1;
-  }
-  return from === 0 && to === members.length ? members : members.slice(from, to);
 }
 
 function cloneChains(chains: ReadonlyMap<number, Chain>): Map<number, Chain> {

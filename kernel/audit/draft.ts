@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../errors/index.ts';
+import type { CallEntry } from '../store/record-chunk.ts';
 import type { Draft } from '../store/record-queue.ts';
 
 export type Outcome = 'OK' | ErrorCode;
@@ -7,10 +8,6 @@ export type Outcome = 'OK' | ErrorCode;
 export abstract class AuditDraft implements Draft {
   readonly chain: number;
   readonly agentId: number;
-  /** ms since the epoch, at the decision. */
-  protected readonly wallMs = Date.now();
-  /** On the clock that never goes back. */
-  protected readonly monotonicMs = performance.now();
   outcome: Outcome = 'OK';
   #state: 'made' | 'attached' | 'queued' | 'durable' | 'delayed' = 'made';
   #reason: string | null = null;
@@ -21,7 +18,7 @@ export abstract class AuditDraft implements Draft {
     this.agentId = agentId;
   }
 
-  abstract body(): string;
+  abstract content(): string | CallEntry;
 
   /** It has been handed over: by itself, or with the write that it belongs to. */
   get isUnderWay(): boolean {

@@ -1,10 +1,14 @@
 import type { Caller } from '../identity.ts';
 import type { Decision } from '../permissions/decision.ts';
+import type { CallEntry } from '../store/record-chunk.ts';
+import { RecordForm } from '../store/record-form.ts';
 import type { AuditCategory, SyscallDefinition } from '../syscalls/define.ts';
+import type { CallBytes } from './call-bytes.ts';
 import { canonicalJson, canonicalString } from './canonical.ts';
 import { chainOf } from './chains.ts';
 import { AuditDraft, isoTime } from './draft.ts';
-import { boundText, summarise } from './summary.ts';
+import { boundText } from './summary.ts';
+import type { SummaryWriter } from './summary-bytes.ts';
 
 /** Who did it, as a record names it. */
 export interface Subject {
@@ -30,40 +34,21 @@ export interface AuditedCall {
   readonly input: unknown;
 }
 
-const MAX_OBJECT_CHARS = 1024;
-/** Where a request names what it is about, if the decision did not. The first that is there counts. */
-const OBJECT_FIELDS = [
-  'path',
-  'url',
-  'key',
-  'name',
-  'to_name',
-  'to',
-  'target',
-  'id',
-  'agent_id',
-  'world_id',
-  'script',
-  'command',
-];
+const MAX_RULE_CHARS = 1024;
 
-/** What of a record is the same for all calls of one syscall by one caller under one rule: the parts of its text between the others. */
-interface Form {
+/** What of a record is the same for all calls of one syscall by one caller under one rule. */
+interface CallForm {
   readonly boot: string;
   readonly name: string;
   readonly decision: Pick<Decision, 'allowed' | 'ruleId' | 'policyDigest'>;
-  readonly toDetails: string;
-  readonly toMonotonic: string;
-  readonly toObject: string;
-  readonly toOutcome: string;
-  readonly toSuccess: string;
-  readonly toTime: string;
+  /** Before the details, the monotonic time, the object, the outcome, whether that is success, and the time. */
+  readonly form: RecordForm;
 }
 
 /** Of each caller by opcode; gone with the caller. */
-const forms = new WeakMap<Caller, Map<number, Form>>();
+const forms = new WeakMap<Caller, Map<number, CallForm>>();
 
-function formOf({ boot }: Scene, { subject, definition, opcode, decision }: AuditedCall): Form {
+function formOf({ boot }: Scene, { subject, definition, opcode, decision }: AuditedCall): RecordForm {
   const { caller, name } = subject;
   const ofCaller = forms.getOrInsertComputed(caller, () => new Map());
   const known = ofCaller.get(opcode);
@@ -76,53 +61,72 @@ function formOf({ boot }: Scene, { subject, definition, opcode, decision }: Audi
     known.decision.ruleId === ruleId &&
     known.decision.policyDigest === policyDigest
   )
-    return known;
+    return known.form;
   const syscall = definition === null ? 'null' : `"${definition.name}"`;
-  const rule = canonicalString(boundText(ruleId, MAX_OBJECT_CHARS));
-  const form: Form = {
-    boot,
-    name,
-    decision: { allowed, ruleId, policyDigest },
-    toDetails: `{"boot":"${boot}","decision":"${allowed ? 'allow' : 'deny'}","details":`,
-    toMonotonic: `,"event_type":"${allowed ? 'SYSCALL' : 'PERMISSION_DENIED'}","monotonic_us":`,
-    toObject: ',"object":',
-    toOutcome: `,"opcode":${opcode},"outcome":"`,
-    toSuccess: `","policy":${canonicalString(policyDigest)},"rule":${rule},"subject":${subjectJson(caller, name)},"success":`,
-    toTime: `,"syscall":${syscall},"time":"`,
-  };
+  const rule = canonicalString(boundText(ruleId, MAX_RULE_CHARS));
+  const form = new RecordForm([
+    `{"boot":"${boot}","decision":"${allowed ? 'allow' : 'deny'}","details":`,
+    `,"event_type":"${allowed ? 'SYSCALL' : 'PERMISSION_DENIED'}","monotonic_us":`,
+    ',"object":',
+    `,"opcode":${opcode},"outcome":"`,
+    `","policy":${canonicalString(policyDigest)},"rule":${rule},"subject":${subjectJson(caller, name)},"success":`,
+    `,"syscall":${syscall},"time":"`,
+  ]);
   // Of agents' making is only which opcodes there are not: those are few, too.
-  ofCaller.set(opcode, form);
+  ofCaller.set(opcode, { boot, name, decision: { allowed, ruleId, policyDigest }, form });
   return form;
+}
+
+/** Where records of calls are written, one at a time. */
+export interface Desk {
+  readonly bytes: CallBytes;
+  readonly summaries: SummaryWriter;
 }
 
 /** One decision about one syscall: who asked for what, which rule allowed or refused it, and what came of it. */
 export class CallRecord extends AuditDraft {
-  readonly subject: Subject;
-  readonly #worldTime: string | null;
-  readonly #form: Form;
-  readonly #details: string;
-  /** As JSON. */
-  readonly #object: string;
+  readonly #caller: Caller;
+  readonly #name: string;
+  readonly #form: RecordForm;
+  #bytes: CallBytes;
 
-  constructor(scene: Scene, call: AuditedCall) {
-    const { category, subject, definition, decision, input } = call;
+  /** It stands on the desk until it is kept. */
+  constructor(scene: Scene, call: AuditedCall, { bytes, summaries }: Desk) {
+    const { category, subject, definition, opcode, decision, input } = call;
     const { caller, name } = subject;
     super(chainOf(category, caller.kind === 'operator' ? 'operators' : 'agents'), caller.id);
-    // Now, and as texts of their own: handlers may change what they were given, and it may be large.
-    const object = decision.object === '' ? objectOf(input) : decision.object;
-    this.#details = definition === null || definition.raw === true ? '{}' : summarise(input);
-    this.#object = canonicalString(boundText(object, MAX_OBJECT_CHARS));
+    this.#caller = caller;
+    this.#name = name;
     this.#form = formOf(scene, call);
-    this.#worldTime = scene.worldTime;
-    this.subject = { caller, name };
+    this.#bytes = bytes;
+    // Now, and as bytes of its own: handlers may change what they were given, and it may be large.
+    bytes.begin(Math.round(performance.now() * 1000), Date.now());
+    summaries.putDetails(bytes, opcode, definition === null || definition.raw === true ? null : input);
+    summaries.putObject(bytes, opcode, input, decision.object);
+    bytes.putWorld(scene.worldTime);
   }
 
+  get subject(): Subject {
+    return { caller: this.#caller, name: this.#name };
+  }
+
+  /** Away from the desk, which is wanted for the next one. */
+  keep(): void {
+    this.#bytes = this.#bytes.copy();
+  }
+
+  content(): CallEntry {
+    const usedBytes = this.#bytes.putOutcome(this.outcome);
+    return { form: this.#form, words: this.#bytes.words, usedBytes };
+  }
+
+  /** As it will be stored. */
   body(): string {
-    const { toDetails, toMonotonic, toObject, toOutcome, toSuccess, toTime } = this.#form;
+    const [toDetails, toMonotonic, toObject, toOutcome, toSuccess, toTime] = this.#form.texts;
+    const { details, object, world } = this.#bytes.texts;
     return (
-      `${toDetails}${this.#details}${toMonotonic}${Math.round(this.monotonicMs * 1000)}` +
-      `${toObject}${this.#object}${toOutcome}${this.outcome}${toSuccess}${this.outcome === 'OK'}` +
-      `${toTime}${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#worldTime)}}`
+      `${toDetails}${details}${toMonotonic}${this.#bytes.monotonicUs}${toObject}${object}${toOutcome}${this.outcome}` +
+      `${toSuccess}${this.outcome === 'OK'}${toTime}${isoTime(this.#bytes.wallMs)}","world_time":${world === '' ? 'null' : world}}`
     );
   }
 }
@@ -146,6 +150,10 @@ export class EventRecord extends AuditDraft {
   readonly #scene: Scene;
   readonly #event: AuditEvent;
   readonly #details: string;
+  /** ms since the epoch. */
+  readonly #wallMs = Date.now();
+  /** On the clock that never goes back. */
+  readonly #monotonicMs = performance.now();
 
   constructor(scene: Scene, event: AuditEvent) {
     // What agents bring about, in whatever number, stands with what agents do.
@@ -158,14 +166,14 @@ export class EventRecord extends AuditDraft {
     this.#details = details;
   }
 
-  body(): string {
+  content(): string {
     const { type, agentName, by, success } = this.#event;
     return (
       `{${agentName === undefined ? '' : `"agent_name":${canonicalString(agentName)},`}` +
       `"boot":"${this.#scene.boot}","details":${this.#details},"event_type":${canonicalString(type)},` +
-      `"monotonic_us":${Math.round(this.monotonicMs * 1000)},"outcome":"${this.outcome}",` +
+      `"monotonic_us":${Math.round(this.#monotonicMs * 1000)},"outcome":"${this.outcome}",` +
       `"subject":${by === undefined ? '{"id":0,"kind":"kernel"}' : subjectJson(by.caller, by.name)},` +
-      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.wallMs)}","world_time":${worldTimeJson(this.#scene.worldTime)}}`
+      `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.#wallMs)}","world_time":${worldTimeJson(this.#scene.worldTime)}}`
     );
   }
 }
@@ -176,15 +184,4 @@ function worldTimeJson(worldTime: string | null): string {
 
 function subjectJson({ id, kind, peer }: Caller, name: string): string {
   return `{"id":${id},"kind":"${kind}","name":${canonicalString(name)},"pid":${peer.pid},"uid":${peer.uid}}`;
-}
-
-function objectOf(input: unknown): string {
-  if (typeof input !== 'object' || input === null) return '';
-  for (const field of OBJECT_FIELDS) {
-    const value = (input as Readonly<Record<string, unknown>>)[field];
-    if (typeof value === 'string' && value !== '') return value;
-    if (typeof value === 'number' && value !== 0) return String(value);
-    if (Array.isArray(value) && typeof value[0] === 'string') return value[0];
-  }
-  return '';
 }

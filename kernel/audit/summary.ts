@@ -2,8 +2,8 @@ import { canonicalJson, canonicalString } from './canonical.ts';
 
 /** Canonical JSON of one request's summary. */
 export const MAX_DETAIL_CHARS = 4096;
-const MAX_STRING_CHARS = 256;
-const MAX_ITEMS = 16;
+export const MAX_STRING_CHARS = 256;
+export const MAX_ITEMS = 16;
 const MAX_DEPTH = 4;
 
 const REDACTED = '[redacted]';
@@ -78,7 +78,7 @@ export function summarise(input: unknown): string {
 }
 
 /** What a member's name says about it. */
-interface MemberName {
+export interface MemberName {
   readonly key: string;
   /** With its colon. */
   readonly json: string;
@@ -90,7 +90,7 @@ const KNOWN_NAMES = 1024;
 const MAX_KNOWN_CHARS = 64;
 const knownNames = new Map<string, MemberName>();
 
-function memberName(name: string): MemberName {
+export function memberName(name: string): MemberName {
   const known = knownNames.get(name);
   if (known !== undefined) return known;
   const key = boundText(name, 64);
@@ -153,7 +153,8 @@ function summariseLarge(
   return `{${text}}`;
 }
 
-function summariseMember({ holds }: MemberName, value: unknown, depth: number): string {
+/** `depth` is that of the object that it is a member of. */
+export function summariseMember({ holds }: MemberName, value: unknown, depth: number): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'number') return scalar(value);
   if (holds === 'secret') return `"${REDACTED}"`;
   if (holds === 'content') return `{"omitted":"content","size":${sizeOf(value)}}`;

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CloveError } from '../../errors/index.ts';
+import { auditAddonPath } from '../../native/audit.ts';
 import type { AnchorPlace } from '../audit/anchor.ts';
 import type { SharedRecords } from './record-chunk.ts';
 import { type Draft, type Gap, type QueueCapacity, type RecordBatch, RecordQueue } from './record-queue.ts';
@@ -53,7 +54,7 @@ const RECORD_CAPACITY: QueueCapacity = { records: 50_000, bytes: 64 * 2 ** 20 };
 const RETRY_MS = 250;
 /** How long a record that nobody waits for may wait for others to share a transaction with: longer where there are many. */
 const LAZY_MS = 10;
-const BUSY_MS = 40;
+const BUSY_MS = 100;
 /** Records of a transaction that are many: each `fdatasync` takes about as much of a processor as they do. */
 const BUSY_RECORDS = 64;
 
@@ -248,7 +249,7 @@ export class DurableStore {
     const script = new URL(`./store-worker${path.extname(import.meta.filename)}`, import.meta.url);
     const { databasePath, anchorPlace = null } = this.#options;
     const worker = new Worker(script, {
-      workerData: { databasePath, anchorPlace },
+      workerData: { databasePath, anchorPlace, addon: auditAddonPath() },
       name: 'store',
       // Flags of the main thread may mean nothing in a thread, and then it does not start.
       execArgv: [],

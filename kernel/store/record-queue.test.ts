@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { RecordIndex } from './record-chunk.ts';
+import { auditAddonPath, openNativeAudit } from '../../native/audit.ts';
 import { type Draft, type RecordBatch, RecordQueue } from './record-queue.ts';
 
+const native = openNativeAudit(auditAddonPath());
 const CAPACITY = { records: 1e6, bytes: 1e9 };
 
 function draftOf(chain: number, body: string): Draft {
@@ -10,7 +11,7 @@ function draftOf(chain: number, body: string): Draft {
   return {
     chain,
     agentId: 2 ** 30 + chain,
-    body: () => body,
+    content: () => body,
     attached: nothing,
     committed: nothing,
     undone: nothing,
@@ -23,11 +24,13 @@ const noGap = (): never => {
 };
 
 function bodiesOf({ chunks }: RecordBatch): string[] {
-  const index = new RecordIndex(chunks.map((chunk) => chunk.shared));
-  return index.chains.map((chain, at) => {
-    expect(index.agentIds[at]).toBe(2 ** 30 + chain);
-    expect(index.bytesOf(at)).toBe(index.body(at).length);
-    return `${chain}:${index.body(at)}`;
+  const shared = chunks.map((chunk) => new Uint8Array(chunk.shared.buffer, 0, chunk.shared.usedBytes));
+  const runs = native.runs(shared, Number.MAX_SAFE_INTEGER, 1, 1);
+  if (runs === null) throw new Error('these are no records');
+  return runs.map(({ chain, places: [chunk = -1, offset = -1, agentId], bytes }) => {
+    const body = native.body(shared[chunk] as Uint8Array, offset);
+    expect([agentId, bytes]).toEqual([2 ** 30 + chain, body?.length]);
+    return `${chain}:${body}`;
   });
 }
 

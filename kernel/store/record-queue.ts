@@ -1,11 +1,11 @@
-import { ChunkPool, type RecordChunk } from './record-chunk.ts';
+import { type CallEntry, ChunkPool, type RecordChunk } from './record-chunk.ts';
 
 /** An audit record on its way to the disk. */
 export interface Draft {
   readonly chain: number;
   readonly agentId: number;
-  /** Its text, asked for when it is sent: until then the outcome may change. Canonical JSON. */
-  body(): string;
+  /** Its text (canonical JSON) or what that is made of; asked for when it is queued: until then the outcome may change. */
+  content(): string | CallEntry;
   /** A write carries it: it becomes durable with that, or is undone with it. */
   attached(): void;
   /** It is on disk. */
@@ -104,9 +104,9 @@ export class RecordQueue {
     const chunks: RecordChunk[] = [];
     let bytes = 0;
     for (const draft of drafts) {
-      const body = draft.body();
-      this.#pool.append(chunks, draft.chain, draft.agentId, body);
-      bytes += body.length;
+      const content = draft.content();
+      this.#pool.append(chunks, draft.chain, draft.agentId, content);
+      bytes += sizeOf(content);
     }
     return { chunks, count: drafts.length, bytes, watched: drafts };
   }
@@ -140,10 +140,14 @@ export class RecordQueue {
   }
 
   #append(draft: Draft, isWatched: boolean): void {
-    const body = draft.body();
-    this.#pool.append(this.#chunks, draft.chain, draft.agentId, body);
+    const content = draft.content();
+    this.#pool.append(this.#chunks, draft.chain, draft.agentId, content);
     this.#count += 1;
-    this.#bytes += body.length;
+    this.#bytes += sizeOf(content);
     if (isWatched) this.#watched.push(draft);
   }
+}
+
+function sizeOf(content: string | CallEntry): number {
+  return typeof content === 'string' ? content.length : content.usedBytes;
 }

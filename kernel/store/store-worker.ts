@@ -1,12 +1,12 @@
 import { statSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
+import { openNativeAudit } from '../../native/audit.ts';
 import { type AnchorPlace, loadOrMakeKey, writeAnchor } from '../audit/anchor.ts';
 import { ChainWriter } from '../audit/chain-writer.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { openDatabase } from './database.ts';
 import type { StoreAnswer, StoreRequest } from './durable-store.ts';
-import { RecordIndex } from './record-chunk.ts';
 import { STATEMENTS, type StatementName } from './schema.ts';
 
 /** How far the anchor may be behind the log. */
@@ -14,8 +14,10 @@ const ANCHOR_INTERVAL_MS = 1000;
 
 if (parentPort === null) throw new Error('store-worker runs in a worker thread only');
 const port = parentPort;
-const { databasePath, anchorPlace } = workerData as {
+const { databasePath, anchorPlace, addon } = workerData as {
   readonly databasePath: string;
+  /** Of the native part. */
+  readonly addon: string;
   /** null = this database has no audit log. */
   readonly anchorPlace: AnchorPlace | null;
 };
@@ -33,6 +35,7 @@ let maxEntries = Number.MAX_SAFE_INTEGER;
 let anchoredSeq = -1;
 let anchoredAtMs = Number.NEGATIVE_INFINITY;
 let anchorTimer: NodeJS.Timeout | null = null;
+const native = openNativeAudit(addon);
 const key = anchorPlace === null ? null : loadOrMakeKey(anchorPlace.keyPath);
 const checkpoints = new Checkpoints(databasePath);
 let session: Session | null = begin();
@@ -96,7 +99,7 @@ function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' 
     const { database, chains } = session;
     database.exec('BEGIN IMMEDIATE');
     for (const [name, ...values] of operations) statement(session, name).run(...values);
-    const rows = records.length === 0 ? 0 : (chains?.appendAll(new RecordIndex(records)) ?? 0);
+    const rows = records.length === 0 ? 0 : (chains?.appendAll(records, native) ?? 0);
     chains?.retain();
     database.exec('COMMIT');
     chains?.committed();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,11 +8,12 @@ import { ERROR_CODES } from '../../errors/index.ts';
 import { TestClient } from '../../kernel/fixture.ts';
 import { OPCODES, type SyscallName } from '../../kernel/protocol/opcodes.ts';
 import { RawClient } from '../../kernel/wire/testing.ts';
+import { growthOf, MEMORY_PROBE, type MemoryAtRest, memoryAtRest } from './memory.ts';
 import { Random } from './random.ts';
 import { makeRequest, Seen } from './requests.ts';
 
 /** A call without an answer for so long hangs. The slowest of them stop whole trees of agents. */
-const HANG_MS = 30_000;
+const HANG_SECONDS = 30;
 const RAW = new Set<SyscallName>(['NOOP', 'EXIT']);
 /** An operator's own files are the host's: these are for agents, inside their sandboxes. */
 const OF_AGENTS = new Set<SyscallName>(['READ', 'WRITE', 'DOWNLOAD', 'HTTP']);
@@ -24,6 +25,12 @@ export interface FuzzOptions {
   readonly seed: number;
   readonly seconds: number;
   readonly connections: number;
+  /** How often it comes to rest and is measured, the end included; default 3. */
+  readonly rests?: number;
+  /** Where heap snapshots are left, one for each rest. */
+  readonly snapshotFolder?: string;
+  /** Told at each rest, of a run that takes long. */
+  readonly onRest?: (memory: MemoryAtRest, report: FuzzReport) => void;
 }
 
 export interface FuzzReport {
@@ -34,31 +41,33 @@ export interface FuzzReport {
   readonly succeeded: Set<string>;
   /** What must not be: empty is good. */
   readonly findings: string[];
-  /** Of the kernel's process, at rest: after a third of the time, after two, at the end. */
-  readonly atRest: {
-    readonly residentBytes: number;
-    readonly descriptors: number;
-    readonly threads: number;
-  }[];
+  /** Of the kernel's process, when nothing is asked of it and all agents are gone: after equal parts of the time. */
+  readonly atRest: MemoryAtRest[];
 }
 
 /**
  * A real kernel in a process of its own, under clients that make requests of the forms in its table, about what earlier
  * answers named, in any order and all at once; some are of no form at all. Every call must be answered, in kind.
  */
-export async function fuzzProtocol({ seed, seconds, connections }: FuzzOptions): Promise<FuzzReport> {
+export async function fuzzProtocol(options: FuzzOptions): Promise<FuzzReport> {
+  const { seed, seconds, connections, rests = 3, snapshotFolder } = options;
   const folder = mkdtempSync(path.join(tmpdir(), 'clove-protocol-fuzz-'));
   const report: FuzzReport = { calls: 0, codes: {}, succeeded: new Set(), findings: [], atRest: [] };
   const kernel = await startKernel(folder);
   try {
-    for (let third = 0; third < 3; third += 1) {
-      await phase(folder, kernel, new Random(seed * 3 + third), (seconds * 1000) / 3, connections, report);
+    for (let part = 0; part < rests; part += 1) {
+      const random = new Random(seed * rests + part);
+      await phase(folder, kernel, random, (seconds * 1000) / rests, connections, report);
       if (kernel.exitCode !== null || kernel.signalCode !== null) {
         report.findings.push(`the kernel ended: ${kernel.exitCode ?? kernel.signalCode}`);
         return report;
       }
-      report.atRest.push(measure(kernel.pid ?? 0));
+      const snapshot = snapshotFolder && path.join(snapshotFolder, `rest-${part}.heapsnapshot`);
+      const memory = await memoryAtRest(kernel, snapshot);
+      report.atRest.push(memory);
+      options.onRest?.(memory, report);
     }
+    report.findings.push(...growthOf(report.atRest));
     kernel.kill('SIGTERM');
     const [code] = await once(kernel, 'exit');
     if (code !== 0) report.findings.push(`the kernel did not stop in order: ${code}`);
@@ -197,12 +206,17 @@ function count(report: FuzzReport, code: string, name: string): null {
 
 async function answered(call: Promise<string>): Promise<string> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error('no answer')), HANG_MS);
+  // Counted, not read off a clock: a machine that stands still for a while keeps nobody waiting.
+  let seconds = 0;
+  const timer = setInterval(() => {
+    seconds += 1;
+    if (seconds >= HANG_SECONDS) late.reject(new Error('no answer'));
+  }, 1000);
   call.catch(() => {});
   try {
     return await Promise.race([call, late.promise]);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }
 
@@ -252,26 +266,15 @@ async function startKernel(folder: string): Promise<ChildProcess> {
     drainMs: 500,
     llm: { provider: 'mock' },
   });
-  const script = `const { runDaemon } = await import(${module}); process.exit(await runDaemon(${options}));`;
-  const kernel = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const script = `${MEMORY_PROBE} const { runDaemon } = await import(${module}); process.exit(await runDaemon(${options}));`;
+  const kernel = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   for await (const line of createInterface({ input: kernel.stdout as NodeJS.ReadableStream })) {
     if (!JSON.parse(line).ready) throw new Error(line);
     return kernel;
   }
   throw new Error('the kernel did not start');
-}
-
-function measure(pid: number): FuzzReport['atRest'][number] {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const field = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? Number.NaN);
-  return {
-    residentBytes: field('VmRSS') * 1024,
-    threads: field('Threads'),
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
-  };
 }
 
 function clip(text: string): string {
