@@ -16,7 +16,7 @@ import { SandboxPool } from './agents/sandbox-pool.ts';
 import { Supervisor } from './agents/supervisor.ts';
 import { AgentTable } from './agents/table.ts';
 import { isMappedUser, ownUser, UidPool } from './agents/uid-pool.ts';
-import { Zygotes } from './agents/zygotes.ts';
+import { MAX_SPARES, Zygotes } from './agents/zygotes.ts';
 import { AsyncTasks } from './async/tasks.ts';
 import type { AuditLog } from './audit/audit-log.ts';
 import { AuditService } from './audit/service.ts';
@@ -224,7 +224,15 @@ async function start(
       ? ownUser(userId === 0 ? FIRST_UID : userId)
       : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL - 1);
   const { directory: bootDirectory, cgroupParent } = boot;
-  const zygotes = new Zygotes({ bootId, bootDirectory, cgroupParent, users, log, launch });
+  const zygotes = new Zygotes({
+    bootId,
+    bootDirectory,
+    cgroupParent,
+    users,
+    log,
+    launch,
+    spares: Math.min(options.sandboxPool, MAX_SPARES),
+  });
   undo.push(() => zygotes.close());
   const launcher = new Launcher({
     bootId,

@@ -22,6 +22,7 @@ export {
   walkTreeNow,
 } from './world.ts';
 export {
+  endSpares,
   stageZygote,
   ZYGOTE_OPEN_FILES,
   ZYGOTE_READY,

@@ -51,6 +51,7 @@ export interface NativeLaunch {
   readonly templateChannel: number;
   readonly templateUid: number;
   readonly templateGid: number;
+  readonly spares: number;
 }
 
 export interface NativeProgram {
@@ -154,6 +155,7 @@ interface SandboxFace {
   reconcile(op: number, path: string): void;
   pool(op: number, cgroupParent: string, size: number): void;
   poolOf(op: number, cgroupParent: string): void;
+  endSpares(templateUid: number): void;
   stats(id: number): SandboxStats | null;
   host(): NativeHost;
   policy(debug: boolean): string;

@@ -164,15 +164,19 @@ function limitsOf({ limits }: SandboxSpec) {
   };
 }
 
+/** Each holds a copy of its template's page tables, and a sandbox. */
+const MAX_SPARES = 16;
+
 /** What a template cannot give: it made its own choice of these for all of its agents. */
 const NEEDED_BY_FORKED = ['uid', 'pidns', 'mntns', 'fds', 'env'] as const;
 
 function zygoteOf(
   spec: SandboxSpec,
-): Pick<NativeLaunch, 'role' | 'templateChannel' | 'templateUid' | 'templateGid'> {
+): Pick<NativeLaunch, 'role' | 'templateChannel' | 'templateUid' | 'templateGid' | 'spares'> {
   const { zygote = null } = spec;
-  if (zygote === null) return { role: 0, templateChannel: 0, templateUid: 0, templateGid: 0 };
-  if (zygote.role === 'template') return { role: 1, templateChannel: 0, templateUid: 0, templateGid: 0 };
+  const nothing = { templateChannel: 0, templateUid: 0, templateGid: 0, spares: 0 };
+  if (zygote === null) return { role: 0, ...nothing };
+  if (zygote.role === 'template') return { role: 1, ...nothing };
   const missing = NEEDED_BY_FORKED.find((layer) => spec.disable.includes(layer));
   if (missing !== undefined) refuse(`an agent of a template cannot be without the layer ${missing}`);
   return {
@@ -180,6 +184,7 @@ function zygoteOf(
     templateChannel: wholeNumber('zygote.channelFd', zygote.channelFd, 0, 2 ** 31 - 1),
     templateUid: wholeNumber('zygote.uid', zygote.uid, 1, 2 ** 32 - 2),
     templateGid: wholeNumber('zygote.gid', zygote.gid, 1, 2 ** 32 - 2),
+    spares: wholeNumber('zygote.spares', zygote.spares ?? 0, 0, MAX_SPARES),
   };
 }
 

@@ -172,6 +172,8 @@ export type SandboxZygote =
       /** Host user and group of the template. */
       readonly uid: number;
       readonly gid: number;
+      /** So many agents may be born ahead and wait to be one, until endSpares(uid); absent = none. */
+      readonly spares?: number;
     };
 
 export type ExitReason = 'exited' | 'signal' | 'oom' | 'timeout' | 'killed' | 'setup';

@@ -1,139 +1,28 @@
-import { closeSync, readdirSync, readFileSync, readlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cleanUp, noGroupsLeft, readAll, runToEnd } from './sandbox-testing.ts';
 import {
-  launch,
-  openChannel,
-  type Sandbox,
-  stageZygote,
-  ZYGOTE_OPEN_FILES,
-  ZYGOTE_READY,
-  ZYGOTE_TARGET,
-  type ZygoteRuntime,
-  zygoteProgram,
-} from './index.ts';
-import {
-  cleanUp,
-  noGroupsLeft,
-  type Outcome,
-  readAll,
-  runToEnd,
-  type SpecChanges,
-  TEST_UID,
-  temporaryFolder,
-  testSpec,
-} from './sandbox-testing.ts';
+  endTemplates,
+  mounts,
+  NODE,
+  PYTHON,
+  prepareTemplates,
+  run,
+  script,
+  start,
+  startTemplate,
+  type Template,
+  userOf,
+} from './zygote-testing.ts';
 
 const isRoot = process.geteuid?.() === 0;
-/** Users of this file alone, beyond the one of the other tests. */
-const TEMPLATE_UID = TEST_UID + 100_000_000;
-const NODE = '/opt/node/bin/node';
-const PYTHON = '/usr/bin/python3';
-
-interface Template {
-  readonly sandbox: Sandbox;
-  readonly runtime: ZygoteRuntime;
-  readonly channel: number;
-  readonly stderr: () => string;
-}
-
-let scripts: string;
-let stage: string;
-let users = 0;
-const templates: Template[] = [];
-
-function mounts() {
-  return [
-    { source: stage, target: ZYGOTE_TARGET, readonly: true },
-    { source: process.execPath, target: NODE, readonly: true },
-    { source: scripts, target: '/opt/scripts', readonly: true },
-  ];
-}
-
-function script(name: string, source: string): string {
-  writeFileSync(path.join(scripts, name), source, { mode: 0o644 });
-  return `/opt/scripts/${name}`;
-}
-
-async function startTemplate(
-  runtime: ZygoteRuntime,
-  preload: readonly string[] = [],
-  warmUp: readonly string[] = [],
-): Promise<Template> {
-  const { ours, theirs } = openChannel();
-  const program = zygoteProgram(runtime, runtime === 'node' ? NODE : PYTHON, { preload, warmUp });
-  const sandbox = await launch({
-    ...testSpec(program.argv, {
-      mounts: mounts(),
-      limits: { memoryBytes: 2 ** 30, maxOpenFiles: ZYGOTE_OPEN_FILES, fileSizeBytes: null },
-      disable: ['landlock'],
-      require: ['uid', 'caps', 'nnp', 'seccomp', 'mntns', 'pidns', 'netns', 'root_ro'],
-    }),
-    env: { PATH: '/usr/bin:/bin', ...program.env },
-    stdin: theirs,
-    uid: TEMPLATE_UID,
-    gid: TEMPLATE_UID,
-    zygote: { role: 'template' },
-  });
-  closeSync(theirs);
-  let stderr = '';
-  new Socket({ fd: sandbox.stderrFd as number }).on('data', (part) => {
-    stderr += String(part);
-  });
-  await new Promise<void>((resolve, reject) => {
-    let seen = '';
-    new Socket({ fd: sandbox.stdoutFd as number }).on('data', (part) => {
-      seen += String(part);
-      if (seen.includes(ZYGOTE_READY)) resolve();
-    });
-    void sandbox.exited.then(() => reject(new Error(`the template ended: ${stderr}`)));
-  });
-  const template = { sandbox, runtime, channel: ours, stderr: () => stderr };
-  templates.push(template);
-  return template;
-}
-
-function start(
-  template: Template,
-  file: string,
-  args: readonly string[] = [],
-  changes: SpecChanges = {},
-): Promise<Sandbox> {
-  users += 1;
-  const uid = TEMPLATE_UID + users;
-  const executable = template.runtime === 'node' ? NODE : PYTHON;
-  return launch({
-    ...testSpec([executable, file, ...args], { mounts: mounts(), ...changes }),
-    uid,
-    gid: uid,
-    zygote: { role: 'forked', channelFd: template.channel, uid: TEMPLATE_UID, gid: TEMPLATE_UID },
-  });
-}
-
-async function run(
-  template: Template,
-  file: string,
-  args: readonly string[] = [],
-  changes: SpecChanges = {},
-): Promise<Outcome> {
-  const sandbox = await start(template, file, args, changes);
-  const [exit, stdout, stderr] = await Promise.all([
-    sandbox.exited,
-    readAll(sandbox.stdoutFd),
-    readAll(sandbox.stderrFd),
-  ]);
-  return { ...exit, sandbox, stdout, stderr };
-}
-
 describe.skipIf(!isRoot)('agents forked from a template', () => {
   let node: Template;
   let python: Template;
 
   beforeAll(async () => {
-    scripts = temporaryFolder();
-    stage = temporaryFolder();
-    await stageZygote(stage);
+    await prepareTemplates();
     script(
       'warm.mjs',
       'globalThis.loadedIn = process.pid; export let warm = 0; export function warmUp() { warm += 1; }',
@@ -143,11 +32,7 @@ describe.skipIf(!isRoot)('agents forked from a template', () => {
   }, 180_000);
 
   afterAll(async () => {
-    for (const { sandbox, channel } of templates) {
-      sandbox.kill();
-      await sandbox.exited;
-      closeSync(channel);
-    }
+    await endTemplates();
     await noGroupsLeft();
     await cleanUp();
   });
@@ -367,8 +252,8 @@ print(json.dumps(dict(
       stdin: null,
       timeoutMs: null,
     });
-    expect((await readAll(handle.stdoutFd)).trim()).toBe(String(TEMPLATE_UID + users));
-    closeSync(handle.stderrFd);
+    expect((await readAll(handle.stdoutFd)).trim()).toBe(String(userOf(executed)));
+    await readAll(handle.stderrFd);
     executed.kill();
     await executed.exited;
     expect(await run(python, script('ok.py', 'print("ok")\n'))).toMatchObject({

@@ -3,6 +3,7 @@ import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ensureZygote } from './build.ts';
 import { packageRoot } from './package.ts';
+import { sandboxFace } from './sandbox-native.ts';
 
 /** Where the staged files are inside. */
 export const ZYGOTE_TARGET = '/opt/clove-zygote';
@@ -12,6 +13,11 @@ export const ZYGOTE_READY = 'clove template ready\n';
 export const ZYGOTE_OPEN_FILES = 4096;
 
 const LIBRARY = `${ZYGOTE_TARGET}/libclove_zygote.so`;
+
+/** After the last launch from the template of this user: what waits to become an agent of it ends. */
+export function endSpares(templateUid: number): void {
+  sandboxFace().endSpares(templateUid);
+}
 
 export type ZygoteRuntime = 'node' | 'python';
 

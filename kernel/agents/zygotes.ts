@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import { CloveError, errorToData, isCloveError } from '../../errors/index.ts';
 import {
+  endSpares,
   openChannel,
   stageZygote,
   ZYGOTE_OPEN_FILES,
@@ -19,6 +20,8 @@ import type { Users } from './uid-pool.ts';
 /** Importing scientific libraries from a cold disk takes its time. */
 const READY_MS = 120_000;
 const MAX_TEMPLATES = 16;
+/** Agents born ahead, of each template: two that end together are replaced together. */
+export const MAX_SPARES = 2;
 /** Kinds of template that something is known of: those that live, and why others could not be had. */
 const MAX_ENTRIES = 64;
 const BACKOFF_MS = 1000;
@@ -54,6 +57,8 @@ export interface ZygotesOptions {
   readonly log: Logger;
   readonly launch: (spec: SandboxSpec) => Promise<Sandbox>;
   readonly readyMs?: number;
+  /** Agents of each template that may be born ahead. */
+  readonly spares?: number;
 }
 
 interface Template {
@@ -121,7 +126,13 @@ export class Zygotes {
       const sandbox = await this.#options.launch({
         ...spec,
         argv: use.argv,
-        zygote: { role: 'forked', channelFd: channel, uid: template.uid, gid: this.#groupId() },
+        zygote: {
+          role: 'forked',
+          channelFd: channel,
+          uid: template.uid,
+          gid: this.#groupId(),
+          spares: this.#options.spares ?? 0,
+        },
       });
       template.usedAtMs = performance.now();
       return { sandbox, used: true, reason: null };
@@ -312,6 +323,7 @@ export class Zygotes {
     if (template.channel === null) return;
     closeSync(template.channel);
     template.channel = null;
+    endSpares(template.uid);
   }
 
   #makeRoom(): void {

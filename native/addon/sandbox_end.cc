@@ -165,6 +165,7 @@ void Service::Finish(uint32_t id) {
   // The processes are gone; taking down groups, mounts and network takes as long as the agent's end itself.
   remains::Leave(std::move(left));
   if (!sandbox->poolOf.empty()) MemberGone(*sandbox);
+  else if (sandbox->spareOf != 0) SpareGone(*sandbox);
   else if (sandbox->failure) PlanRefill(sandbox->request.cgroupParent, 0);
 }
 
@@ -216,6 +217,7 @@ void Service::CloseClient(const std::shared_ptr<Client>& client) {
   Post([&] {
     client->deliver = nullptr;
     std::erase_if(pools_, [&](const auto& entry) { return entry.second.client == client; });
+    std::erase_if(spares_, [&](const auto& entry) { return entry.second.client == client; });
     wait(1000);
   });
   std::unique_lock lock(mutex);

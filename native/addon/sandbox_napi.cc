@@ -99,6 +99,7 @@ std::unique_ptr<LaunchRequest> ParseLaunch(Napi::Object object) {
   if (request->role == ROLE_FORKED) request->templateChannel = Fd(fcntl(static_cast<int>(Number(object, "templateChannel")), F_DUPFD_CLOEXEC, 3));
   request->templateUid = static_cast<uint32_t>(Number(object, "templateUid"));
   request->templateGid = static_cast<uint32_t>(Number(object, "templateGid"));
+  request->spares = static_cast<uint32_t>(Number(object, "spares"));
   return request;
 }
 
@@ -278,6 +279,9 @@ void ResizePool(const Napi::CallbackInfo& info) {
   Service::Get().ResizePool(info[1].ToString().Utf8Value(), Id(info, 2), Id(info, 0), BridgeOf(info).client);
 }
 
+/** endSpares(templateUid) */
+void EndSpares(const Napi::CallbackInfo& info) { Service::Get().EndSpares(Id(info, 0)); }
+
 /** poolOf(op, cgroupParent): answers with JSON. */
 void PoolOf(const Napi::CallbackInfo& info) {
   Service::Get().PoolOf(info[1].ToString().Utf8Value(), Id(info, 0), BridgeOf(info).client);
@@ -346,6 +350,7 @@ void RegisterSandbox(Napi::Env env, Napi::Object exports) {
   add("stats", Stats);
   add("pool", ResizePool);
   add("poolOf", PoolOf);
+  add("endSpares", EndSpares);
   add("host", Host);
   add("policy", Policy);
   add("channel", Channel);

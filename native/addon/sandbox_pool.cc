@@ -85,6 +85,26 @@ void Rewatch(int epoll, int fd, uint32_t source, uint32_t id) {
 
 }  // namespace
 
+bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
+  if (HasEnded(member.initPidfd.get())) return false;  // its pidfd wakes us
+  {
+    const std::lock_guard lock(tableMutex_);
+    table_.erase(member.id);
+  }
+  const std::lock_guard lock(sandbox.mutex);
+  sandbox.taken = true;
+  sandbox.cgroup = std::move(member.cgroup);
+  sandbox.control = std::move(member.control);
+  sandbox.initPidfd = std::move(member.initPidfd);
+  sandbox.networkNamespace = std::move(member.networkNamespace);
+  sandbox.oomEvent = std::move(member.oomEvent);
+  sandbox.initPid = std::exchange(member.initPid, 0);
+  Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);
+  Rewatch(epoll_, sandbox.initPidfd.get(), Init, sandbox.id);
+  Rewatch(epoll_, sandbox.oomEvent.get(), Oom, sandbox.id);
+  return true;
+}
+
 bool Service::TakeFromPool(Sandbox& sandbox) {
   const auto found = pools_.find(sandbox.request.cgroupParent);
   if (found == pools_.end() || sandbox.request.ahead || sandbox.noPool || !Fits(sandbox.request)) return false;
@@ -96,29 +116,14 @@ bool Service::TakeFromPool(Sandbox& sandbox) {
   while (!pool.waiting.empty()) {
     const std::shared_ptr<Sandbox> member = std::move(pool.waiting.front());
     pool.waiting.pop_front();
-    if (HasEnded(member->initPidfd.get())) continue;  // its pidfd wakes us
     if (member->hostFingerprint != fingerprint) {
       Refuse(*member, {S_verify, ESTALE, "the host's folders have changed"});
       continue;
     }
-    {
-      const std::lock_guard lock(tableMutex_);
-      table_.erase(member->id);
-    }
+    if (!TakeOver(sandbox, *member)) continue;
     pool.used++;
     pool.alive--;
     AnswerResize(pool);
-    const std::lock_guard lock(sandbox.mutex);
-    sandbox.taken = true;
-    sandbox.cgroup = std::move(member->cgroup);
-    sandbox.control = std::move(member->control);
-    sandbox.initPidfd = std::move(member->initPidfd);
-    sandbox.networkNamespace = std::move(member->networkNamespace);
-    sandbox.oomEvent = std::move(member->oomEvent);
-    sandbox.initPid = std::exchange(member->initPid, 0);
-    Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);
-    Rewatch(epoll_, sandbox.initPidfd.get(), Init, sandbox.id);
-    Rewatch(epoll_, sandbox.oomEvent.get(), Oom, sandbox.id);
     break;
   }
   if (!sandbox.taken) return false;

@@ -47,6 +47,7 @@ struct LaunchRequest {
   PlanRole role = ROLE_PLAIN;
   Fd templateChannel;  // of ROLE_FORKED: where the template takes requests
   uint32_t templateUid = 0, templateGid = 0;
+  uint32_t spares = 0;  // agents of that template that may be born ahead
   uint32_t setupTimeoutMs = 5000;
   uint64_t calledAtUs = 0;
   bool ahead = false;  // for an agent that is not known yet: up to where the plan of one is needed

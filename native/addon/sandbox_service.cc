@@ -132,7 +132,7 @@ uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchR
 
 void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
   if (!sandbox->request.ahead) setups_++;
-  if (TakeFromPool(*sandbox)) return;
+  if (TakeFromPool(*sandbox) || TakeSpare(*sandbox)) return;
   Failure failure;
   {
     const std::lock_guard lock(sandbox->mutex);
@@ -203,6 +203,7 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
   if (sandbox.failure) return Refuse(sandbox, {});
   CloseGroup(sandbox);
+  if (sandbox.request.ahead) return SpareBorn(sandbox);
   StageClock stage(sandbox, sandbox.runningSinceUs);
   stage("fork");
   Failure failure;
@@ -348,6 +349,7 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       Deliver(sandbox.client, std::move(event));
       if (!sandbox.unprivileged) spare_netns::Refill();
       PlanRefill(sandbox.request.cgroupParent, 0);
+      if (sandbox.request.role == ROLE_FORKED) PlanSpare(sandbox.request.templateUid);
       return;
     }
     case M_MAIN_EXITED:

@@ -37,6 +37,7 @@ struct Sandbox {
   Fd stdioChild[3], stdioOurs[3];
   Fd mountNamespace, networkNamespace;  // keep them until nobody waits for their end any more
   pid_t initPid = 0, agentPid = 0;
+  uint32_t spareOf = 0;        // made ahead and not taken yet: the user of its template
   std::string poolOf;          // made ahead and not taken yet: the parent of its groups
   std::string hostFingerprint;  // of what it was made from
   bool waitsForAgent = false;   // made ahead, and complete
@@ -130,6 +131,8 @@ class Service {
   bool Stats(uint32_t id, CgroupUsage& usage, std::vector<int>& processes);
   /** At most so many sandboxes wait for an agent below a parent group; 0 = none. Answers when there are no more than that. */
   void ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, std::shared_ptr<Client> client);
+  /** Of this template nothing is made any more; what waits for agents ends. */
+  void EndSpares(uint32_t templateUid);
   void PoolOf(std::string cgroupParent, uint32_t op, std::shared_ptr<Client> client);
   /** Kills what the client has and waits until it is gone (at its environment's end). */
   void CloseClient(const std::shared_ptr<Client>& client);
@@ -150,6 +153,18 @@ class Service {
     bool refillPlanned = false;
     std::vector<std::pair<uint32_t, std::shared_ptr<Client>>> resizeOps;
   };
+  /** Agents of one template that are born and nobody yet. */
+  struct Spares {
+    std::shared_ptr<Client> client;
+    Fd channel;
+    std::string cgroupParent;
+    uint32_t gid = 0, failuresInARow = 0;
+    size_t size = 0;    // the most that may wait
+    size_t wanted = 0;  // as many as were missed
+    std::deque<std::shared_ptr<Sandbox>> waiting;
+    std::shared_ptr<Sandbox> making;
+    bool isPlanned = false;
+  };
   Service();
   void Loop();
   void Watch(int fd, uint32_t events, Source source, uint32_t id);
@@ -164,11 +179,19 @@ class Service {
   // sandbox_pool.cc
   /** Puts a waiting sandbox in the place of the one to be made. False: there is none that fits. */
   bool TakeFromPool(Sandbox& sandbox);
+  /** Gives what a waiting member holds to the one that was asked for. False: it has ended. */
+  bool TakeOver(Sandbox& sandbox, Sandbox& member);
   Failure Order(Sandbox& sandbox, StageClock& stage);
   /** What was taken died before it had its agent: nothing ran, and the launch goes the ordinary way. */
   void StartWithoutPool(Sandbox& dead);
   void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);
   void Refill(const std::string& cgroupParent);
+  // sandbox_spares.cc
+  bool TakeSpare(Sandbox& sandbox);
+  void PlanSpare(uint32_t templateUid);
+  void MakeSpare(uint32_t templateUid);
+  void SpareBorn(Sandbox& member);
+  void SpareGone(Sandbox& member);
   // sandbox_maker.cc
   void Make(const std::shared_ptr<Sandbox>& member);
   // sandbox_pool.cc
@@ -206,6 +229,7 @@ class Service {
   std::unordered_map<uint32_t, std::shared_ptr<Sandbox>> table_;
   std::map<std::string, std::shared_ptr<CgroupParent>> parents_;
   std::map<std::string, Pool> pools_;
+  std::map<uint32_t, Spares> spares_;  // by the user of the template
   size_t setups_ = 0;  // launches for agents that do not run yet
   std::atomic<uint32_t> nextId_{1};
 };

@@ -1,5 +1,6 @@
 // PID 1 of an agent that a template has forked (native/zygote): the agent is there first, as the child of the process that then
 // became this program. PID 1 builds the sandbox around both, the agent gives up its own rights, and says itself that it is ready.
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -14,6 +15,10 @@ void MeetAgent() {
   const int self = PidfdOpen(getpid());
   SendSimple(M_STAGE2, 0, self < 0 ? errno : 0, 0, 0, self);
   close(self);
+  // It may be long until there is one, and nothing is worth waiting for without the agent.
+  pollfd sources[2] = {{FD_CONTROL, POLLIN, 0}, {FD_FAMILY, POLLIN, 0}};
+  while (poll(sources, 2, -1) < 0 && errno == EINTR) continue;
+  if (sources[1].revents != 0) _exit(125);
   AwaitFirstOrder();
 }
 

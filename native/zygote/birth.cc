@@ -89,14 +89,12 @@ __attribute__((noinline)) void ForkAgent(Birth* birth, const sigset_t& mask) {
   for (uint32_t i = 2; i < received.count - received.request.hasUnified; i++)
     if (write(received.fds[i], "0", 1) != 1) fail(S_cgroup_attach);
   if ((received.request.namespaces & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) != 0) fail(S_cgroupns);
-  int family[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, family) != 0) fail(S_fork_agent);
   // The library's fork, with everything that interpreters and libraries do before and after it.
   const pid_t pid = fork();
-  if (pid == 0) return BecomeAgent(received.fds[0], family[1], mask);
+  if (pid == 0) return BecomeAgent(received.fds[0], birth->family[1], mask);
   if (pid < 0 || !KeepRights()) fail(S_fork_agent);
   // When this fails the agent learns it from its end of the socket.
-  ExecuteInit(received, family[0]);
+  ExecuteInit(received, birth->family[0]);
   fail(S_clone);
 }
 
@@ -122,7 +120,11 @@ inline bool CloneInto(Birth* birth, uint64_t more, int group, void (*next)(Birth
 /** In the template's memory, with every right in namespaces of its own. Returns only in the agent. */
 __attribute__((noinline)) void MakeNamespaces(Birth* birth, const sigset_t& mask) {
   const ZygoteRequest& request = birth->received->request;
-  if (unshare(static_cast<int>(request.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP))) != 0) {
+  // Before there is a network of the agent, which would show it.
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, birth->family) != 0) {
+    birth->error = errno;
+    birth->step = S_fork_agent;
+  } else if (unshare(static_cast<int>(request.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP))) != 0) {
     birth->error = errno;
     birth->step = S_namespaces;
   } else {

@@ -18,6 +18,7 @@ struct Birth {
   const Received* received;
   volatile int error;
   volatile Step step;
+  int family[2];  // between PID 1 and the agent; in their tables only, not in the template's
 };
 
 /** Descriptors of the interpreter. */

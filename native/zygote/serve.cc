@@ -134,7 +134,7 @@ int clove_zygote_serve(CloveAgent* agent) {
       CloseReceived(received);
       continue;
     }
-    Birth birth{&received, 0, S_clone};
+    Birth birth{&received, 0, S_clone, {-1, -1}};
     if (!quiet) quiet = AwaitQuiet();
     if (!quiet) birth.error = EDEADLK;
     else if (Bear(&birth)) break;
