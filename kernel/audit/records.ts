@@ -47,11 +47,13 @@ interface CallForm {
 
 /** Of each caller by opcode; gone with the caller. */
 const forms = new WeakMap<Caller, Map<number, CallForm>>();
+let latest: { readonly caller: Caller; readonly opcode: number; readonly form: CallForm } | null = null;
 
 function formOf({ boot }: Scene, { subject, definition, opcode, decision }: AuditedCall): RecordForm {
   const { caller, name } = subject;
-  const ofCaller = forms.getOrInsertComputed(caller, () => new Map());
-  const known = ofCaller.get(opcode);
+  // Most calls are like the one before them.
+  const known =
+    caller === latest?.caller && opcode === latest.opcode ? latest.form : forms.get(caller)?.get(opcode);
   const { allowed, ruleId, policyDigest } = decision;
   if (
     known !== undefined &&
@@ -60,8 +62,10 @@ function formOf({ boot }: Scene, { subject, definition, opcode, decision }: Audi
     known.decision.allowed === allowed &&
     known.decision.ruleId === ruleId &&
     known.decision.policyDigest === policyDigest
-  )
+  ) {
+    if (known !== latest?.form) latest = { caller, opcode, form: known };
     return known.form;
+  }
   const syscall = definition === null ? 'null' : `"${definition.name}"`;
   const rule = canonicalString(boundText(ruleId, MAX_RULE_CHARS));
   const form = new RecordForm([
@@ -73,7 +77,9 @@ function formOf({ boot }: Scene, { subject, definition, opcode, decision }: Audi
     `,"syscall":${syscall},"time":"`,
   ]);
   // Of agents' making is only which opcodes there are not: those are few, too.
-  ofCaller.set(opcode, { boot, name, decision: { allowed, ruleId, policyDigest }, form });
+  const made = { boot, name, decision: { allowed, ruleId, policyDigest }, form };
+  forms.getOrInsertComputed(caller, () => new Map()).set(opcode, made);
+  latest = { caller, opcode, form: made };
   return form;
 }
 
