@@ -76,6 +76,8 @@ export class Dispatcher {
   readonly counters: CallCounters = { served: 0, failed: 0, blocked: 0 };
   /** A recording or a replay; null = nobody looks, and it costs nothing. */
   tap: CallTap | null = null;
+  /** Agents that live again through what they did before; null = none does. */
+  reliving: CallTap | null = null;
   /** Counts and times calls; null = nobody does, and it costs nothing. */
   observer: CallObserver | null = null;
   readonly #getKernel: () => Kernel;
@@ -89,6 +91,8 @@ export class Dispatcher {
   /** Calls of agents in worlds that are not answered yet, and do not only wait: the world's time is not skipped meanwhile. */
   readonly #served = new Map<WireRequest, Disposable>();
   readonly #ofAgent = new Map<number, Set<Connection>>();
+  /** Calls that are served in place of others: whoever looks on knows those. */
+  readonly #resumed = new WeakMap<WireRequest, WireRequest>();
   readonly #turns = new Turns<WireRequest>({
     serve: (request) => this.#serveSafely(request),
     pauseMs: (callerId) => this.#kernel.quotas.pauseMs(callerId),
@@ -199,6 +203,11 @@ export class Dispatcher {
     this.counters.served += 1;
     if (connection.agent !== null) connection.agent.counters.syscalls += 1;
     if (this.tap?.begin(request, connection.caller, connection.agent) === true) return;
+    if (this.reliving?.begin(request, connection.caller, connection.agent) === true) return;
+    this.#perform(connection, request);
+  }
+
+  #perform(connection: Connection, request: WireRequest): void {
     const definition = this.#definitions[request.opcode];
     this.observer?.begin(request, {
       context: connection,
@@ -514,16 +523,28 @@ export class Dispatcher {
     return this.#definitions[opcode]?.name ?? null;
   }
 
-  /** The answer of a tap to a call it took. */
-  deliver({ connection, sequence, opcode }: WireRequest, payload: string): void {
-    if (this.#connections.get(connection)?.closed !== false) return;
-    this.#kernel.wire.respond(connection, sequence, opcode, payload);
+  /** The answer of a tap to a call it took. `isKnown: false`: whoever records has not been told of it. */
+  deliver(request: WireRequest, payload: string, { isKnown } = { isKnown: true }): void {
+    const { connection, sequence, opcode } = request;
+    const isHeard = this.#connections.get(connection)?.closed === false;
+    if (!isKnown) this.tap?.answered(request, payload, isHeard);
+    if (isHeard) this.#kernel.wire.respond(connection, sequence, opcode, payload);
+  }
+
+  /** A call that a tap took is served after all, or another of the same connection and number in its place. */
+  resume(taken: WireRequest, request = taken): void {
+    const connection = this.#connections.get(taken.connection);
+    if (connection?.closed !== false) return;
+    if (request !== taken) this.#resumed.set(request, taken);
+    this.#perform(connection, request);
   }
 
   #respond(connection: Connection, request: WireRequest, payload: string | Uint8Array): void {
     // Given back when the answer is on its way: this thread is seen to be at work until then.
     using _served = this.#takeServed(request);
-    if (this.tap?.answered(request, payload, !connection.closed) === false) return;
+    if (this.tap?.answered(this.#resumed.get(request) ?? request, payload, !connection.closed) === false)
+      return;
+    if (this.reliving?.answered(request, payload, !connection.closed) === false) return;
     if (connection.closed) return;
     this.#kernel.wire.respond(request.connection, request.sequence, request.opcode, payload);
   }

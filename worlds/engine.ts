@@ -21,7 +21,7 @@ import { parseDurationMs } from './clock/duration.ts';
 import { BlockStore } from './filesystem/blocks.ts';
 import { compareTrees } from './filesystem/changes.ts';
 import { imageOf, type WorldImage } from './image.ts';
-import { keptAgents } from './kept-agents.ts';
+import { keptAgents, pastsOf } from './kept-agents.ts';
 import { readLegacySnapshot } from './legacy/snapshot.ts';
 import type { MountedWorld } from './mounted-world.ts';
 import { outsideOf } from './outside.ts';
@@ -29,7 +29,7 @@ import { type ResolvedDefinition, resolveConfig, resolveFile, resolveOrigin } fr
 import { narrow } from './roles.ts';
 import { readSnapshotFile, writeSnapshotFile } from './snapshot/file.ts';
 import { corrupt, SNAPSHOT_FORMAT, SNAPSHOT_VERSION } from './snapshot/format.ts';
-import { type Packed, pack, unpackInto } from './snapshot/pack.ts';
+import { type Packed, pack, unpackInto, withAgents } from './snapshot/pack.ts';
 import { fromWire, toWire } from './snapshot/wire.ts';
 import { worldState } from './state.ts';
 import { upstreamOf } from './upstream.ts';
@@ -193,7 +193,9 @@ export class WorldEngine implements WorldHost {
     // Agents that are asked for their state wait until the snapshot is taken; what they take for it is real time.
     using _taken = await world.checkpointsTaken();
     const underWay = await world.quiet(QUIET_MS);
-    const packed = this.#pack(world, caller);
+    const taken = this.#pack(world, caller);
+    const pasts = caller.kind === 'operator' ? pastsOf(world, this.#kernel()) : null;
+    const packed = pasts === null ? taken : withAgents(taken, await pasts(taken.body.image.agents));
     const agents = packed.body.image.agents.map(({ name, reason }) => ({ name, reason }));
     const told = { snapshot_id: packed.id, calls_under_way: underWay, agents };
     if (file === null) return { ...told, snapshot: toWire(world, packed) };

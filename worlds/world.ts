@@ -94,6 +94,7 @@ export class World implements JoinedWorld {
   readonly checkpoints: Checkpoints;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
+  readonly #waits = new Set<{ readonly memberId: number; readonly untilMs: number }>();
   #underWay = 0;
   #closed = false;
 
@@ -332,12 +333,20 @@ export class World implements JoinedWorld {
     signal: AbortSignal,
   ): Promise<{ nowMs: number; monotonicMs: number }> {
     const { clock } = this.parts;
-    await clock.sleep(
-      'forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs(),
-      signal,
-      this.#nameOf(memberId),
-    );
+    const wait = { memberId, untilMs: 'forMs' in until ? clock.monotonicMs() + until.forMs : until.untilMs };
+    this.#waits.add(wait);
+    try {
+      const forMs = 'forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs();
+      await clock.sleep(forMs, signal, this.#nameOf(memberId));
+    } finally {
+      this.#waits.delete(wait);
+    }
     return { nowMs: this.tellMs(), monotonicMs: clock.monotonicMs() };
+  }
+
+  /** Until when a member waits, ms since the world's start: of each call that waits, in the order in which they began. */
+  waitsUntilMs(memberId: number): number[] {
+    return [...this.#waits].flatMap((wait) => (wait.memberId === memberId ? [wait.untilMs] : []));
   }
 
   /** Names are the same in every run, ids need not be. */

@@ -61,6 +61,10 @@ export interface AgentReplayOptions {
   readonly run: RecordedRun;
   readonly redactor: Redactor;
   readonly table: ReadonlyMap<number, SyscallDefinition>;
+  /** Which calls the kernel does again, where success alone is compared; absent = those of class `deterministic`, compared whole. */
+  readonly executes?: (entry: CallEntry) => boolean;
+  /** A call was found in the recording. */
+  readonly onTaken?: (request: WireRequest, entry: CallEntry) => void;
   readonly deliver: (request: WireRequest, answer: string) => void;
   readonly onDivergence: (divergence: Divergence) => void;
   /** Every recorded call was made and answered. */
@@ -161,6 +165,7 @@ export class AgentReplay {
     step.actualRequest = step.entry.redactions > 0 ? step.entry.request : text;
     this.#matched += 1;
     this.#options.onProgress();
+    this.#options.onTaken?.(request, step.entry);
     const executed = this.#isExecuted(step.entry);
     if (executed) this.#byRequest.set(request, step);
     else step.ready = true;
@@ -178,7 +183,11 @@ export class AgentReplay {
     // A process that has just gone is told so, whatever it asked; nobody hears it.
     const isCut = codeOf(actual) === 'CANCELLED';
     const unstable = this.#options.table.get(step.entry.opcode)?.unstable ?? [];
-    if (!isCut && comparedText(actual, unstable) !== comparedText(recorded, unstable)) {
+    const isSame =
+      this.#options.executes === undefined
+        ? comparedText(actual, unstable) === comparedText(recorded, unstable)
+        : isSuccess(actual) === step.entry.success;
+    if (!isCut && !isSame) {
       this.#diverge({
         kind: 'answer',
         message: `${step.entry.syscall} was answered otherwise than in the recording`,
@@ -213,7 +222,9 @@ export class AgentReplay {
     return this.#byKey.get(callKey(opcode, text))?.find((each) => each.request === null);
   }
 
-  #isExecuted({ opcode, replay, answer, success }: CallEntry): boolean {
+  #isExecuted(entry: CallEntry): boolean {
+    if (this.#options.executes !== undefined) return this.#options.executes(entry);
+    const { opcode, replay, answer, success } = entry;
     if (answer === null || replay !== 'deterministic') return false;
     // What the incarnations before it left in the kernel is not there.
     if (this.#options.run.incarnation > 0) return false;
@@ -318,6 +329,11 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function isSuccess(answer: string): boolean {
+  const value = parsed(answer);
+  return !(typeof value === 'object' && value !== null && 'success' in value && value.success === false);
 }
 
 function codeOf(answer: string): unknown {

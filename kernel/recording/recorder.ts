@@ -2,6 +2,7 @@ import { CloveError } from '../../errors/index.ts';
 import type { WireRequest } from '../../native/types.ts';
 import type { Agent } from '../agents/agent.ts';
 import type { Caller } from '../identity.ts';
+import { type AgentPast, pastsUntil } from './past.ts';
 import {
   DEFAULT_SETTINGS,
   RecordingSession,
@@ -110,6 +111,25 @@ export class Recorder implements CallTap {
       });
     }
     return true;
+  }
+
+  /**
+   * What these agents did from their start to this very moment, as the current recording has it; of each that, or why not. null = nothing
+   * is recorded. The moment is that of the call, whenever it is answered. @throws IO
+   */
+  pastsOf(agents: readonly Agent[]): (() => Promise<Map<number, AgentPast | string>>) | null {
+    const session = this.#session;
+    if (session === null || session.pause !== null) return null;
+    const mark = session.mark();
+    const wanted = agents.map((agent) => ({ agent: agent.id, incarnation: this.#incarnation(agent) }));
+    return async () => {
+      await session.writer.flush();
+      const pasts = await pastsUntil(mark, session.writer.writtenBytes, wanted);
+      // What it had kept for itself in the life before is not in what it did since.
+      for (const { agent, incarnation } of wanted)
+        if (incarnation > 0) pasts.set(agent, 'it had been started anew');
+      return pasts;
+    };
   }
 
   /** Part of the current or latest recording, as existing clients know it. */

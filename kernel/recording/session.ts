@@ -6,6 +6,7 @@ import { KERNEL_VERSION } from '../protocol/version.ts';
 import type { SyscallDefinition } from '../syscalls/define.ts';
 import { FORMAT, FORMAT_VERSION } from './format.ts';
 import { callKey, Occurrences } from './keying.ts';
+import type { RecordingMark } from './past.ts';
 import { processEntry, stdoutSince } from './process-facts.ts';
 import { Redactor } from './redactor.ts';
 import { isInView } from './view.ts';
@@ -120,6 +121,27 @@ export class RecordingSession {
     const { filterAgents, filterNames } = this.#settings;
     if (filterAgents.length === 0 && filterNames.length === 0) return true;
     return filterAgents.includes(id) || (name !== '' && filterNames.includes(name));
+  }
+
+  /** What was answered until now, and what the agents have under way. */
+  mark(): RecordingMark {
+    const underWay = [...this.#pending.values()].flatMap(({ request, caller, incarnation, begun, at }) =>
+      caller.kind !== 'agent'
+        ? []
+        : [
+            {
+              agent: caller.id,
+              incarnation,
+              opcode: request.opcode,
+              request: this.#redactor.redact(request.payload).text,
+              begun,
+              ended: begun,
+              at: new Date(at).toISOString(),
+              duration_us: 0,
+            },
+          ],
+    );
+    return { file: this.writer.partialPath, tick: this.#tick, underWay };
   }
 
   callBegan(request: WireRequest, caller: Caller, incarnation: number): void {

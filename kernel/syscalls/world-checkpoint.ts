@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import { spawnRequest } from '../agents/spawn-request.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
+import type { AgentPast } from '../recording/past.ts';
+import { startWithPast } from '../recording/relive.ts';
 import { memberOf, worldOf } from '../worlds/calls.ts';
 import type { KeptAgent, RestoredWorld, ReturnedAgent } from '../worlds/host.ts';
 import { type Starter, startInOrder } from '../worlds/start-order.ts';
@@ -12,8 +14,10 @@ import { json } from './fields.ts';
 export const returnedAgent = z.object({
   name: z.string(),
   how: z
-    .enum(['checkpoint', 'kept', 'not'])
-    .describe('With its state of the snapshot’s moment, with one it had left before, or not at all.'),
+    .enum(['checkpoint', 'kept', 'replay', 'not'])
+    .describe(
+      'With its state of the snapshot’s moment, with one it had left before, by living again through what it did until then, or not at all.',
+    ),
   behind_ms: z.number().nullable().describe('So old was that state at the snapshot, in the world’s time.'),
   agent_id: z.int().nullable(),
   reason: z.string().nullable().describe('Why not.'),
@@ -122,10 +126,10 @@ function starterOf({ name, request }: KeptAgent): Starter {
 async function comeBackOne(
   context: SyscallContext,
   worldId: string,
-  { name, request, withheld, checkpoint: state, reason }: KeptAgent,
+  { name, request, withheld, checkpoint: state, past, reason }: KeptAgent,
   { atMs, env }: { readonly atMs: number; readonly env: Readonly<Record<string, string>> },
 ): Promise<ReturnedAgent> {
-  if (reason !== null || request === null || state === null)
+  if (reason !== null || request === null || (state === null && past === null))
     throw new CloveError('CONFLICT', reason ?? 'the snapshot does not say what it was started from');
   const missing = withheld.filter((variable) => env[variable] === undefined);
   if (missing.length > 0)
@@ -136,15 +140,19 @@ async function comeBackOne(
     name,
     world: worldId,
     persist: false,
-    env: { ...((request.env as object | null | undefined) ?? {}), ...given },
+    env: {
+      ...((request.env as object | null | undefined) ?? {}),
+      ...(state === null && past?.seed != null ? { CLOVE_SEED: past.seed } : {}),
+      ...given,
+    },
   });
   if (!parsed.success) throw new CloveError('DATA_CORRUPT', z.prettifyError(parsed.error));
-  const { id } = await spawn.handle(parsed.data, context);
-  return {
-    name,
-    how: state.isAsked ? 'checkpoint' : 'kept',
-    behind_ms: Math.max(0, atMs - state.atMs),
-    agent_id: id,
-    reason: null,
-  };
+  const start = async () => (await spawn.handle(parsed.data, context)).id;
+  const told = { name, reason: null };
+  if (state !== null) {
+    const how = state.isAsked ? ('checkpoint' as const) : ('kept' as const);
+    return { ...told, how, behind_ms: Math.max(0, atMs - state.atMs), agent_id: await start() };
+  }
+  const id = await startWithPast(context.kernel, name, past as AgentPast, start);
+  return { ...told, how: 'replay', behind_ms: 0, agent_id: id };
 }

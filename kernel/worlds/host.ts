@@ -1,6 +1,7 @@
 import type { Attachment } from '../agents/attachment.ts';
 import type { Caller } from '../identity.ts';
 import type { KeepsByCaller, Kernel } from '../kernel.ts';
+import type { AgentPast } from '../recording/past.ts';
 import type { StateStore } from '../state/state-store.ts';
 
 /**
@@ -77,6 +78,8 @@ export interface KeptAgent {
   /** Variables whose values were not kept. */
   readonly withheld: readonly string[];
   readonly checkpoint: CheckpointState | null;
+  /** In place of a checkpoint: what it did until the snapshot, of an agent that was recorded. */
+  readonly past: AgentPast | null;
   /** Why it cannot come back; null = it can. */
   readonly reason: string | null;
 }
@@ -84,8 +87,11 @@ export interface KeptAgent {
 /** How an agent of a snapshot came back, or that it did not. */
 export interface ReturnedAgent {
   readonly name: string;
-  /** `checkpoint`: with the state of the moment of the snapshot; `kept`: with one that it had left before; `not`: not at all. */
-  readonly how: 'checkpoint' | 'kept' | 'not';
+  /**
+   * `checkpoint`: with the state of the moment of the snapshot; `kept`: with one that it had left before; `replay`: it lived again through
+   * what it did until then; `not`: not at all.
+   */
+  readonly how: 'checkpoint' | 'kept' | 'replay' | 'not';
   /** Of the state, ms of its world's time before the snapshot. */
   readonly behind_ms: number | null;
   readonly agent_id: number | null;

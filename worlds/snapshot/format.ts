@@ -68,6 +68,29 @@ const fileFault = z.union([
 
 /** Sums of both are still dates. */
 const LATEST_START_MS = Date.UTC(2262, 0, 1);
+const past = z.strictObject({
+  seed: z.string().max(256).nullable(),
+  calls: z
+    .array(
+      z.strictObject({
+        opcode: z.int().min(0).max(255),
+        request: z.string().max(2 ** 26),
+        answer: z
+          .string()
+          .max(2 ** 26)
+          .nullable(),
+        success: z.boolean(),
+        delivered: z.boolean(),
+        begun: count,
+        ended: count,
+        at: z.iso.datetime(),
+        duration_us: count,
+        until_ms: monotonic.nullable(),
+      }),
+    )
+    .max(100_000),
+});
+
 const image = z.strictObject({
   clock: z.strictObject({
     mode: z.enum(CLOCK_MODES),
@@ -142,6 +165,8 @@ const image = z.strictObject({
         checkpoint: z
           .strictObject({ text: z.string().max(2 ** 20), atMs: monotonic, isAsked: z.boolean() })
           .nullable(),
+        // Snapshots of before there was one have none.
+        past: past.nullable().default(null),
         reason: z.string().max(1024).nullable(),
       }),
     )

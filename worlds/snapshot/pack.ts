@@ -1,5 +1,6 @@
 import { CloveError } from '../../errors/index.ts';
 import { toSortedJson } from '../../kernel/json.ts';
+import type { KeptAgent } from '../../kernel/worlds/host.ts';
 import { type BlockStore, hashOf } from '../filesystem/blocks.ts';
 import type { TreeEntry } from '../filesystem/types.ts';
 import { checkedBody, corrupt, type SnapshotBody } from './format.ts';
@@ -18,6 +19,12 @@ export function pack(body: SnapshotBody, content: (hash: string) => Buffer): Pac
     if (hash !== undefined && !blocks.has(hash)) blocks.set(hash, content(hash));
   }
   return { id: idOf(body), body, blocks };
+}
+
+/** The same snapshot with other agents. */
+export function withAgents({ body, blocks }: Packed, agents: readonly KeptAgent[]): Packed {
+  const changed = JSON.parse(JSON.stringify({ ...body, image: { ...body.image, agents } })) as SnapshotBody;
+  return { id: idOf(changed), body: changed, blocks };
 }
 
 /** The addresses are right, every content is there and no other, sizes are true. @throws DATA_CORRUPT */

@@ -51,7 +51,8 @@ Examples:
   clove world restore lab.world
   clove world restore lab.world --agents --agents-env API_TOKEN=…
 
-Agents that answer checkpoints (onCheckpoint, on_checkpoint) or have left a state come back with it; each that does not is named.`,
+Agents that answer checkpoints (onCheckpoint, on_checkpoint) or have left a state come back with it; of others in virtual worlds those that were
+recorded from their start (clove record start) live again through what they did. Each that does not come back is named.`,
     )
     .addOption(SOCKET_OPTION())
     .action(async (file: string, flags: RestoreFlags, command: Command) => {
@@ -85,6 +86,7 @@ function lineOf({
 }: SyscallResponse<'WORLD_RESTORE'>['agents'][number]): string {
   if (how === 'not') return `agent ${name} did not come back: ${reason}`;
   const old = how === 'kept' ? `, left ${formatDuration(behind_ms ?? 0)} before the snapshot` : '';
+  if (how === 'replay') return `agent ${name} is back as ${agent_id}: it lived again through what it did`;
   return `agent ${name} is back as ${agent_id}, with its state${old}`;
 }
 
