@@ -71,6 +71,7 @@ export type BenchEvent =
     }
   | { readonly kind: 'progress'; readonly progress: Progress }
   | { readonly kind: 'host-crash'; readonly runtime: RuntimeName; readonly reason: string }
-  | { readonly kind: 'notice'; readonly text: string };
+  /** A remark is how things are; what is none should be looked at before the figures are trusted. */
+  | { readonly kind: 'notice'; readonly text: string; readonly isRemark: boolean };
 
 export type BenchListener = (event: BenchEvent) => void;

@@ -1,6 +1,7 @@
 import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CloveError } from '../errors/index.ts';
+import { namesHint } from '../errors/suggest.ts';
 import { hasFaults } from './faults.ts';
 import type { Shard } from './merge/shard.ts';
 import { RUNTIME_NAMES } from './runtimes/index.ts';
@@ -70,7 +71,7 @@ export function resolveOptions(options: BenchOptions): ResolvedBenchOptions {
   if (new Set(runtimes).size !== runtimes.length) throw usage('a runtime is named twice');
   for (const name of runtimes)
     if (!RUNTIME_NAMES.includes(name))
-      throw usage(`there is no runtime "${name}"`, `There are: ${RUNTIME_NAMES.join(', ')}.`);
+      throw usage(`there is no runtime "${name}"`, namesHint(name, RUNTIME_NAMES));
   // A fleet measures what its agents do to each other; another fleet beside it would do the same.
   const asked = options.parallel ?? 'auto';
   const parallel = asked === 'auto' && options.scenario.fleet !== undefined ? 1 : asked;

@@ -2,7 +2,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CloveError } from '../errors/index.ts';
+import { CloveError, isCloveError } from '../errors/index.ts';
 import type { BenchListener } from './events.ts';
 import { machineFacts } from './measure/machine.ts';
 import { trialsOfShard } from './merge/shard.ts';
@@ -230,7 +230,8 @@ async function work(
     store.putFact('finishedAt', new Date().toISOString());
   } catch (error) {
     store.putFact('status', 'interrupted');
-    throw error;
+    // A Ctrl-C that met the compiler before it met us.
+    if (!isCloveError(error) || error.code !== 'CANCELLED') throw error;
   } finally {
     await guardian.close();
     writeResults(store.directory, resultsFromRecords(store.records()));

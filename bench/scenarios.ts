@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CloveError, isCloveError } from '../errors/index.ts';
+import { namesHint } from '../errors/suggest.ts';
 import { fleetAsScenario } from './fleet/as-scenario.ts';
 import { isFleet } from './fleet/definition.ts';
 import type { Scenario } from './scenario.ts';
@@ -67,7 +68,10 @@ export function findScenario(nameOrPath: string): FoundScenario {
   const found = all.find(({ name }) => name === nameOrPath);
   if (found !== undefined) return found;
   throw new CloveError('USAGE', `there is no scenario "${nameOrPath}"`, {
-    hint: `There are: ${all.map(({ name }) => name).join(', ')}.`,
+    hint: namesHint(
+      nameOrPath,
+      all.map(({ name }) => name),
+    ),
   });
 }
 

@@ -43,11 +43,11 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
   );
   for (const segment of segments)
     progress.get(segment.runtime)?.addWall(segment.lastMs - segment.startedAtMs);
-  const notice = (text: string) => {
+  const notice = (text: string, isRemark = false) => {
     const known = store.fact('notices');
     if (known.includes(text)) return;
     store.putFact('notices', [...known, text]);
-    listener({ kind: 'notice', text });
+    listener({ kind: 'notice', text, isRemark });
   };
   const when = options.resumed ? 'when the run was resumed' : 'when the run began';
   const [load = 0] = loadavg();

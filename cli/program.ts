@@ -16,6 +16,7 @@ import { versionCommand } from './commands/version.ts';
 import { worldCommand } from './commands/world.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit-codes.ts';
+import { completeHelp } from './help.ts';
 import { presentError } from './present-error.ts';
 import { type ProgressMode, Terminal, wantsColour } from './ui/terminal.ts';
 
@@ -59,7 +60,6 @@ export function buildProgram(setExitCode: (code: number) => void): Command {
         .env('CLOVE_PROGRESS'),
     )
     .version(packageVersion(), '-V, --version')
-    .showHelpAfterError('(see clove --help)')
     .showSuggestionAfterError(true)
     .configureHelp({ showGlobalOptions: false })
     .addHelpText('beforeAll', '')
@@ -111,6 +111,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
   ]) {
     program.addCommand(build(context));
   }
+  completeHelp(program);
   exitByThrowing(program);
   return program;
 }

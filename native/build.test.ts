@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -41,6 +41,28 @@ function build(env: Record<string, string>): Promise<{ stdout: string; stderr: s
 }
 
 describe('the native build', () => {
+  it('does not wait for a builder that has died', async () => {
+    const env = { CXX: fakeCompiler(), PATH: '/usr/bin:/bin' };
+    const { addon, init } = JSON.parse((await build(env)).stdout) as { addon: string; init: string };
+    const gone = spawnSync('/bin/true');
+    rmSync(init);
+    writeFileSync(`${init}.lock`, String(gone.pid));
+    await build(env);
+    expect(readdirSync(path.join(folder, 'out')).sort()).toEqual(
+      [addon, init].map((file) => path.basename(file)).sort(),
+    );
+  });
+
+  it('says that it was interrupted, and not that the compiler failed', async () => {
+    const compiler = path.join(folder, 'c++');
+    // As a Ctrl-C does, for all that are in the foreground: the program that compiles dies of it.
+    writeFileSync(compiler, '#!/bin/sh\n[ "$1" = --version ] && exit 0\nkill -INT $PPID\nsleep 1\n');
+    chmodSync(compiler, 0o755);
+    const { stdout } = await build({ CXX: compiler, PATH: '/usr/bin:/bin' });
+    expect(JSON.parse(stdout)).toMatchObject({ code: 'CANCELLED' });
+    expect(readdirSync(path.join(folder, 'out'))).toEqual([]);
+  });
+
   it('finds the package from the source folder', () => {
     expect(JSON.parse(readFileSync(path.join(packageRoot(), 'package.json'), 'utf8'))).toMatchObject({
       name: 'clove',

@@ -4,16 +4,15 @@ import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
-  closeSync,
   constants,
   existsSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
@@ -206,16 +205,18 @@ function sleepMs(milliseconds: number): void {
 
 const BUILD_TIMEOUT_MS = 600_000;
 
-/** Runs `build` in one process at a time; the others wait for its result. */
+/**
+ * Runs `build` in one process at a time; the others wait for its result. Whoever waits for a builder that has died (or, in another
+ * container, cannot be seen) builds itself: two at once cost time and nothing else, for files get their names when they are whole.
+ */
 function once(file: string, build: () => void): void {
   const lock = `${file}.lock`;
   while (!existsSync(file)) {
     try {
-      closeSync(openSync(lock, 'wx'));
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const age = Date.now() - (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-      if (age > BUILD_TIMEOUT_MS) rmSync(lock, { force: true });
+      if (isAbandoned(lock)) rmSync(lock, { force: true });
       sleepMs(50);
       continue;
     }
@@ -224,6 +225,20 @@ function once(file: string, build: () => void): void {
     } finally {
       rmSync(lock, { force: true });
     }
+  }
+}
+
+function isAbandoned(lock: string): boolean {
+  const made = statSync(lock, { throwIfNoEntry: false });
+  if (made === undefined) return false;
+  if (Date.now() - made.mtimeMs > BUILD_TIMEOUT_MS) return true;
+  try {
+    const pid = Number(readFileSync(lock, 'utf8'));
+    // Empty: it is being written.
+    if (pid > 0) process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }
 
@@ -245,6 +260,7 @@ function compile(target: Target, onProgress: (line: string) => void): void {
     renameSync(unfinished, target.file);
   } catch (error) {
     rmSync(unfinished, { force: true });
+    throwWhereInterrupted(error);
     const stderr = String((error as { stderr?: unknown }).stderr ?? '');
     throw new CloveError('SETUP_FAILED', `the native part cannot be compiled: ${firstError(stderr)}`, {
       cause: error,
@@ -254,6 +270,13 @@ function compile(target: Target, onProgress: (line: string) => void): void {
   } finally {
     rmSync(objects, { recursive: true, force: true });
   }
+}
+
+/** A Ctrl-C goes to the compiler, too. @throws CANCELLED */
+function throwWhereInterrupted(error: unknown): void {
+  const { signal } = error as { signal?: unknown };
+  if (signal !== 'SIGINT' && signal !== 'SIGTERM') return;
+  throw new CloveError('CANCELLED', 'interrupted while the native part was being compiled', { cause: error });
 }
 
 function firstError(stderr: string): string {
@@ -340,6 +363,7 @@ export async function ensureZygote(): Promise<ZygoteFiles> {
   const { library, node } = zygoteTargets(root, writableFolder(folders));
   process.stderr.write('clove: compiling the library of templates with g++, once\n');
   await promisify(execFile)(process.execPath, [import.meta.filename, ZYGOTE_FLAG]).catch((error: unknown) => {
+    throwWhereInterrupted(error);
     const stderr = String((error as { stderr?: unknown }).stderr ?? '');
     throw new CloveError('SETUP_FAILED', `the template library cannot be compiled: ${firstError(stderr)}`, {
       cause: error,

@@ -74,6 +74,15 @@ describe('usage', () => {
     }
   });
 
+  it('suggests the name that was meant, of scenarios and runtimes too, and says where to look', () => {
+    expect(clove(['bench', 'run', 'drug-discvery']).stderr).toContain('hint: Did you mean drug-discovery?');
+    expect(clove(['bench', 'run', 'drug-discovery', '--compare', 'proces']).stderr).toContain(
+      'hint: Did you mean process?',
+    );
+    expect(clove(['bench', 'run']).stderr).toContain('(see clove bench run --help)');
+    expect(clove(['kernel', 'strat']).stderr).toContain('Did you mean start?');
+  });
+
   it('shows one clear line and a hint for an error, and the rest with --verbose', () => {
     const brief = clove(['bench', 'report', 'nothing']);
     expect(brief.status).toBe(1);
@@ -263,8 +272,12 @@ describe('a kernel and its agents', () => {
       const logs = kernel(['agent', 'logs', 'sleeper']).stdout;
       expect(logs).toContain('\\x1b[31mred');
       expect(logs).not.toContain('\u001b');
+      const unknown = kernel(['agent', 'pause', 'sleper']);
+      expect(unknown.status).toBe(1);
+      expect(unknown.stderr).toContain('hint: Did you mean sleeper?');
       expect(kernel(['agent', 'kill', 'sleeper', '--grace', '100ms']).status).toBe(0);
       expect(kernel(['ps']).stdout).toBe('no agents\n');
+      expect(kernel(['ps', '--all']).stdout).toMatch(/sleeper\s+\w+ \(killed\)\s+–\s+–\s+–\s+–/);
     } finally {
       const stopped = kernel(['kernel', 'stop']);
       expect(stopped.status, stopped.stderr).toBe(0);
@@ -292,6 +305,11 @@ process.exit(5);
       const result = kernel(['agent', 'run', script, '--name', 'three-lines', '--wait']);
       expect(result.stdout, result.stderr).toBe('caller three-lines\n');
       expect(result.status).toBe(5);
+      const endless = path.join(folder, 'endless.sh');
+      writeFileSync(endless, 'exec sleep 600\n');
+      const stopped = kernel(['agent', 'run', endless, '--timeout', '200ms', '--wait']);
+      expect(stopped.stderr).toMatch(/^warning: \S+ did not exit by itself: timeout\n$/);
+      expect(stopped.status).toBe(124);
     } finally {
       kernel(['kernel', 'stop']);
     }

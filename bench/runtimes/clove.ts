@@ -233,12 +233,14 @@ async function startTemplate(
     await client.wait(spawned.id, call);
     if (spawned.template?.used !== true) return without(spawned.template?.reason);
   } catch (error) {
+    if (isCloveError(error) && error.code === 'CANCELLED') throw error;
     // Trials do not need it; whether there are sandboxes at all shows next.
     return without(error instanceof Error ? error.message : String(error));
   }
   const seconds = ((monotonicMs() - startedAtMs) / 1000).toFixed(1);
   context.onNotice(
     `Runtime clove forks trials from a template that has loaded and warmed up the worker: ready in ${seconds} s, before the first trial.`,
+    true,
   );
   return wanted;
 }

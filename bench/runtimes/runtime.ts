@@ -49,7 +49,7 @@ export interface RuntimeContext {
   readonly guard: ProcessGuard;
   /** A host process was lost together with what ran in it. */
   readonly onHostCrash: (reason: string) => void;
-  readonly onNotice: (text: string) => void;
+  readonly onNotice: (text: string, isRemark?: boolean) => void;
 }
 
 /** Sees to it that a process dies with the bench, even after kill -9. */

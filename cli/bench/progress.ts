@@ -6,23 +6,37 @@ import { formatDuration, plural } from '../ui/format.ts';
 import type { Terminal } from '../ui/terminal.ts';
 
 const BAR_CELLS = 40;
+const TICK_MS = 1000;
+/** Where lines are all there is: so long nothing is said before it is said what is waited for. */
+const SILENCE_MS = 20_000;
 
 /** Turns the events of a run into a live region on a terminal, and into plain lines elsewhere. */
 export class BenchProgress {
   readonly #terminal: Terminal;
   readonly #presentation: Presentation;
   readonly #progress = new Map<RuntimeName, Progress>();
-  readonly #running = new Map<string, string>();
+  readonly #running = new Map<string, { readonly what: string; readonly startedAtMs: number }>();
+  readonly #timer: NodeJS.Timeout;
+  #progressAtMs = 0;
+  #lastLineAtMs = performance.now();
   #preparing: string | null = null;
   #several = false;
 
   constructor(terminal: Terminal, presentation: Presentation) {
     this.#terminal = terminal;
     this.#presentation = presentation;
+    this.#timer = setInterval(() => this.#tick(performance.now()), TICK_MS).unref();
+  }
+
+  /** Nothing is drawn any more. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#terminal.endLive();
   }
 
   readonly listen = (event: BenchEvent): void => {
     this.#terminal.event({ type: event.kind, ...event });
+    this.#lastLineAtMs = performance.now();
     switch (event.kind) {
       case 'run':
         this.#onRun(event);
@@ -52,7 +66,10 @@ export class BenchProgress {
         }
         break;
       case 'attempt-start':
-        this.#running.set(`${event.runtime}/${event.trial.id}`, describeTrial(event.trial));
+        this.#running.set(`${event.runtime}/${event.trial.id}`, {
+          what: `${event.trial.id} ${describeTrial(event.trial)}`,
+          startedAtMs: performance.now(),
+        });
         break;
       case 'attempt-end':
         this.#running.delete(`${event.attempt.runtime}/${event.trial.id}`);
@@ -60,6 +77,7 @@ export class BenchProgress {
         break;
       case 'progress':
         this.#progress.set(event.progress.runtime, event.progress);
+        this.#progressAtMs = performance.now();
         break;
       case 'host-crash':
         this.#terminal.note(
@@ -67,7 +85,8 @@ export class BenchProgress {
         );
         break;
       case 'notice':
-        this.#terminal.warn(escapeLine(event.text));
+        if (event.isRemark) this.#terminal.note(`  ${escapeLine(event.text)}`);
+        else this.#terminal.warn(escapeLine(event.text));
         break;
     }
     this.#draw();
@@ -98,6 +117,7 @@ export class BenchProgress {
     const value = attempt.result ? metricAt(attempt.result.metrics, primaryMetric.path) : null;
     const parts = [
       `  ${failed ? this.#terminal.style('red', '✗') : this.#terminal.style('green', '✓')}`,
+      this.#count(attempt.runtime, willRetry),
       trial.id,
       this.#several ? `[${attempt.runtime}]` : '',
       describeTrial(trial),
@@ -112,18 +132,45 @@ export class BenchProgress {
     this.#terminal.note(parts.filter((part) => part !== '').join('  '));
   }
 
+  /** "7/48": which outcome of its runtime this is; nothing for an attempt that is none. */
+  #count(runtime: RuntimeName, willRetry: boolean): string {
+    const progress = this.#progress.get(runtime);
+    if (progress === undefined) return '';
+    const of = String(progress.trials);
+    // The progress that comes behind this event counts it.
+    const done = String(outcomesOf(progress) + 1).padStart(of.length);
+    return willRetry ? ' '.repeat(2 * of.length + 1) : `${done}/${of}`;
+  }
+
+  #tick(nowMs: number): void {
+    if (this.#terminal.progress === 'tty') this.#draw();
+    if (this.#terminal.progress !== 'plain' || nowMs - this.#lastLineAtMs < SILENCE_MS) return;
+    if (this.#running.size === 0) return;
+    this.#lastLineAtMs = nowMs;
+    this.#terminal.note(`  … still running: ${this.#runningText(nowMs)}`);
+  }
+
+  #runningText(nowMs: number): string {
+    const running = [...this.#running.values()];
+    const shown = running
+      .slice(0, 4)
+      .map(({ what, startedAtMs }) =>
+        nowMs - startedAtMs < TICK_MS ? what : `${what} (${formatDuration(nowMs - startedAtMs)})`,
+      );
+    return shown.join(' · ') + (running.length > 4 ? ' …' : '');
+  }
+
   #draw(): void {
     const lines: string[] = [];
     if (this.#preparing) lines.push(`  ${this.#preparing}`);
     for (const progress of this.#progress.values()) lines.push(this.#bar(progress));
-    const running = [...this.#running.values()];
-    if (running.length > 0)
-      lines.push(`  running: ${running.slice(0, 4).join(' · ')}${running.length > 4 ? ' …' : ''}`);
+    if (this.#running.size > 0) lines.push(`  running: ${this.#runningText(performance.now())}`);
     if (lines.length > 0) this.#terminal.live(lines);
   }
 
   #bar(progress: Progress): string {
-    const done = progress.passed + progress.failed + progress.notMeasured;
+    const done = outcomesOf(progress);
+    const sinceMs = progress.running > 0 ? performance.now() - this.#progressAtMs : 0;
     const cells = progress.trials === 0 ? BAR_CELLS : Math.round((done / progress.trials) * BAR_CELLS);
     const bar = `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)}`;
     const facts = [
@@ -133,11 +180,15 @@ export class BenchProgress {
       progress.failed > 0 ? this.#terminal.style('red', `${progress.failed} failed`) : '',
       progress.notMeasured > 0 ? this.#terminal.style('yellow', `${progress.notMeasured} not measured`) : '',
       progress.retries > 0 ? plural(progress.retries, 'retry', 'retries') : '',
-      formatDuration(progress.elapsedMs),
+      formatDuration(progress.elapsedMs + sinceMs),
       eta(progress),
     ];
     return `  ${progress.runtime.padEnd(10)} ${bar} ${facts.filter((fact) => fact !== '').join(' · ')}`;
   }
+}
+
+function outcomesOf({ passed, failed, notMeasured }: Progress): number {
+  return passed + failed + notMeasured;
 }
 
 /** Time left by the cost that is done; silent until there is something to judge by. */

@@ -29,7 +29,7 @@ export function printSummary(terminal: Terminal, results: RunResults, runDirecto
     terminal.out(
       terminal.style(
         'yellow',
-        `data: ${escapeLine(synthetic.join('; '))}: these figures say nothing about real molecules (use --data DIR, or clove data fetch)`,
+        `data: ${escapeLine(synthetic.join('; '))}: these figures say nothing about real molecules`,
       ),
     );
   }

@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import type { SyscallResponse } from '../../sdk/typescript/index.ts';
-import { parseTarget, SOCKET_OPTION, withKernel } from '../connect.ts';
+import { onAgent } from '../agent-target.ts';
+import { SOCKET_OPTION, withKernel } from '../connect.ts';
 import type { CliContext, CommandBuilder } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { escapeLine, escapeText } from '../ui/escape.ts';
@@ -10,6 +11,7 @@ import { layerTable } from '../ui/layers.ts';
 import { parseBytes, parseCount, parseDuration, parsePositive } from '../ui/parse.ts';
 import { renderTable } from '../ui/table.ts';
 import { reloadCommand } from './agent-reload.ts';
+import { exitStatusOf } from './run.ts';
 
 interface SocketFlag {
   readonly socket?: string;
@@ -96,9 +98,29 @@ const runCommand: CommandBuilder = (context) =>
         const logs = await client.logs(spawned.id);
         if (cli.json) cli.terminal.out(JSON.stringify({ ...end, stdout: logs.stdout, stderr: logs.stderr }));
         else writeLogs(cli, logs);
-        cli.setExitCode(end.exit_code ?? EXIT.failed);
+        tellEnd(cli, end);
+        cli.setExitCode(exitStatusOfAgent(end));
       });
     });
+
+type Ended = Pick<SyscallResponse<'WAIT'>, 'name' | 'reason' | 'exit_code' | 'signal'>;
+
+/** As `clove run` would leave for a command that ended so. */
+function exitStatusOfAgent({ reason, exit_code: exitCode, signal }: Ended): number {
+  if (reason === 'unhealthy' || reason === 'unready') return EXIT.failed;
+  return exitStatusOf({ reason, exitCode, signal });
+}
+
+function tellEnd({ terminal }: CliContext, end: Ended): void {
+  if (end.reason !== 'exited')
+    terminal.warn(`${escapeLine(end.name)} did not exit by itself: ${endText(end)}`);
+}
+
+function endText({ reason, exit_code, signal }: Omit<Ended, 'name' | 'reason'> & { reason: string }): string {
+  if (reason === 'exited') return `exit ${exit_code ?? '?'}`;
+  if (reason === 'signal') return signal ?? 'signal';
+  return reason === 'oom' ? 'out of memory' : reason;
+}
 
 function listCommand(name: string, description: string): CommandBuilder {
   return (context) =>
@@ -122,11 +144,15 @@ function listCommand(name: string, description: string): CommandBuilder {
             [
               { title: 'id', align: 'right', value: ({ id }) => String(id) },
               { title: 'name', value: (agent) => escapeLine(agent.name) },
-              { title: 'state', value: ({ state }) => state },
+              {
+                title: 'state',
+                value: ({ state, pid, ended }) =>
+                  pid === 0 && ended !== null ? `${state} (${escapeLine(endText(ended))})` : state,
+              },
               { title: 'pid', align: 'right', value: ({ pid }) => (pid === 0 ? '–' : String(pid)) },
-              { title: 'up', align: 'right', value: (agent) => formatDuration(agent.uptime_ms) },
-              { title: 'memory', align: 'right', value: ({ memory }) => formatBytes(memory) },
-              { title: 'cpu', align: 'right', value: ({ cpu }) => `${cpu.toFixed(1)} %` },
+              { title: 'up', align: 'right', value: whileAlive(({ uptime_ms: ms }) => formatDuration(ms)) },
+              { title: 'memory', align: 'right', value: whileAlive(({ memory }) => formatBytes(memory)) },
+              { title: 'cpu', align: 'right', value: whileAlive(({ cpu }) => `${cpu.toFixed(1)} %`) },
               { title: 'restarts', align: 'right', value: ({ restarts }) => String(restarts) },
               { title: 'isolation', value: (agent) => describeIsolation(agent, flags.isolation === true) },
             ],
@@ -134,6 +160,11 @@ function listCommand(name: string, description: string): CommandBuilder {
           ),
         );
       });
+}
+
+/** What an agent without a process has is nothing, not zero. */
+function whileAlive(value: (agent: Listed) => string): (agent: Listed) => string {
+  return (agent) => (agent.pid === 0 ? '–' : value(agent));
 }
 
 function describeIsolation({ isolation }: Listed, detailed: boolean): string {
@@ -154,9 +185,8 @@ const killCommand: CommandBuilder = (context) =>
       const graceMs = flags.grace === undefined ? undefined : parseDuration(flags.grace, '--grace');
       await withKernel(flags, async (client) => {
         for (const target of targets) {
-          await client.kill(
-            parseTarget(target),
-            graceMs === undefined ? { timeoutMs: null } : { graceMs, timeoutMs: null },
+          await onAgent(client, target, (known) =>
+            client.kill(known, graceMs === undefined ? { timeoutMs: null } : { graceMs, timeoutMs: null }),
           );
           report(cli, target, 'killed');
         }
@@ -173,7 +203,7 @@ function freezeCommand(verb: 'pause' | 'resume', description: string): CommandBu
         const cli = context(command);
         await withKernel(flags, async (client) => {
           for (const target of targets) {
-            await client[verb](parseTarget(target));
+            await onAgent(client, target, (known) => client[verb](known));
             report(cli, target, `${verb}d`);
           }
         });
@@ -189,9 +219,11 @@ const logsCommand: CommandBuilder = (context) =>
     .action(async (target: string, flags: SocketFlag & { bytes?: string }, command: Command) => {
       const cli = context(command);
       const logs = await withKernel(flags, (client) =>
-        client.logs(
-          parseTarget(target),
-          flags.bytes === undefined ? {} : { maxBytes: parseBytes(flags.bytes, '--bytes') },
+        onAgent(client, target, (known) =>
+          client.logs(
+            known,
+            flags.bytes === undefined ? {} : { maxBytes: parseBytes(flags.bytes, '--bytes') },
+          ),
         ),
       );
       if (cli.json) cli.terminal.out(JSON.stringify(logs));

@@ -28,7 +28,7 @@ Examples:
   clove bench micro
   clove bench micro noop spawn --rounds 10
   clove bench micro --baseline micro.json --fail-on "latencyUs.p50:+25%"
-  clove bench history micro --metric latencyUs.p50`,
+  clove bench history micro`,
     )
     .action(async (names: string[], flags: MicroFlags, command: Command) => {
       const cli = context(command);
@@ -55,6 +55,6 @@ Examples:
           },
           progress.listen,
         ),
-      );
+      ).finally(() => progress.close());
       await conclude(cli, run, gate);
     });

@@ -155,7 +155,7 @@ Examples:
           },
           progress.listen,
         ),
-      );
+      ).finally(() => progress.close());
       await conclude(cli, run, gate);
     });
 
@@ -175,7 +175,7 @@ const resumeCommand: CommandBuilder = (context) =>
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
       const run = await interruptible(cli.terminal, (signal) =>
         resumeBench(runDirectory, { kernelSocket: flags.kernel ?? null, signal, scenario }, progress.listen),
-      );
+      ).finally(() => progress.close());
       await conclude(cli, run);
     });
 

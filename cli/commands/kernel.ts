@@ -47,7 +47,12 @@ export const kernelCommand: CommandBuilder = (context) => {
 const startCommand: CommandBuilder = (context) =>
   addServiceOptions(new Command('start').description('start a kernel'))
     .addOption(SOCKET_OPTION())
-    .addOption(new Option('--data-dir <dir>', 'folder of its durable data').env('CLOVE_DATA_DIR'))
+    .addOption(
+      new Option(
+        '--data-dir <dir>',
+        'folder of its durable data (default: /var/lib/clove; of another user than root ~/.local/state/clove)',
+      ).env('CLOVE_DATA_DIR'),
+    )
     .addOption(
       new Option('--log-level <level>', 'how much it logs')
         .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])

@@ -3,6 +3,7 @@ import { expandGrid, makeTrials } from '../../bench/grid.ts';
 import { MICRO_BENCHMARKS } from '../../bench/micro/benchmarks.ts';
 import type { Scenario } from '../../bench/scenario.ts';
 import { CloveError } from '../../errors/index.ts';
+import { namesHint } from '../../errors/suggest.ts';
 
 const VERSION = '1';
 const ROUNDS = 5;
@@ -83,7 +84,7 @@ function namesOf(given: string | undefined): readonly string[] {
   const unknown = names.find((name) => !Object.hasOwn(MICRO_BENCHMARKS, name));
   if (unknown !== undefined)
     throw new CloveError('USAGE', `there is no measurement "${unknown}"`, {
-      hint: `There are: ${Object.keys(MICRO_BENCHMARKS).join(', ')}.`,
+      hint: namesHint(unknown, Object.keys(MICRO_BENCHMARKS)),
     });
   return [...new Set(names)];
 }
