@@ -53,9 +53,9 @@ export async function renderHtml(results: RunResults): Promise<string> {
   ];
   const charts = await drawCharts(wanted.filter((chart) => chart !== null));
   const chart = (id: string): DrawnChart | undefined => charts.find((drawn) => drawn.chart.id === id);
-  const trials = trialsSection(results, summary);
   const activity = activitySection(results);
-  const diff = trialDiffSection(results);
+  const trials = trialsSection(results, summary, activity.recorded);
+  const diff = trialDiffSection(results, activity.recorded);
   const record = pack('results', JSON.stringify(results));
   const embedded = record.bytes.length <= EMBED_LIMIT_BYTES;
   const sections: (Section | null)[] = [

@@ -1,7 +1,14 @@
+import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { RunResults } from '../../bench/types.ts';
 import { fleetsOf } from '../fleets.ts';
 import { renderHtml } from '../render-html.ts';
 import { parseResults } from '../schema.ts';
+import { activitySection } from '../sections/activity.ts';
+import { type ComparedTrial, trialDiffSection } from '../sections/trial-diff.ts';
+import { trialsSection } from '../sections/trials.ts';
+import { summarise } from '../summary.ts';
 import { compareTools } from './compare.ts';
 import { type ActivityWindow, drawTools } from './draw.ts';
 import { makeFleetResults } from './fixture.ts';
@@ -57,7 +64,7 @@ describe('the activity of a trial', () => {
       'syscall.not-granted:KILL',
       '834 are missing',
       '2 more rows of refusals found no room',
-      'The first of 3 trials',
+      'Attempts, figures and logs',
     ])
       expect(page).toContain(text);
   });
@@ -115,5 +122,66 @@ describe('two trials', () => {
     if (long === undefined || short === undefined) throw new Error('no views');
     const [first] = compareTools().divergences(long, short);
     expect(first).toMatchObject({ agent: 'responder', same: 6, atMs: 20 * 600 });
+  });
+});
+
+describe('two logs side by side', () => {
+  const { alignLines } = compareTools();
+
+  it('stand line by line, each with what only it has', () => {
+    expect(alignLines(['a', 'b', 'c', 'd'], ['a', 'x', 'c', 'd', 'e'])).toEqual([
+      ['a', 'a'],
+      ['b', null],
+      [null, 'x'],
+      ['c', 'c'],
+      ['d', 'd'],
+      [null, 'e'],
+    ]);
+    expect(alignLines([], [])).toEqual([]);
+  });
+
+  it('lose no line and add none, whatever they are', () => {
+    const text = fc.array(fc.constantFrom('', 'a', 'b', 'c'), { maxLength: 30 });
+    fc.assert(
+      fc.property(text, text, (a, b) => {
+        const rows = alignLines(a, b);
+        expect(rows.flatMap(([line]) => (line === null ? [] : [line]))).toEqual(a);
+        expect(rows.flatMap(([, line]) => (line === null ? [] : [line]))).toEqual(b);
+        expect(rows.every(([one, other]) => one === null || other === null || one === other)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('what of fleets is in the page', () => {
+  const first = (results: RunResults) => results.trials[0] as RunResults['trials'][number];
+
+  it('is linked from the drill-down of each trial, and said to be left out where it is', () => {
+    const results = makeFleetResults({ entries: 30 });
+    const of = (isHere: boolean) =>
+      trialsSection(results, summarise(results), new Map([[`${first(results).id}/clove`, isHere]])).section
+        .body.source;
+    expect(of(true)).toContain(`<a href="#activity=${first(results).id}/clove">`);
+    expect(of(false)).toContain('under clove it found no room in this file');
+    expect(of(false)).not.toContain('href="#activity=');
+  });
+
+  it('is said to be missing where two trials are compared without it', () => {
+    const results = makeFleetResults({ entries: 30 });
+    const { packs } = trialDiffSection(results, new Map([[`${first(results).id}/clove`, false]]));
+    const [one, other] = JSON.parse(
+      gunzipSync(packs.find(({ id }) => id === 'compare-0')?.bytes as Uint8Array).toString(),
+    ) as ComparedTrial[];
+    expect(one).toMatchObject({ activity: 'left out', log: expect.any(Array) });
+    expect(other).toMatchObject({ activity: 'none' });
+  });
+
+  it('stands in the page for readers without scripts, every trial of it, with ids of its own', () => {
+    const { section, recorded } = activitySection(makeFleetResults({ entries: 30 }));
+    const source = section?.body.source ?? '';
+    expect([...recorded.values()]).toEqual([true, true, true]);
+    const ids = [...source.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([]);
+    for (const id of recorded.keys()) expect(ids).toContain(`activity=${id}`);
   });
 });

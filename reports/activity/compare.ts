@@ -14,6 +14,8 @@ export interface Divergence {
 
 /** Compares two trials, agent by agent: between agents the order may differ without anything being different. Sent to the page as source. */
 export function compareTools() {
+  const LINES = 400;
+
   /** What makes two events the same: not when, and not how long. */
   function signature({ kind, what, target, trouble }: ViewEvent): string {
     return [kind, what, target, trouble].join('\n');
@@ -47,7 +49,39 @@ export function compareTools() {
     );
   }
 
-  return { divergences, signature };
+  /**
+   * Two texts side by side, line by line: equal lines stand in one row, null = only the other has this line. By the longest common
+   * subsequence of the last LINES of each.
+   */
+  function alignLines(a: readonly string[], b: readonly string[]): [string | null, string | null][] {
+    const one = a.slice(-LINES);
+    const other = b.slice(-LINES);
+    const width = other.length + 1;
+    // common[i * width + j]: length of the longest of one[i…] and other[j…].
+    const common = new Uint16Array((one.length + 1) * width);
+    for (let i = one.length - 1; i >= 0; i--)
+      for (let j = other.length - 1; j >= 0; j--)
+        common[i * width + j] =
+          one[i] === other[j]
+            ? (common[(i + 1) * width + j + 1] as number) + 1
+            : Math.max(common[(i + 1) * width + j] as number, common[i * width + j + 1] as number);
+    const rows: [string | null, string | null][] = [];
+    let i = 0;
+    let j = 0;
+    while (i < one.length || j < other.length) {
+      if (i < one.length && j < other.length && one[i] === other[j])
+        rows.push([one[i++] as string, other[j++] as string]);
+      else if (
+        j >= other.length ||
+        (i < one.length && (common[(i + 1) * width + j] as number) >= (common[i * width + j + 1] as number))
+      )
+        rows.push([one[i++] as string, null]);
+      else rows.push([null, other[j++] as string]);
+    }
+    return rows;
+  }
+
+  return { alignLines, divergences, signature };
 }
 
 export type CompareTools = ReturnType<typeof compareTools>;

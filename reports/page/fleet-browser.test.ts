@@ -5,6 +5,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import type { TrialOutcome } from '../../bench/types.ts';
 import { makeFleetResults } from '../activity/fixture.ts';
 import { renderHtml } from '../render-html.ts';
 import { CHROMIUM, CHROMIUM_ARGUMENTS } from './testing.ts';
@@ -25,6 +26,14 @@ beforeAll(async () => {
     path.join(folder, 'hostile.html'),
     await renderHtml(makeFleetResults({ hostile: HOSTILE })),
   );
+  const usual = makeFleetResults();
+  await writeFile(
+    path.join(folder, 'partial.html'),
+    await renderHtml({
+      ...usual,
+      trials: usual.trials.map((trial, index) => (index === 2 ? withoutActivity(trial) : trial)),
+    }),
+  );
   browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_ARGUMENTS });
 }, PATIENCE_MS);
 
@@ -35,9 +44,20 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+function withoutActivity(trial: TrialOutcome): TrialOutcome {
+  return {
+    ...trial,
+    attempts: trial.attempts.map((attempt) => {
+      if (attempt.result?.fleet === undefined) return attempt;
+      const { activity: _, ...fleet } = attempt.result.fleet;
+      return { ...attempt, result: { ...attempt.result, fleet } };
+    }),
+  };
+}
+
 async function openPage(
   context: TestContext,
-  name: 'usual' | 'hostile' = 'usual',
+  name: 'usual' | 'hostile' | 'partial' = 'usual',
   options: BrowserContextOptions = {},
   hash = '',
 ): Promise<{ readonly page: Page; readonly complaints: string[] }> {
@@ -163,6 +183,36 @@ describe('the report of fleets in a browser', { timeout: PATIENCE_MS * 2 }, () =
     expect(complaints).toEqual([]);
   });
 
+  it('leads from the drill-down of a trial to what it did, and back', async (context) => {
+    const { page, complaints } = await openPage(context, 'usual', {}, '#trial=exp_002');
+    await page.getByRole('link', { name: 'who did what when, under clove' }).click();
+    await expect
+      .poll(() => page.locator('#activity-trial').inputValue(), { timeout: PATIENCE_MS })
+      .not.toBe('0');
+    expect(new URL(page.url()).hash).toBe('#activity=exp_002/clove');
+    await page.locator('[data-activity][id="activity=exp_002/clove"]').waitFor({ state: 'attached' });
+    await page
+      .locator('#activity-timeline')
+      .getByRole('link', { name: 'Attempts, figures and logs' })
+      .click();
+    await page.locator('details.trial.found[open]').waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  it('compares the logs of two trials, and says what it cannot compare', async (context) => {
+    const { page } = await openPage(context, 'partial');
+    const part = page.locator('#compare-part');
+    const logs = part.getByRole('region', { name: 'Last lines of the logs' });
+    expect(await logs.locator('tr.differs').count()).toBeGreaterThan(0);
+    expect(await part.locator('.not-compared').count()).toBe(0);
+    await page.locator('#compare-tools').getByLabel('B').selectOption('exp_003/clove');
+    await part
+      .getByText('What each agent did is not compared: of exp_003/clove it was not recorded.')
+      .waitFor();
+    await page.locator('#compare-tools').getByLabel('B').selectOption('exp_001/clove');
+    await part.getByText(/^The logs are the same/).waitFor();
+  });
+
   it('compares two trials: figures, checks, and where they part ways', async (context) => {
     const { page, complaints } = await openPage(context);
     const part = page.locator('#compare-part');
@@ -185,7 +235,13 @@ describe('the report of fleets in a browser', { timeout: PATIENCE_MS * 2 }, () =
       const box = await page.locator(`${figure} .plot svg`).boundingBox();
       expect(Math.min(box?.width ?? 0, box?.height ?? 0)).toBeGreaterThan(50);
     }
-    expect(await page.getByText('syscall.not-granted:KILL').isVisible()).toBe(true);
+    expect(await page.getByText('syscall.not-granted:KILL').first().isVisible()).toBe(true);
+    for (const id of ['exp_002', 'exp_003']) {
+      const other = page.locator(`details[id="activity=${id}/clove"]`);
+      await other.locator('summary').first().click();
+      const box = await other.locator('.plot svg').first().boundingBox();
+      expect(Math.min(box?.width ?? 0, box?.height ?? 0)).toBeGreaterThan(50);
+    }
     await page.emulateMedia({ media: 'print' });
     expect(await page.locator('#activity-timeline .tools').first().isVisible()).toBe(false);
     expect(await page.locator('#activity-messages .plot svg').isVisible()).toBe(true);

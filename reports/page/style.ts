@@ -68,6 +68,7 @@ h3{font-size:1.05rem;margin-top:1.75rem}
 p{margin:.6rem 0;max-width:75ch}
 code,pre,kbd,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;font-size:.86em}
 code{overflow-wrap:anywhere}
+.landing{scroll-margin-top:4rem}
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap;margin:0}
 .skip{position:absolute;left:-999px;top:0;background:var(--paper);padding:.6rem 1rem;z-index:5}
 .skip:focus{left:0}

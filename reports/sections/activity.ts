@@ -1,16 +1,19 @@
 import type { FleetActivity, RunResults } from '../../bench/types.ts';
 import { drawTools } from '../activity/draw.ts';
-import { type ActivityView, activityView } from '../activity/view.ts';
+import { type ActivityView, activityView, viewId } from '../activity/view.ts';
 import { STATIC_WIDTH } from '../charts/render.ts';
 import { type FleetTrial, fleetName, fleetsOf } from '../fleets.ts';
 import { formatBytes, formatCount, formatDuration, plural } from '../text/format.ts';
-import { type Html, html, markup } from '../text/html.ts';
+import { type Html, html, identifier, markup } from '../text/html.ts';
 import { type Column, dataTable, type Section } from './parts.ts';
 import { type Pack, pack } from './trials.ts';
 
 /** Compressed, of all trials; what finds no room is in results.json. */
 const PACK_LIMIT_BYTES = 1_500_000;
 const TRIAL_LIMIT = 2000;
+/** Of what stands in the page for readers without scripts, besides the first trial: characters and trials. */
+const NO_SCRIPT_LIMIT = 1_000_000;
+const NO_SCRIPT_TRIALS = 24;
 const STATIC_MESSAGES = 30;
 const STATIC_EVENTS = 60;
 const ROWS = 100;
@@ -31,6 +34,8 @@ const KIND_TEXT: Readonly<Record<string, string>> = {
 export interface ActivitySection {
   readonly section: Section | null;
   readonly packs: readonly Pack[];
+  /** Trials (viewId) that were recorded: true = what they did is in the page, false = it found no room. */
+  readonly recorded: ReadonlyMap<string, boolean>;
 }
 
 /** Who did what when: one trial at a time, the one that went worst first. */
@@ -40,56 +45,93 @@ export function activitySection(results: RunResults): ActivitySection {
   const ordered = [...all].sort((a, b) => bad(a) - bad(b)).slice(0, TRIAL_LIMIT);
   const packs: Pack[] = [];
   const views: ActivityView[] = [];
+  const shown: FleetTrial[] = [];
   let room = PACK_LIMIT_BYTES;
-  let first: Html | null = null;
   for (const of of ordered) {
     const view = activityView(of);
     if (view === null) continue;
     const made = pack(
       `activity-${views.length}`,
-      JSON.stringify({ html: fragment(of, view, false).source, view }),
+      JSON.stringify({ html: fragment(of, view, { isDrawn: false, suffix: '' }).source, view }),
     );
     if (made.bytes.length > room) break;
     room -= made.bytes.length;
-    first ??= fragment(of, view, true);
     packs.push(made);
     views.push(view);
+    shown.push(of);
   }
-  if (first === null) return { section: null, packs: [] };
+  const recorded = new Map(all.map((of) => [viewId(of), false]));
+  for (const { id } of views) recorded.set(id, true);
+  const [first] = views;
+  if (first === undefined) return { section: null, packs: [], recorded };
   const left = all.length - views.length;
   return {
     packs,
+    recorded,
     section: {
       id: 'activity',
       title: 'What happened',
       short: 'What happened',
       body: html`<div class="tools" id="activity-choice" hidden><label>Trial <select id="activity-trial">${views.map(
         (view, index) => html`<option value="${index}" data-id="${view.id}">${optionText(view)}</option>`,
-      )}</select></label></div>${
-        views.length > 1
-          ? html`<noscript><p class="muted">The first of ${formatCount(all.length)} trials; without scripts, read the others in results.json.</p></noscript>`
-          : null
-      }${left > 0 ? html`<p class="muted">${plural(left, 'more trial')} left out here to keep this file small; results.json has them.</p>` : null}
-<div id="activity-part">${first}</div>`,
+      )}</select></label></div>${left > 0 ? html`<p class="muted">${plural(left, 'more trial')} left out here to keep this file small; results.json has them.</p>` : null}
+<div class="landing" data-activity id="activity=${first.id}"></div>
+<div id="activity-part">${fragment(shown[0] as FleetTrial, first, { isDrawn: true, suffix: '' })}</div>${withoutScripts(shown, views)}`,
     },
   };
+}
+
+/** Where no script can draw the trials that are chosen, the others stand below the first, each behind its summary. */
+function withoutScripts(shown: readonly FleetTrial[], views: readonly ActivityView[]): Html | null {
+  if (views.length < 2) return null;
+  const parts: Html[] = [];
+  let room = NO_SCRIPT_LIMIT;
+  for (let index = 1; index < Math.min(views.length, NO_SCRIPT_TRIALS + 1); index++) {
+    const view = views[index] as ActivityView;
+    const part = html`<details class="trial" id="activity=${view.id}"><summary>${optionText(view)}</summary><div class="inside">${fragment(
+      shown[index] as FleetTrial,
+      view,
+      { isDrawn: true, suffix: `-${index}` },
+    )}</div></details>
+`;
+    if (part.source.length > room) break;
+    room -= part.source.length;
+    parts.push(part);
+  }
+  const left = views.length - 1 - parts.length;
+  return html`<noscript>${parts}${
+    left > 0
+      ? html`<p class="muted">Without scripts, read ${plural(left, 'more trial')} in results.json.</p>`
+      : null
+  }</noscript>`;
 }
 
 function optionText({ id, name }: ActivityView): string {
   return `${id.split('/')[0]}: ${name}`;
 }
 
-function fragment(of: FleetTrial, view: ActivityView, isStatic: boolean): Html {
+/** How a trial's part is written: with its drawings or for a script to draw, and what its ids end with. */
+interface Form {
+  readonly isDrawn: boolean;
+  readonly suffix: string;
+}
+
+function fragment(of: FleetTrial, view: ActivityView, form: Form): Html {
   const { activity } = of.fleet;
   if (activity === undefined) return markup('');
-  return html`${timeline(of, activity, view, isStatic)}
-${sequence(view, isStatic)}
+  return html`${timeline(of, activity, view, form)}
+${sequence(view, form)}
 ${network(activity)}
 ${files(activity)}
 ${decisions(activity)}`;
 }
 
-function timeline(of: FleetTrial, activity: FleetActivity, view: ActivityView, isStatic: boolean): Html {
+function timeline(
+  of: FleetTrial,
+  activity: FleetActivity,
+  view: ActivityView,
+  { isDrawn, suffix }: Form,
+): Html {
   const { timelineSvg, COLOURS, eventText } = drawTools();
   const isWorld = view.worldStartMs !== null;
   const window = {
@@ -108,10 +150,10 @@ function timeline(of: FleetTrial, activity: FleetActivity, view: ActivityView, i
   const hint = isWorld
     ? `World time: the trial took ${formatDuration(view.endMs)} for ${formatDuration(view.endWorldMs)} in its world.`
     : 'Real time: no agent was in a world.';
-  return html`<figure class="chart" id="activity-timeline" aria-labelledby="activity-timeline-title">
-<figcaption id="activity-timeline-title">Who did what when: ${fleetName(of)}</figcaption>
-<p class="muted">${hint}</p>
-<p class="sr" id="activity-timeline-text">${plural(view.lanes.length, 'lane')}: ${view.lanes.join(', ')}. ${sum}; ${formatCount(troubled)} refused or failed. The table below says the same.</p>
+  return html`<figure class="chart" id="activity-timeline${suffix}" aria-labelledby="activity-timeline-title${suffix}">
+<figcaption id="activity-timeline-title${suffix}">Who did what when: ${fleetName(of)}</figcaption>
+<p class="muted">${hint} <a href="#trial=${identifier(of.trial.id)}">Attempts, figures and logs</a></p>
+<p class="sr" id="activity-timeline-text${suffix}">${plural(view.lanes.length, 'lane')}: ${view.lanes.join(', ')}. ${sum}; ${formatCount(troubled)} refused or failed. The table below says the same.</p>
 <ul class="legend">${view.kinds.map(
     (kind) =>
       html`<li><svg aria-hidden="true" width="10" height="14" viewBox="0 0 10 14"><path d="M5 1v12" fill="none" stroke="var(${COLOURS[kind] ?? '--ink'})" stroke-width="3"/></svg>${formatCount(count(kind))} ${KIND_TEXT[kind]}</li>`,
@@ -125,15 +167,15 @@ function timeline(of: FleetTrial, activity: FleetActivity, view: ActivityView, i
       : html`<li><svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14"><path d="M7 1v12" fill="none" stroke="var(--ink-2)" stroke-dasharray="3 2" stroke-width="1.5"/></svg>${plural(view.marks.length, 'mark')}</li>`
   }</ul>
 <div class="tools" hidden></div>
-<div class="plot scroll" role="img" tabindex="0" aria-label="Who did what when" aria-describedby="activity-timeline-text">${
-    isStatic ? markup(timelineSvg(view, window)) : null
+<div class="plot scroll" role="img" tabindex="0" aria-label="Who did what when" aria-describedby="activity-timeline-text${suffix}">${
+    isDrawn ? markup(timelineSvg(view, window)) : null
   }</div>
 <p class="chosen muted" aria-live="polite"></p>
 ${activity.losses.map(
   ({ kind, seen, kept, fromMs, toMs }) =>
     html`<p class="muted">Of ${formatCount(seen)} ${KIND_TEXT[kind]} the first and the last ${formatCount(Math.floor(kept / 2))} are kept; between ${formatDuration(fromMs)} and ${formatDuration(toMs)} of the trial ${formatCount(seen - kept)} are missing. The tables count all of them.</p>`,
 )}
-<details class="alternative" id="activity-table"><summary>Every event as a table (${formatCount(view.events.length)})</summary><div class="tools" hidden></div>${dataTable(
+<details class="alternative" id="activity-table${suffix}"><summary>Every event as a table (${formatCount(view.events.length)})</summary><div class="tools" hidden></div>${dataTable(
     view.events.length > STATIC_EVENTS ? `The first ${STATIC_EVENTS}` : 'In their order',
     [{ title: 'What happened' }],
     view.events.slice(0, STATIC_EVENTS).map((event) => [eventText(view, event, isWorld)]),
@@ -143,7 +185,7 @@ ${activity.losses.map(
 </figure>`;
 }
 
-function sequence(view: ActivityView, isStatic: boolean): Html | null {
+function sequence(view: ActivityView, { isDrawn, suffix }: Form): Html | null {
   const { sequenceSvg, messagesIn } = drawTools();
   const isWorld = view.worldStartMs !== null;
   const window = {
@@ -157,17 +199,17 @@ function sequence(view: ActivityView, isStatic: boolean): Html | null {
   };
   const messages = messagesIn(view, window, '');
   if (messages.length === 0) return null;
-  return html`<figure class="chart" id="activity-messages" aria-labelledby="activity-messages-title">
-<figcaption id="activity-messages-title">Messages between agents</figcaption>
-<p class="sr" id="activity-messages-text">${plural(messages.length, 'message')} as arrows from sender to receiver, in their order. The table of messages below counts them.</p>
+  return html`<figure class="chart" id="activity-messages${suffix}" aria-labelledby="activity-messages-title${suffix}">
+<figcaption id="activity-messages-title${suffix}">Messages between agents</figcaption>
+<p class="sr" id="activity-messages-text${suffix}">${plural(messages.length, 'message')} as arrows from sender to receiver, in their order. The table of messages below counts them.</p>
 <div class="tools" hidden></div>
-<p class="muted" id="activity-messages-count" aria-live="polite">${
+<p class="muted" id="activity-messages-count${suffix}" aria-live="polite">${
     messages.length > STATIC_MESSAGES
       ? `The first ${STATIC_MESSAGES} of ${formatCount(messages.length)} messages`
       : plural(messages.length, 'message')
   }</p>
-<div class="plot scroll" role="img" tabindex="0" aria-label="Messages between agents" aria-describedby="activity-messages-text">${
-    isStatic ? markup(sequenceSvg(view, messages.slice(0, STATIC_MESSAGES), window)) : null
+<div class="plot scroll" role="img" tabindex="0" aria-label="Messages between agents" aria-describedby="activity-messages-text${suffix}">${
+    isDrawn ? markup(sequenceSvg(view, messages.slice(0, STATIC_MESSAGES), window)) : null
   }</div>
 </figure>`;
 }

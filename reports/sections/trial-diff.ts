@@ -1,16 +1,19 @@
 import { metricPaths } from '../../bench/metric.ts';
-import type { RunResults, TrialOutcome } from '../../bench/types.ts';
+import type { Attempt, RunResults, TrialOutcome } from '../../bench/types.ts';
 import { fleetsOf } from '../fleets.ts';
 import { parameterLabel } from '../summary.ts';
 import { formatBytes, formatDuration, formatMetric, formatNumber, UNKNOWN } from '../text/format.ts';
 import { html, identifier } from '../text/html.ts';
-import { visibleLine } from '../text/visible.ts';
+import { visibleLine, visibleLines } from '../text/visible.ts';
 import { reasonText } from './failures.ts';
 import type { Section } from './parts.ts';
 import { type Pack, pack } from './trials.ts';
 
 const CHUNK = 100;
-const PACK_LIMIT_BYTES = 700_000;
+const PACK_LIMIT_BYTES = 900_000;
+/** Characters of logs, over all trials; and of one. */
+const LOG_BUDGET = 2_000_000;
+const LOG_CHARACTERS = 8192;
 const METRICS = 200;
 const CHECKS = 60;
 
@@ -24,6 +27,10 @@ export interface ComparedTrial {
   readonly facts: Readonly<Record<string, string>>;
   /** asserted → what was seen */
   readonly checks: Readonly<Record<string, string>>;
+  /** Last lines of output; null = they found no room. */
+  readonly log: readonly string[] | null;
+  /** What its agents did: in the page, recorded but without room there, or nothing was recorded. */
+  readonly activity: 'here' | 'left out' | 'none';
 }
 
 export interface TrialDiffSection {
@@ -32,16 +39,25 @@ export interface TrialDiffSection {
 }
 
 /** Two trials side by side, chosen by the reader. */
-export function trialDiffSection(results: RunResults): TrialDiffSection {
+export function trialDiffSection(
+  results: RunResults,
+  activities: ReadonlyMap<string, boolean>,
+): TrialDiffSection {
   if (results.trials.length < 2) return { section: null, packs: [] };
   const packs: Pack[] = [];
   const ids: string[] = [];
   let room = PACK_LIMIT_BYTES;
+  let logRoom = LOG_BUDGET;
+  const logOf = (trial: TrialOutcome): string[] | null => {
+    const text = visibleLines(comparedAttempt(trial)?.logTail.trimEnd() ?? '').slice(-LOG_CHARACTERS);
+    logRoom -= text.length;
+    return logRoom < 0 ? null : text === '' ? [] : text.split('\n');
+  };
   for (let start = 0; start < results.trials.length; start += CHUNK) {
     const chunk = results.trials.slice(start, start + CHUNK);
     const made = pack(
       `compare-${packs.length}`,
-      JSON.stringify(chunk.map((trial) => comparedTrial(results, trial))),
+      JSON.stringify(chunk.map((trial) => comparedTrial(results, trial, activities, logOf(trial)))),
     );
     if (made.bytes.length > room) break;
     room -= made.bytes.length;
@@ -57,7 +73,7 @@ export function trialDiffSection(results: RunResults): TrialDiffSection {
       id: 'compare-trials',
       title: 'Compare two trials',
       short: 'Compare',
-      body: html`<p class="muted">Parameters, figures${isFleet ? ', checks and what each agent did, up to where they first part ways' : ' and facts of two trials'}. ${
+      body: html`<p class="muted">Parameters, figures, ${isFleet ? 'checks, logs and what each agent did, up to where they first part ways' : 'facts and logs of two trials'}. ${
         left > 0
           ? `${ids.length} of ${results.trials.length} can be chosen here; results.json has all.`
           : null
@@ -71,8 +87,18 @@ function comparedId({ id, runtime }: Pick<TrialOutcome, 'id' | 'runtime'>): stri
   return `${identifier(id)}/${runtime}`;
 }
 
-function comparedTrial(results: RunResults, trial: TrialOutcome): ComparedTrial {
-  const attempt = trial.attempts.find(({ end }) => end === 'completed') ?? trial.attempts.at(-1);
+function comparedAttempt({ attempts }: TrialOutcome): Attempt | undefined {
+  return attempts.find(({ end }) => end === 'completed') ?? attempts.at(-1);
+}
+
+function comparedTrial(
+  results: RunResults,
+  trial: TrialOutcome,
+  activities: ReadonlyMap<string, boolean>,
+  log: readonly string[] | null,
+): ComparedTrial {
+  const attempt = comparedAttempt(trial);
+  const isHere = activities.get(comparedId(trial));
   const formats = new Map(results.presentation.metrics.map((metric) => [metric.path, metric]));
   const text = (value: unknown) => visibleLine(String(value ?? UNKNOWN)).slice(0, 200);
   const entries = <Value>(list: readonly (readonly [string, Value])[]) => Object.fromEntries(list);
@@ -118,5 +144,7 @@ function comparedTrial(results: RunResults, trial: TrialOutcome): ComparedTrial 
             ] as const,
         ),
     ),
+    log,
+    activity: isHere === undefined ? 'none' : isHere ? 'here' : 'left out',
   };
 }

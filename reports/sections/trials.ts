@@ -43,7 +43,12 @@ export interface TrialsSection {
 
 type Group = readonly [TrialOutcome, ...TrialOutcome[]];
 
-export function trialsSection(results: RunResults, summary: Summary): TrialsSection {
+/** `activities`: trials whose activity was recorded, and whether it is in the page. */
+export function trialsSection(
+  results: RunResults,
+  summary: Summary,
+  activities: ReadonlyMap<string, boolean>,
+): TrialsSection {
   const groups = [...groupBy(results.trials, (trial) => trial.id).values()] as unknown as Group[];
   const failed = (group: Group): number => (group.some((trial) => trial.status !== 'passed') ? 0 : 1);
   const ordered = groups.length > STATIC_TRIALS ? [...groups].sort((a, b) => failed(a) - failed(b)) : groups;
@@ -51,6 +56,7 @@ export function trialsSection(results: RunResults, summary: Summary): TrialsSect
   const packed = groups.length > STATIC_TRIALS;
   const budget = new Budget(packed ? PACKED_LOG_BUDGET : STATIC_LOG_BUDGET);
   const rowOf = (group: Group): Html => row(results, summary, group);
+  const detailsOf = (group: Group): Html => drillDown(results, summary, group, { activities, budget });
   const packs: Pack[] = [];
   let details: Html;
   if (packed) {
@@ -63,12 +69,7 @@ export function trialsSection(results: RunResults, summary: Summary): TrialsSect
         pack(
           `details-${packs.length}`,
           JSON.stringify(
-            Object.fromEntries(
-              chunk.map((group) => [
-                identifier(group[0].id),
-                drillDown(results, summary, group, budget).source,
-              ]),
-            ),
+            Object.fromEntries(chunk.map((group) => [identifier(group[0].id), detailsOf(group).source])),
           ),
         ),
       );
@@ -76,7 +77,7 @@ export function trialsSection(results: RunResults, summary: Summary): TrialsSect
     packs.push(pack('index', JSON.stringify(chunks)));
     details = html`<div id="trial-detail" aria-live="polite"><p class="muted">Choose an experiment above to see its attempts, figures and logs.</p></div><noscript><p>Attempts and logs of ${plural(groups.length, 'experiment')} are packed; without scripts, read them in results.json.</p></noscript>`;
   } else {
-    details = html`${shown.map((group) => drillDown(results, summary, group, budget))}`;
+    details = html`${shown.map(detailsOf)}`;
   }
   const runtimes = results.runtimes.map(({ runtime }) => runtime);
   const headers = [
@@ -155,7 +156,12 @@ class Budget {
   }
 }
 
-function drillDown(results: RunResults, summary: Summary, group: Group, budget: Budget): Html {
+function drillDown(
+  results: RunResults,
+  summary: Summary,
+  group: Group,
+  { activities, budget }: { readonly activities: ReadonlyMap<string, boolean>; readonly budget: Budget },
+): Html {
   const own = primaryOf(summary, group);
   const value = metricAt(own.metrics, results.presentation.primaryMetric.path);
   return html`<details class="trial" id="trial=${identifier(own.id)}"><summary><strong>${own.id}</strong> ${summary.parameters
@@ -179,9 +185,24 @@ ${dataTable(
   group.flatMap((trial) => trial.attempts.map(attemptRow)),
   `Attempts of ${own.id}`,
 )}
-${metricsTable(own)}${factLine(own)}<p class="muted">Seed ${own.seed}, key <code>${own.key}</code></p>
+${activityLinks(group, activities)}${metricsTable(own)}${factLine(own)}<p class="muted">Seed ${own.seed}, key <code>${own.key}</code></p>
 ${group.flatMap((trial) => trial.attempts.map((attempt) => attemptLog(attempt, budget)))}</div></details>
 `;
+}
+
+/** Where the page tells what the agents of a fleet did, under each runtime that it ran on. */
+function activityLinks(group: Group, activities: ReadonlyMap<string, boolean>): Html | null {
+  const known = group.filter((trial) => activities.has(activityId(trial)));
+  if (known.length === 0) return null;
+  const link = (trial: TrialOutcome): Html =>
+    activities.get(activityId(trial)) === true
+      ? html`<a href="#activity=${activityId(trial)}">who did what when, under ${trial.runtime}</a>`
+      : html`<span class="muted">under ${trial.runtime} it found no room in this file; it is in results.json</span>`;
+  return html`<p>What happened: ${known.map((trial, index) => html`${index === 0 ? null : ', '}${link(trial)}`)}</p>`;
+}
+
+function activityId({ id, runtime }: TrialOutcome): string {
+  return `${identifier(id)}/${runtime}`;
 }
 
 function attemptRow(attempt: Attempt): readonly (string | Html)[] {

@@ -319,12 +319,15 @@ export function activityTools(
     const tools = page.document.getElementById('activity-choice');
     const select = page.document.getElementById('activity-trial');
     if (part === null || tools === null || select === null) return;
+    const landing = page.document.querySelector('[data-activity]');
     const tooltip = makeTooltip();
     const show = async (index: string, isFirst: boolean): Promise<void> => {
       const text = await unpack(`activity-${index}`);
       const { html, view } = JSON.parse(text) as { html: string; view: ActivityView };
       // Markup made and escaped when the report was drawn; the page's policy runs no script in it either.
       if (!isFirst) part.innerHTML = html;
+      // So that a link to the trial that is shown leads to it.
+      if (landing !== null) landing.id = `activity=${view.id}`;
       wire(part, view, tooltip);
     };
     const options = [...select.querySelectorAll('option')];

@@ -117,6 +117,48 @@ export function diffTools(
     ];
   }
 
+  /** Lines that differ with a few around them; what is the same in between is counted. */
+  function logsPart(a: ComparedTrial, b: ComparedTrial): PageElement[] {
+    if (a.log === null || b.log === null) {
+      const missing = a.log === null ? a.id : b.id;
+      return [make('p', `The log of ${missing} found no room in this file; results.json has it.`)];
+    }
+    if (a.log.length === 0 && b.log.length === 0) return [];
+    const aligned = compare.alignLines(a.log, b.log);
+    if (aligned.every(([one, other]) => one === other))
+      return [make('p', `The logs are the same (lines kept: ${aligned.length}).`)];
+    const isNear = (index: number): boolean =>
+      aligned.slice(Math.max(0, index - CONTEXT), index + CONTEXT + 1).some(([one, other]) => one !== other);
+    const rows: string[][] = [];
+    let same = 0;
+    const closeGap = (): void => {
+      if (same > 0) rows.push(['…', `${same} the same`, `${same} the same`]);
+      same = 0;
+    };
+    aligned.forEach(([one, other], index) => {
+      if (!isNear(index)) {
+        same += 1;
+        return;
+      }
+      closeGap();
+      rows.push([String(index + 1), one ?? '(no such line)', other ?? '(no such line)']);
+    });
+    closeGap();
+    return [table('Last lines of the logs', ['Line', 'A', 'B'], rows)];
+  }
+
+  /** Why nothing is said of what agents did, where something could be. */
+  function missingEvents(a: ComparedTrial, b: ComparedTrial): PageElement[] {
+    const left = [a, b].filter(({ activity }) => activity === 'left out').map(({ id }) => id);
+    const none = [a, b].filter(({ activity }) => activity === 'none').map(({ id }) => id);
+    if (none.length === 2) return [];
+    const why =
+      left.length > 0
+        ? `what happened in ${left.join(' and ')} found no room in this file; results.json has it`
+        : `of ${none.join(' and ')} it was not recorded`;
+    return [make('p', `What each agent did is not compared: ${why}.`, { class: 'not-compared' })];
+  }
+
   async function startDiff(): Promise<void> {
     const page = pageGlobals();
     const part = page.document.getElementById('compare-part');
@@ -153,8 +195,9 @@ export function diffTools(
       if (checks.length > 0) parts.push(table('Checks', ['Asserted', 'A', 'B'], checks));
       const facts = rowsOf(a.facts, b.facts);
       if (facts.length > 0) parts.push(table('Facts', ['Fact', 'A', 'B'], facts));
+      parts.push(...logsPart(a, b));
       const [one, other] = views;
-      if (one && other) parts.unshift(...eventsPart(one, other));
+      parts.unshift(...(one && other ? eventsPart(one, other) : missingEvents(a, b)));
       part.replaceChildren(...parts);
     };
     const chooser = (name: string, place: 0 | 1): PageElement => {
