@@ -24,7 +24,7 @@ const schema = z.strictObject({
   socketPath: z.string().min(1).default(DEFAULT_SOCKET_PATH),
   dataDirectory: z.string().min(1).default(DEFAULT_DATA_DIRECTORY),
   runDirectory: z.string().min(1).default(DEFAULT_RUN_DIRECTORY),
-  sandbox: z.enum(['required', 'reduced', 'off']).default('required'),
+  sandbox: z.enum(['required', 'reduced', 'least', 'off']).default('required'),
   sandboxPool: z.int().min(0).max(MAX_POOL_SIZE).default(4),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('warn'),
   operatorUids: z
@@ -58,9 +58,9 @@ export interface KernelOptions {
   readonly runDirectory: string;
   /**
    * 'required': an agent starts only with every layer; 'reduced': the walls must stand, and what else this machine cannot give (users and
-   * limits of their own) may be missing; 'off': agents run without isolation. What is missing is said in each report.
+   * limits of their own) may be missing; 'least': what a process can do to itself must hold, the walls may be missing too; 'off': agents run without isolation. What is missing is said in each report.
    */
-  readonly sandbox: 'required' | 'reduced' | 'off';
+  readonly sandbox: 'required' | 'reduced' | 'least' | 'off';
   /** Sandboxes that may wait, made, for agents to come; 0 = none. */
   readonly sandboxPool: number;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';

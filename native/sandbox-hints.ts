@@ -1,7 +1,10 @@
 // What a user can do about a layer that cannot be had: one sentence each.
 import type { Layer } from './types.ts';
 
-const NEEDS_ROOT = 'Start the kernel as root, or leave the sandbox out with --no-sandbox.';
+const NEEDS_ROOT =
+  process.geteuid?.() === 0
+    ? 'Root of a container may be refused what root of the machine may do: `clove doctor` tells what to start it with; --require least goes on without.'
+    : 'Start the kernel as root, or go on with what this machine can give: --require least.';
 const NEEDS_GROUPS = 'Start the kernel as root, or under systemd with Delegate=yes.';
 
 const BY_STAGE: Readonly<Record<string, string>> = {

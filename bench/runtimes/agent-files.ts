@@ -6,7 +6,8 @@ import { createRequire } from 'node:module';
 import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { openCopy } from '../../kernel/agents/open-copy.ts';
+import { CloveError } from '../../errors/index.ts';
+import { isOpen, isPassable, openCopy } from '../../kernel/agents/open-copy.ts';
 import { packageRoot } from '../../native/package.ts';
 import type { SyscallRequest } from '../../sdk/typescript/index.ts';
 import type { PythonProgram } from '../scenario.ts';
@@ -31,6 +32,14 @@ export interface AgentProgram {
   readonly mounts: readonly AgentMount[];
 }
 
+/** Where things go that agents see. */
+export interface AgentDirectories {
+  /** Null: agents have no compile cache. */
+  readonly compileCache: string | null;
+  /** Copies for agents; null where they have the host's own paths and nothing can be shown elsewhere. */
+  readonly scratch: string | null;
+}
+
 /** How agents of the bench are started: a command line, or a script with its interpreter. */
 export interface AgentStart {
   readonly request: Pick<SyscallRequest<'SPAWN'>, 'command' | 'script' | 'python' | 'env'>;
@@ -41,7 +50,7 @@ export interface AgentStart {
 export async function pythonAgent(
   program: PythonProgram,
   readOnlyPaths: readonly string[],
-  scratch: string,
+  scratch: string | null,
 ): Promise<AgentStart> {
   return {
     request: {
@@ -56,7 +65,7 @@ export async function pythonAgent(
 export async function nodeAgent(
   worker: URL,
   readOnlyPaths: readonly string[],
-  directories: { readonly compileCache: string; readonly scratch: string },
+  directories: AgentDirectories,
 ): Promise<AgentStart> {
   const { command, mounts } = await agentProgram(worker, readOnlyPaths, directories);
   return { request: { command: [...command] }, mounts };
@@ -79,9 +88,10 @@ import(main).then((module) => module.main());
 export async function agentProgram(
   worker: URL,
   readOnlyPaths: readonly string[],
-  directories: { readonly compileCache: string; readonly scratch: string },
+  { compileCache, scratch }: AgentDirectories,
 ): Promise<AgentProgram> {
-  const cache = await warmCompileCache(worker, directories.compileCache, directories.scratch);
+  const cache =
+    compileCache === null || scratch === null ? null : await warmCompileCache(worker, compileCache, scratch);
   const seedrandom = dirname(createRequire(import.meta.url).resolve('seedrandom/package.json'));
   const code = CODE.map((part) => join(CODE_ROOT, part)).filter((folder) => existsSync(folder));
   const workerFolder = dirname(fileURLToPath(worker));
@@ -93,7 +103,7 @@ export async function agentProgram(
     workerFolder,
     ...readOnlyPaths,
   ];
-  const mounts = await openMounts(paths, directories.scratch);
+  const mounts = await openMounts(paths, scratch);
   if (cache !== null) mounts.push({ source: cache, target: COMPILE_CACHE, readonly: true });
   const main = new URL(`../worker/agent-host${EXTENSION}`, import.meta.url);
   return {
@@ -109,17 +119,28 @@ export async function agentProgram(
   };
 }
 
-/** As they are where every user can read them, else from copies. */
-async function openMounts(paths: readonly string[], scratch: string): Promise<AgentMount[]> {
+/** As they are where every user can read them, else from copies. @throws CONFIG where there can be none */
+async function openMounts(paths: readonly string[], scratch: string | null): Promise<AgentMount[]> {
   return await Promise.all(
     outermost(paths)
       .filter((path) => !SYSTEM.some((folder) => path.startsWith(folder)))
       .map(async (path, index) => ({
-        source: await openCopy(path, join(scratch, `open-${index}`)),
+        source:
+          scratch === null ? await requireOpen(path) : await openCopy(path, join(scratch, `open-${index}`)),
         target: path,
         readonly: true,
       })),
   );
+}
+
+async function requireOpen(path: string): Promise<string> {
+  for (let at = path; ; at = dirname(at)) {
+    if (!(at === path ? await isOpen(at) : await isPassable(at)))
+      throw new CloveError('CONFIG', `${at} is closed to other users, and agents have users of their own`, {
+        hint: 'This host allows no mounts: agents read programs where they lie. Open them (chmod o+rX), or go without sandboxes: --runtime process.',
+      });
+    if (at === dirname(at)) return path;
+  }
 }
 
 /** Without the paths that lie inside another one of them. */

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { RunningKernel } from '../../kernel/index.ts';
-import { ensureZygote } from '../../native/index.ts';
+import { ensureZygote, hostCapabilities } from '../../native/index.ts';
 import type { LayerReport } from '../../native/types.ts';
 import { type CloveClient, connect, type SyscallRequest } from '../../sdk/typescript/index.ts';
 import { monotonicMs } from '../worker/execute.ts';
@@ -30,14 +30,17 @@ const TEMPLATE_START_MS = 180_000;
 const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
+  // Where no namespaces are to be had, and the caller goes on without: agents have the host's own paths.
+  const isOnHostPaths = choice.isolation === 'least' && hostCapabilities().namespaces === 'none';
+  const scratch = isOnHostPaths ? null : context.scratchDirectory;
   const [booted, prepared] = await Promise.allSettled([
     choice.kernelSocket === null ? bootKernel(context, choice.isolation) : null,
     context.program === undefined
       ? nodeAgent(context.worker, context.readOnlyPaths, {
           compileCache: context.compileCacheDirectory,
-          scratch: context.scratchDirectory,
+          scratch,
         })
-      : pythonAgent(context.program, context.readOnlyPaths, context.scratchDirectory),
+      : pythonAgent(context.program, context.readOnlyPaths, scratch),
   ]);
   const kernel = booted.status === 'fulfilled' ? booted.value : null;
   // Both are over by now: nothing goes on working in a folder that is about to be removed.
@@ -65,7 +68,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     observer = await connect({ socketPath });
     await requireSandbox(observer, socketPath);
     // A kernel of our own that is not root cannot have templates: nothing is compiled for them then.
-    const hasTemplates = choice.kernelSocket !== null || process.geteuid?.() === 0;
+    const hasTemplates = (choice.kernelSocket !== null || process.geteuid?.() === 0) && !isOnHostPaths;
     if (choice.zygote && hasTemplates) template = await startTemplate(observer, program.mounts, context);
     isolation = await probe(observer, program.mounts, probeCommand(context), limitsOf(context), template);
   } catch (error) {

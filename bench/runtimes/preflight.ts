@@ -28,7 +28,7 @@ export async function requireSandboxes(
       hint:
         strength === 'full'
           ? 'Run it as root, or with less than every layer: --require reduced.'
-          : 'Run it as root, or without sandboxes and what they protect: --runtime process.',
+          : 'Run it as root, with what this machine can give (--require least), or without sandboxes and what they protect: --runtime process.',
       ...(error.details === undefined ? {} : { details: error.details }),
       cause: error,
     });

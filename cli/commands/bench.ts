@@ -38,7 +38,7 @@ interface RunFlags extends CompareFlags {
   readonly runsDir?: string;
   readonly kernel?: string;
   readonly zygote: boolean;
-  readonly require: 'full' | 'reduced';
+  readonly require: 'full' | 'reduced' | 'least';
   readonly timeout?: string;
   readonly attempts?: string;
   readonly blocks?: string;
@@ -88,9 +88,9 @@ const runCommand: CommandBuilder = (context) =>
     .addOption(
       new Option(
         '--require <strength>',
-        'full: run only with every layer of isolation; reduced: what this machine cannot give beyond the walls is named in the report',
+        'full: run only with every layer of isolation; reduced: what this machine cannot give beyond the walls is named in the report; least: walls too',
       )
-        .choices(['full', 'reduced'])
+        .choices(['full', 'reduced', 'least'])
         .default('reduced'),
     )
     .option('--no-zygote', 'start every trial as a program of its own, not forked from a template')

@@ -65,7 +65,7 @@ Exit status: 0 what is required is there · 1 less · 125 no sandbox could be ma
 const VERDICTS: Readonly<Record<Strength, string>> = {
   full: 'full: every layer that was asked for is on',
   reduced: 'reduced: the walls stand; spawns that require what is missing are refused',
-  none: 'none: walls are missing; spawns are refused unless they name what they can do without',
+  none: 'none: walls are missing; spawns are refused unless they name what they can do without (--require least: all of it)',
 };
 
 function describeHost(host: HostFacts): string {

@@ -23,7 +23,7 @@ export interface StartFlags extends ServiceFlags {
   readonly socket?: string;
   readonly dataDir?: string;
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
-  readonly require?: 'full' | 'reduced';
+  readonly require?: 'full' | 'reduced' | 'least';
   readonly sandbox: boolean;
   readonly sandboxPool?: number;
   readonly foreground?: boolean;
@@ -61,9 +61,9 @@ const startCommand: CommandBuilder = (context) =>
     .addOption(
       new Option(
         '--require <strength>',
-        'full: agents start only with every layer; reduced: the walls, and what else this machine can give',
+        'full: agents start only with every layer; reduced: the walls, and what else this machine can give; least: what it can give, walls or not',
       )
-        .choices(['full', 'reduced'])
+        .choices(['full', 'reduced', 'least'])
         .default('full'),
     )
     .option('--no-sandbox', 'run agents without isolation; every report says so')
@@ -164,7 +164,7 @@ export async function startDaemon(flags: StartFlags): Promise<Started> {
   args.push('--on-restart', flags.onRestart, ...serviceArguments(flags));
   if (flags.auditAnchor !== undefined) args.push('--audit-anchor', path.resolve(flags.auditAnchor));
   if (flags.socket !== undefined) args.push('--socket', path.resolve(flags.socket));
-  if (flags.require === 'reduced') args.push('--require', flags.require);
+  if (flags.require !== undefined && flags.require !== 'full') args.push('--require', flags.require);
   if (!flags.sandbox) args.push('--no-sandbox');
   if (flags.sandboxPool !== undefined) args.push('--sandbox-pool', String(flags.sandboxPool));
   const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);

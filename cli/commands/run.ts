@@ -22,7 +22,7 @@ interface RunFlags {
   readonly env: readonly string[];
   readonly cwd?: string;
   readonly profile: 'strict' | 'default' | 'debug';
-  readonly require: 'full' | 'reduced';
+  readonly require: 'full' | 'reduced' | 'least';
   readonly sandbox: boolean;
   readonly raw?: boolean;
 }
@@ -48,9 +48,9 @@ export const runCommand: CommandBuilder = (context) =>
     .addOption(
       new Option(
         '--require <strength>',
-        'full: every layer, or nothing runs; reduced: the walls, and what else this machine can give',
+        'full: every layer, or nothing runs; reduced: the walls, and what else this machine can give; least: what it can give, walls or not',
       )
-        .choices(['full', 'reduced'])
+        .choices(['full', 'reduced', 'least'])
         .default('full'),
     )
     .option('--no-sandbox', 'no isolation at all, limits only where they can be had')
@@ -113,10 +113,10 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
 
 export function sandboxingOf(flags: {
   readonly sandbox: boolean;
-  readonly require?: 'full' | 'reduced';
-}): 'required' | 'reduced' | 'off' {
+  readonly require?: 'full' | 'reduced' | 'least';
+}): 'required' | 'reduced' | 'least' | 'off' {
   if (!flags.sandbox) return 'off';
-  return flags.require === 'reduced' ? 'reduced' : 'required';
+  return flags.require === 'reduced' || flags.require === 'least' ? flags.require : 'required';
 }
 
 /** Where only a layer that is no wall is missing, there is less to ask for. */

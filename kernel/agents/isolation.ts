@@ -61,8 +61,14 @@ export const WALLS: readonly Layer[] = [
   'kill',
 ];
 
+/** Walls that keep their promise when they are degraded: with pidns and root_ro, which need them, they are never off. */
+export const MAY_DEGRADE: readonly Layer[] = ['mntns', 'kill'];
+
+/** What a process can do to itself, whatever its host refuses it. */
+export const WITHOUT_HOST: readonly Layer[] = ['nnp', 'seccomp', 'fds', 'env', 'session'];
+
 /** What a kernel demands of sandboxes whose request does not say it. */
-export type Sandboxing = 'required' | 'reduced' | 'off';
+export type Sandboxing = 'required' | 'reduced' | 'least' | 'off';
 
 /** Why a layer cannot be required here: the sandbox would call it not applicable, and that is not what was asked for. */
 function whyUnavailable(layer: Layer, limits: SandboxLimits): string | null {
@@ -79,8 +85,11 @@ function layersByDefault(
   limits: SandboxLimits,
 ): readonly Layer[] {
   if (sandboxing === 'off') return layersNamedBy(asked);
+  if (sandboxing === 'least') return WITHOUT_HOST;
   const all = [...PROFILE_LAYERS, ...layersOfLimits(limits)];
-  return sandboxing === 'required' ? all : all.filter((layer) => WALLS.includes(layer));
+  return sandboxing === 'required'
+    ? all
+    : all.filter((layer) => WALLS.includes(layer) && !MAY_DEGRADE.includes(layer));
 }
 
 export interface Isolation {
@@ -122,7 +131,7 @@ function layersOfLimits(limits: SandboxLimits): Layer[] {
 
 /**
  * Which layers must hold, which are left out. Nothing is dropped from `require` but by words: the request's own, or those of
- * whoever turned the sandbox off (then only limits that the request names must hold) or reduced it to its walls. @throws SANDBOX_UNAVAILABLE
+ * whoever turned the sandbox off (then only limits that the request names must hold) or reduced it to its walls, or to less. @throws SANDBOX_UNAVAILABLE
  */
 export function resolveIsolation(
   request: Pick<SpawnRequest, 'isolation' | 'limits'>,

@@ -61,10 +61,12 @@ export async function makePlan(request: SpawnRequest, context: PlanContext): Pro
   const sandboxing = request.sandboxed === false ? 'off' : context.sandboxing;
   const isolation = resolveIsolation(request, limits, network, sandboxing);
   const { ownFiles } = isolation;
-  if (!ownFiles && (request.mounts?.length ?? 0) > 0) {
+  // On the host's own paths a mount can only open what lies there already, which Landlock does.
+  const canOpen = ownFiles || !isolation.disable.includes('landlock');
+  if (!ownFiles && request.mounts?.some(({ source, target }) => !canOpen || source !== target)) {
     throw new CloveError(
       'BAD_REQUEST',
-      'invalid request: mounts need the mount namespace, which is left out',
+      'invalid request: mounts need the mount namespace, which is left out; without it, source and target must be the same path, and Landlock on',
     );
   }
   const socketPath = ownFiles ? INSIDE_SOCKET : context.socketPath;

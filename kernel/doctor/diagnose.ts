@@ -7,7 +7,7 @@ import { launch } from '../../native/index.ts';
 import { isMissing } from '../../native/missing.ts';
 import { LAYERS, type Layer, type LayerReport, type Sandbox } from '../../native/types.ts';
 import { commandPlan } from '../agents/command.ts';
-import { WALLS } from '../agents/isolation.ts';
+import { MAY_DEGRADE, WALLS } from '../agents/isolation.ts';
 import { INSIDE_HOME } from '../agents/plan.ts';
 import { layersMissingOn } from '../agents/reduced-host.ts';
 import { isMappedUser } from '../agents/uid-pool.ts';
@@ -171,8 +171,7 @@ function withCause(report: LayerReport, missing: ReadonlyMap<Layer, CloveError>)
 function strengthOf(layers: readonly LayerReport[]): Strength {
   if (!layers.some(isMissing)) return 'full';
   const standing = new Set(layers.filter(({ state }) => state === 'on').map(({ layer }) => layer));
-  // These keep their promise when they are degraded: nothing of an agent is left behind, nothing of the host can be reached.
-  for (const layer of ['kill', 'mntns'] as const)
+  for (const layer of MAY_DEGRADE)
     if (layers.find((report) => report.layer === layer)?.state === 'degraded') standing.add(layer);
   return WALLS.every((layer) => standing.has(layer)) ? 'reduced' : 'none';
 }

@@ -160,7 +160,7 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
   parent->errors_.resize(host.hierarchies.size());
   for (size_t i = 0; i < host.hierarchies.size(); i++) {
     const Hierarchy& hierarchy = host.hierarchies[i];
-    int error = ENOENT;
+    int error = ENOENT, refused = 0;
     // ENOENT in between: another kernel just removed a parent that was empty. Once more makes it anew.
     for (int attempt = 0; attempt < 5 && error == ENOENT; attempt++) {
       for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
@@ -169,8 +169,10 @@ std::shared_ptr<CgroupParent> CgroupParent::Open(const std::string& path, Failur
         if (error == 0 && !weight.empty()) parent->weight_ = weight;
         parent->absolute_[i] = base.substr(hierarchy.mount.size()) + "/" + path;
         if (error == 0) break;
+        if (error != ENOENT) refused = error;  // in a container our own path leads nowhere: that is not why
       }
     }
+    if (error != 0 && refused != 0) error = refused;
     parent->errors_[i] = error;
     if (error != 0 && failure.step == S_NONE) failure = {S_cgroup_create, error, hierarchy.mount + "/" + path};
   }

@@ -127,7 +127,8 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   plan.fileSizeBytes = request.fileSizeBytes;
   plan.maxOpenFiles = request.maxOpenFiles;
   // A backstop behind the pids controller, wide enough that the controller is the one that refuses, and counts.
-  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (facts.pidsCounted ? 2 : 1);
+  plan.maxProcesses = request.limits.maxPids < 0 ? ~0ull : static_cast<uint64_t>(request.limits.maxPids) * (facts.pidsError == 0 ? 2 : 1);
+  plan.pidsError = static_cast<uint32_t>(facts.pidsError);
   std::vector<PlanMount> mounts;
   const bool onHostPaths = (request.disable & bit(L_mntns)) != 0;  // nothing is mounted; Landlock lets the agent read them
   for (size_t i = 0; i < request.mounts.size(); i++) {

@@ -100,7 +100,7 @@ uint64_t NowUs();
 /** What the parent knows that the request does not say. */
 struct PlanFacts {
   const std::vector<bool>& mountIsDirectory;
-  bool pidsCounted;         // the pids controller is on
+  int pidsError;            // why no group limits processes, 0 = one does
   size_t attachCount;       // v1 groups to join
   bool netnsGiven;          // a network namespace was made ahead
   uint64_t userNamespaces;  // CLONE_NEW* to make below a user namespace, 0 = the parent makes them

@@ -260,7 +260,8 @@ Failure ApplyLimits(Sandbox& sandbox) {
 Failure WritePlan(Sandbox& sandbox) {
   const LaunchRequest& request = sandbox.request;
   if (request.faultStep == S_plan) return {S_plan, request.faultErrno, "fault injection"};
-  const PlanFacts facts{sandbox.mountIsDirectory, sandbox.layers[L_pids].state == STATE_ON, sandbox.tasks.size(), sandbox.netns.valid(),
+  const LayerResult& pids = sandbox.layers[L_pids];
+  const PlanFacts facts{sandbox.mountIsDirectory, pids.state == STATE_ON ? 0 : std::max(pids.error, 1), sandbox.tasks.size(), sandbox.netns.valid(),
                         sandbox.unprivileged ? NamespaceFlags(request) : 0};
   sandbox.plan = MemoryFile("clove-plan", BuildPlan(request, facts));
   if (!sandbox.plan.valid()) return {S_plan, errno, "memfd"};

@@ -47,14 +47,21 @@ void ApplyRlimits() {
   else if (plan->fileSizeBytes == ~0ull) LayerSet(L_fsize, STATE_NA, 0, "no limit asked for");
   else if (STEP_CALL(S_rlimit_fsize, Limit(RLIMIT_FSIZE, plan->fileSizeBytes)))
     LayerOn(L_fsize, "RLIMIT_FSIZE=%llu (read back)", static_cast<unsigned long long>(plan->fileSizeBytes));
-  // Backstops; the kernel's per-user limits only mean one agent because the uid is the agent's own.
-  if (Wanted(L_uid) && plan->userns == 0 && Wanted(L_pids) && plan->maxProcesses != ~0ull)
-    Check(S_rlimits, LimitAtMost(RLIMIT_NPROC, plan->maxProcesses), "RLIMIT_NPROC");
   Check(S_rlimits, LimitAtMost(RLIMIT_MEMLOCK, 64 << 10), "RLIMIT_MEMLOCK");
   Check(S_rlimits, LimitAtMost(RLIMIT_MSGQUEUE, 819200), "RLIMIT_MSGQUEUE");
   Check(S_rlimits, LimitAtMost(RLIMIT_STACK, 8 << 20), "RLIMIT_STACK");
   Check(S_rlimits, LimitAtMost(RLIMIT_NICE, 0), "RLIMIT_NICE");
   Check(S_rlimits, LimitAtMost(RLIMIT_RTPRIO, 0), "RLIMIT_RTPRIO");
+}
+
+/** Of a user that is the agent's alone; of a shared one it would count the processes of others. */
+void LimitProcesses(bool isHeld) {
+  if (!Wanted(L_pids) || plan->maxProcesses == ~0ull) return;
+  Check(S_rlimits, LimitAtMost(RLIMIT_NPROC, plan->maxProcesses), "RLIMIT_NPROC");
+  if (!isHeld || plan->pidsError == 0) return;
+  LayerOn(L_pids, "RLIMIT_NPROC=%llu of the agent's own user, for want of a group", static_cast<unsigned long long>(plan->maxProcesses));
+  ready.layers[L_pids].state = STATE_DEGRADED;
+  ready.layers[L_pids].error = static_cast<int>(plan->pidsError);
 }
 
 long DropBounding() {
@@ -153,6 +160,7 @@ void DropPrivileges() {
     LayerOn(L_pdeath, "lifeline socket, and PDEATHSIG=SIGKILL of the template's PID 1");
   else if (STEP_CALL(S_pdeath, prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))) LayerOn(L_pdeath, "PDEATHSIG=SIGKILL and lifeline socket");
   if (identity) CheckIdentity();
+  if (identity && plan->userns == 0) LimitProcesses(emptied);
   if (emptied) CheckCapabilities();
 }
 

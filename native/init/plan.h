@@ -91,6 +91,7 @@ struct Plan {
   uint64_t fileSizeBytes;  // ~0 = no limit
   uint64_t maxOpenFiles;
   uint64_t maxProcesses;  // RLIMIT_NPROC, ~0 = leave
+  uint32_t pidsError;     // why no group limits them, 0 = one does
   uint32_t bpf, bpfCount;
   uint32_t mounts, mountCount;
   uint32_t attachCount;  // descriptors of cgroup v1 "tasks" files, after those of the mounts
