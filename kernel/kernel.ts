@@ -55,8 +55,11 @@ import { loadTunnel, saveTunnel } from './tunnel/saved.ts';
 import { Tunnel } from './tunnel/tunnel.ts';
 import type { WorldHost, WorldHostFactory } from './worlds/host.ts';
 
-/** Of one connection, waiting for their turn in this process. NOOPs are not among them. */
-const REQUEST_LIMITS = { outstandingRequests: 256, outstandingBytes: 2 * 2 ** 20 };
+/**
+ * Of one connection, waiting for their turn in this process. NOOPs are not among them. Few: what waits while a flood is served outlives
+ * the collections of V8's young generation, and the kernel would grow by what an agent keeps waiting.
+ */
+const REQUEST_LIMITS = { outstandingRequests: 32, outstandingBytes: 2 * 2 ** 20 };
 
 /** After SIGKILL a tree is gone within milliseconds, unless something is stuck in the operating system. */
 const UNKILLABLE_MS = 10_000;

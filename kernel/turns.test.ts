@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Turns } from './turns.ts';
@@ -113,5 +115,22 @@ describe('Turns', () => {
     isPaused = false;
     await expect.poll(() => served.length, { timeout: 10_000 }).toBe(103);
     expect(served.slice(2).map(({ n }) => n)).toEqual(Array.from({ length: 101 }, (_, n) => n));
+  });
+
+  it('names nobody whose turn is over, however many still wait', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const served: WeakRef<Item>[] = [];
+    const queue = new Turns<Item>({
+      serve: (item) => served.push(new WeakRef(item)),
+      pauseMs: () => (served.length < 10 ? 0 : 1_000_000),
+    });
+    for (let n = 0; n < 100; n += 1) queue.add(1, false, { lane: 1, n });
+    queue.run();
+    expect(served).toHaveLength(10);
+    // What a WeakRef was made of in this turn of the event loop lives to its end.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    collect();
+    expect(served.filter((item) => item.deref() !== undefined)).toEqual([]);
   });
 });

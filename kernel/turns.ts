@@ -7,9 +7,55 @@ const SLICE_MS = 0.25;
 const BUDGET_MS = 0.5;
 
 interface Lane<Item> {
+  readonly id: number;
   readonly isFirst: boolean;
-  items: Item[];
+  /** Whose turn it is after this one. */
+  next: Lane<Item> | null;
+  /** Those before the head were served, and are nobody's any more: what is still named here would outlive two collections. */
+  items: (Item | undefined)[];
   head: number;
+}
+
+/**
+ * Lanes in the order of their turns. A flood takes its turn thousands of times a second: what that would allocate in a map that
+ * is deleted from and added to again grew the kernel by megabytes.
+ */
+class Row<Item> {
+  readonly #lanes = new Map<number, Lane<Item>>();
+  #head: Lane<Item> | null = null;
+  #tail: Lane<Item> | null = null;
+
+  /** With the one whose turn it is. */
+  get size(): number {
+    return this.#lanes.size;
+  }
+
+  get(id: number): Lane<Item> | undefined {
+    return this.#lanes.get(id);
+  }
+
+  /** To the end of the row: a new one, or the one whose turn it was. */
+  add(lane: Lane<Item>): void {
+    if (!this.#lanes.has(lane.id)) this.#lanes.set(lane.id, lane);
+    lane.next = null;
+    if (this.#tail === null) this.#head = lane;
+    else this.#tail.next = lane;
+    this.#tail = lane;
+  }
+
+  /** The one whose turn it is now; it has to be added again, or removed. */
+  take(): Lane<Item> | null {
+    const lane = this.#head;
+    if (lane === null) return null;
+    this.#head = lane.next;
+    if (this.#head === null) this.#tail = null;
+    lane.next = null;
+    return lane;
+  }
+
+  remove({ id }: Lane<Item>): void {
+    this.#lanes.delete(id);
+  }
 }
 
 export interface TurnsOptions<Item> {
@@ -28,8 +74,8 @@ export interface TurnsOptions<Item> {
 export class Turns<Item> {
   readonly #serve: (item: Item) => void;
   readonly #pauseMs: (laneId: number) => number;
-  readonly #first = new Map<number, Lane<Item>>();
-  readonly #others = new Map<number, Lane<Item>>();
+  readonly #first = new Row<Item>();
+  readonly #others = new Row<Item>();
   /** Lanes that wait for their own sake. */
   readonly #paused = new Map<number, Lane<Item>>();
   /** Of the others: whoever is first is never held up. */
@@ -49,7 +95,7 @@ export class Turns<Item> {
   add(laneId: number, isFirst: boolean, item: Item): void {
     const lanes = isFirst ? this.#first : this.#others;
     const lane = lanes.get(laneId) ?? this.#paused.get(laneId);
-    if (lane === undefined) lanes.set(laneId, { isFirst, items: [item], head: 0 });
+    if (lane === undefined) lanes.add({ id: laneId, isFirst, next: null, items: [item], head: 0 });
     else lane.items.push(item);
   }
 
@@ -67,11 +113,11 @@ export class Turns<Item> {
     return this.#pauseMs(laneId) || (isFirst ? 0 : this.#shares.pauseMs(laneId, nowMs));
   }
 
-  #pause(id: number, lane: Lane<Item>, forMs: number): void {
-    this.#paused.set(id, lane);
+  #pause(lane: Lane<Item>, forMs: number): void {
+    this.#paused.set(lane.id, lane);
     setTimeout(() => {
-      this.#paused.delete(id);
-      (lane.isFirst ? this.#first : this.#others).set(id, lane);
+      this.#paused.delete(lane.id);
+      (lane.isFirst ? this.#first : this.#others).add(lane);
       this.run();
     }, forMs);
   }
@@ -94,39 +140,42 @@ export class Turns<Item> {
   }
 
   /** One slice of each lane, those that waited longest first. False = the time is up. */
-  #round(lanes: Map<number, Lane<Item>>, deadline: number): boolean {
+  #round(lanes: Row<Item>, deadline: number): boolean {
     for (let left = lanes.size; left > 0; left -= 1) {
-      const next = lanes.entries().next().value;
-      if (next === undefined) break;
-      this.#slice(lanes, ...next);
+      const lane = lanes.take();
+      if (lane === null) break;
+      const pauseMs = this.#slice(lane);
+      // To the end of the round, and out of it when there is nothing left, or nothing to be served yet.
+      if (lane.head < lane.items.length && pauseMs === 0) lanes.add(lane);
+      else lanes.remove(lane);
+      if (pauseMs > 0) this.#pause(lane, pauseMs);
       if (performance.now() >= deadline) return false;
     }
     return performance.now() < deadline;
   }
 
-  #slice(lanes: Map<number, Lane<Item>>, id: number, lane: Lane<Item>): void {
-    // To the end of the round, whatever happens: maps iterate in the order of insertion.
-    lanes.delete(id);
+  /** Serves some items of a lane; how many milliseconds those that are left have to wait, 0 = none. */
+  #slice(lane: Lane<Item>): number {
+    const { id, isFirst } = lane;
     const end = Math.min(lane.items.length, lane.head + SLICE);
     const startedMs = performance.now();
     let nowMs = startedMs;
     let pauseMs = 0;
     do {
-      pauseMs = this.#waitMs(id, lane.isFirst, nowMs);
+      pauseMs = this.#waitMs(id, isFirst, nowMs);
       if (pauseMs > 0) break;
       const item = lane.items[lane.head] as Item;
+      lane.items[lane.head] = undefined;
       lane.head += 1;
       this.#serve(item);
       const endedMs = performance.now();
-      if (!lane.isFirst) this.#shares.took(id, nowMs, endedMs);
+      if (!isFirst) this.#shares.took(id, nowMs, endedMs);
       nowMs = endedMs;
     } while (lane.head < end && nowMs < startedMs + SLICE_MS);
-    if (lane.head === lane.items.length) return;
-    if (lane.head >= 1024) {
+    if (lane.head >= 1024 && lane.head < lane.items.length) {
       lane.items = lane.items.slice(lane.head);
       lane.head = 0;
     }
-    if (pauseMs === 0) lanes.set(id, lane);
-    else this.#pause(id, lane, pauseMs);
+    return pauseMs;
   }
 }

@@ -1,8 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KERNEL_NODE_OPTIONS } from '../kernel/node-options.ts';
 
 const root = path.dirname(import.meta.dirname);
 const PINNED = '26.10.0';
@@ -52,6 +61,11 @@ describe('the launcher', () => {
       expect(result.status).toBe(2);
       expect(result.stderr).toContain("unknown command 'no-such command; $(id)'");
     }
+  });
+
+  it('starts a kernel in the foreground as the daemon is started', () => {
+    for (const option of KERNEL_NODE_OPTIONS)
+      expect(readFileSync(path.join(root, 'bin/clove'), 'utf8')).toContain(option);
   });
 
   it('says what is missing when the pinned Node did not come along', () => {

@@ -6,6 +6,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { KERNEL_NODE_OPTIONS } from '../../kernel/node-options.ts';
 import { connect } from '../../sdk/typescript/index.ts';
 import { withMeasuredKernel } from './kernel.ts';
 import { ATTACKS, latenciesOf, startSentinel } from './neighbour.ts';
@@ -18,7 +19,8 @@ if (process.send !== undefined) {
 } else await measure(Number(process.argv[2] ?? 10), process.argv[3] ?? '');
 
 async function measure(seconds: number, only: string): Promise<void> {
-  const child = fork(import.meta.filename, { stdio: 'inherit' });
+  const execArgv = [...process.execArgv, ...KERNEL_NODE_OPTIONS];
+  const child = fork(import.meta.filename, { stdio: 'inherit', execArgv });
   const [socketPath] = (await once(child, 'message')) as [string];
   const client = await connect({ socketPath, reconnect: false });
   const watcher = await connect({ socketPath, reconnect: false });

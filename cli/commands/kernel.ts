@@ -140,8 +140,9 @@ export interface Started {
 
 /** Starts the same command in the foreground as a session of its own and waits for its readiness line. */
 export async function startDaemon(flags: StartFlags): Promise<Started> {
-  const [{ DEFAULT_DATA_DIRECTORY }, { ensureNative }] = await Promise.all([
+  const [{ DEFAULT_DATA_DIRECTORY }, { KERNEL_NODE_OPTIONS }, { ensureNative }] = await Promise.all([
     import('../../kernel/index.ts'),
+    import('../../kernel/node-options.ts'),
     import('../../native/index.ts'),
   ]);
   // Here and not in the daemon: on a fresh clone this compiles, which takes longer than a start may, and the user should see it.
@@ -168,7 +169,8 @@ export async function startDaemon(flags: StartFlags): Promise<Started> {
   if (!flags.sandbox) args.push('--no-sandbox');
   if (flags.sandboxPool !== undefined) args.push('--sandbox-pool', String(flags.sandboxPool));
   const entry = path.join(import.meta.dirname, '..', `main${path.extname(import.meta.filename)}`);
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', entry, ...args], {
+  const nodeOptions = ['--disable-warning=ExperimentalWarning', ...KERNEL_NODE_OPTIONS];
+  const child = spawn(process.execPath, [...nodeOptions, entry, ...args], {
     cwd: packageRoot(),
     detached: true,
     env: { ...process.env, CLOVE_READY_FD: String(READY_FD) },
