@@ -246,6 +246,7 @@ async function start(
     output,
     wire: () => wire,
     launch,
+    sandboxPool,
     zygotes,
   });
   const remotes = new TunnelHost(() => kernel, boot.directory);

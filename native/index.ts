@@ -5,7 +5,7 @@ import type { HostCapabilities } from './types.ts';
 
 export { ensureNative, ensureZygote, type ZygoteFiles } from './build.ts';
 export { launch } from './sandbox.ts';
-export { MAX_POOL_SIZE, poolState, resizePool } from './sandbox-pool.ts';
+export { furnish, MAX_POOL_SIZE, poolState, resizePool, unfurnish } from './sandbox-pool.ts';
 export { setupSteps } from './sandbox-spec.ts';
 export * from './types.ts';
 export { createWireServer, type WireServerOptions } from './wire.ts';

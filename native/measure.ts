@@ -1,8 +1,8 @@
-// Measures a spawn: node native/measure.ts [launches] [ballast MiB] [pause ms]. Prints min, p50, p95, p99 of launch → exited
+// Measures a spawn: node native/measure.ts [launches] [ballast MiB] [pause ms] [pool]. Prints min, p50, p95, p99 of launch → exited
 // for /bin/true, by stage; the ballast shows that the size of the kernel process does not matter.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { launch, poolState, reconcile, resizePool, type SandboxSpec } from './index.ts';
+import { furnish, launch, poolState, reconcile, resizePool, type SandboxSpec } from './index.ts';
 import { ROOT_LAYERS } from './types.ts';
 
 function quantile(sorted: readonly number[], q: number): number {
@@ -63,6 +63,7 @@ for (let i = 0; i < launches + warmUp; i++) {
   const started = performance.now();
   const sandbox = await launch(spec);
   const running = performance.now();
+  if (poolSize > 0) furnish(spec);
   await sandbox.exited;
   const ended = performance.now();
   if (i < warmUp) continue;

@@ -156,6 +156,8 @@ interface SandboxFace {
   pool(op: number, cgroupParent: string, size: number): void;
   poolOf(op: number, cgroupParent: string): void;
   endSpares(templateUid: number): void;
+  furnish(request: NativeLaunch): void;
+  unfurnish(cgroupParent: string, uid: number): void;
   stats(id: number): SandboxStats | null;
   host(): NativeHost;
   policy(debug: boolean): string;

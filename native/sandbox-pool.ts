@@ -1,6 +1,7 @@
 import { CloveError } from '../errors/index.ts';
 import { begin, sandboxFace } from './sandbox-native.ts';
-import type { SandboxPoolState } from './types.ts';
+import { toNativeLaunch } from './sandbox-spec.ts';
+import type { SandboxPoolState, SandboxSpec } from './types.ts';
 
 /** Each holds some hundred KiB of the kernel's memory, a network namespace and a few descriptors. */
 export const MAX_POOL_SIZE = 64;
@@ -24,4 +25,18 @@ export async function poolState(cgroupParent: string): Promise<SandboxPoolState>
   const { op, done } = begin<string>();
   sandboxFace().poolOf(op, cgroupParent);
   return JSON.parse(await done) as SandboxPoolState;
+}
+
+/**
+ * The next launch is expected to be like this one, whatever it runs: `argv`, `env`, `cwd` and the standard streams do not count. When
+ * nobody waits, a sandbox of the pool is finished for it, looked at from outside, and kept at gate 2. A launch of the same user
+ * that is like it gets that one; one that is not has cost the pool a sandbox. @throws BAD_REQUEST
+ */
+export function furnish(spec: SandboxSpec): void {
+  sandboxFace().furnish(toNativeLaunch(spec));
+}
+
+/** The agent with this user does not come: nothing of its user is left soon. */
+export function unfurnish(cgroupParent: string, uid: number): void {
+  sandboxFace().unfurnish(cgroupParent, uid);
 }

@@ -305,9 +305,11 @@ export interface SandboxPoolState {
   readonly size: number;
   /** Host pids of PID 1 of those that wait for an agent, the next one first. */
   readonly waiting: readonly number[];
+  /** As these, of the one that waits at its gate for the agent that is expected next; null = there is none. */
+  readonly furnished: number | null;
   readonly made: number;
   readonly used: number;
-  /** Complete, and never used: died, made of what the host no longer has, or one too many. */
+  /** Complete, and never used: died, made of what the host no longer has, furnished for an agent that did not come, or one too many. */
   readonly discarded: number;
   /** Never complete. After three in a row no more are made until the next resize. */
   readonly failed: number;

@@ -162,11 +162,12 @@ export class Incarnations {
 
   // ---- incarnations
 
-  async start(life: Life): Promise<Sandbox> {
+  async start(life: Life, running?: () => void): Promise<Sandbox> {
     const { agent } = life;
     agent.state = 'starting';
     agent.restartAt = null;
     const launched = await this.#options.launcher.launch(agent);
+    running?.();
     const { sandbox } = launched;
     agent.sandbox = sandbox;
     agent.pid = sandbox.pid;

@@ -5,6 +5,7 @@ import type { Agent, LaunchPlan } from './agent.ts';
 import { type Attachment, launchAttached } from './attachment.ts';
 import { InterpreterCopies } from './interpreter-copies.ts';
 import { feedStdin, type OutputReader } from './output.ts';
+import type { SandboxPool } from './sandbox-pool.ts';
 import { stageSdk } from './sdk-stage.ts';
 import type { Users } from './uid-pool.ts';
 import type { Zygotes } from './zygotes.ts';
@@ -24,6 +25,7 @@ export interface LauncherOptions {
   readonly wire: () => Pick<WireServer, 'listen' | 'closeListener'>;
   readonly launch: (spec: SandboxSpec) => Promise<Sandbox>;
   readonly zygotes: Zygotes;
+  readonly sandboxPool: Pick<SandboxPool, 'expect' | 'dismiss'>;
 }
 
 /** What an agent holds from spawn to its end, through all incarnations. */
@@ -132,6 +134,7 @@ export class Launcher {
   }
 
   #giveBack(place: Place): void {
+    this.#options.sandboxPool.dismiss(place.uid);
     this.#options.wire().closeListener(place.listener);
     this.#options.users.release(place.uid);
   }
@@ -154,23 +157,25 @@ export class Launcher {
     if (place === undefined) throw new Error(`agent ${agent.id} has no place`);
     place.incarnations += 1;
     const { template = null } = agent.plan;
+    const spec: SandboxSpec = {
+      ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
+      socketPath: this.socketPathOf(agent.id),
+      hostname: `clove-${agent.id}`,
+    };
     const { sandbox, env } = await launchAttached(
       template === null
         ? this.#options.launch
-        : async (spec) => {
-            const { sandbox: started, ...from } = await this.#options.zygotes.launch(spec, template);
+        : async (completed) => {
+            const { sandbox: started, ...from } = await this.#options.zygotes.launch(completed, template);
             agent.startedFrom = from;
             return started;
           },
-      {
-        ...this.#specOf(agent.plan, place.uid, `${this.#options.bootId}-${agent.id}-${place.incarnations}`),
-        socketPath: this.socketPathOf(agent.id),
-        hostname: `clove-${agent.id}`,
-      },
+      spec,
       agent,
       place.attachment,
     );
     place.env = env;
+    if (template === null && place.attachment === null) this.#expectOneLike(spec, agent.id);
     const streams = [
       sandbox.stdoutFd === null ? null : this.#options.output.drain(sandbox.stdoutFd, agent.stdout),
       sandbox.stderrFd === null ? null : this.#options.output.drain(sandbox.stderrFd, agent.stderr),
@@ -183,6 +188,30 @@ export class Launcher {
         for (const stream of streams) stream?.destroy();
       },
     };
+  }
+
+  /** When this agent has been answered for: what it has of its own, the next one would not have. */
+  #expectOneLike(spec: SandboxSpec, agentId: number): void {
+    const own = this.stagingFolderOf(agentId);
+    if (spec.mounts.some(({ source }) => source.startsWith(own))) return;
+    setImmediate(() =>
+      setImmediate(() => {
+        const next = this.#ahead;
+        if (this.#closed || next === null) return;
+        this.#options.sandboxPool.expect({
+          ...spec,
+          argv: ['-'],
+          env: {},
+          stdin: null,
+          stdout: 'pipe',
+          stderr: 'pipe',
+          uid: next.uid,
+          gid: next.uid,
+          socketPath: this.socketPathOf(next.agentId),
+          hostname: `clove-${next.agentId}`,
+        });
+      }),
+    );
   }
 
   /** A sandbox for one command of an operator: no socket, no name, a user of its own. Its output is the caller's to read. */

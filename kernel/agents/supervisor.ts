@@ -27,6 +27,8 @@ export interface SpawnOrder {
   readonly parentId: number;
   /** Called with id and name decided and taken. */
   plan(agentId: number, name: string): Promise<Plan>;
+  /** Its program runs. */
+  readonly running?: () => void;
   /** What the next kernel needs to start it again; null = it ends with this one. */
   readonly desired?: ((plan: Plan) => DesiredSpec) | null;
 }
@@ -97,7 +99,7 @@ export class Supervisor {
         fleet.admit(id);
         undo.push(() => fleet.remove(id)?.catch(() => {}));
       }
-      const sandbox = await this.#incarnations.start(life);
+      const sandbox = await this.#incarnations.start(life, order.running);
       const written = isDesired ? fleet.put(agent, order.desired(plan)) : null;
       try {
         await Promise.all([reserved, written]);

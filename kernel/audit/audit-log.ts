@@ -61,6 +61,8 @@ export class AuditLog {
   readonly #reader: AuditLogOptions['reader'];
   readonly #worldTimeOf: (callerId: number) => string | null;
   #config: AuditConfig;
+  /** Of the call whose handler has just been entered. */
+  #entered: CallRecord | null = null;
   /** By position in AUDIT_CATEGORIES. */
   #switches: boolean[];
   readonly #desk = { bytes: new CallBytes(), summaries: new SummaryWriter() };
@@ -106,7 +108,27 @@ export class AuditLog {
 
   /** Runs the handler of a call; a write it begins with carries the call's record in its transaction. */
   during<Result>(record: CallRecord | null, work: () => Result): Result {
-    return record === null ? work() : this.#store.during(record, work);
+    if (record === null) return work();
+    this.#entered = record;
+    try {
+      return this.#store.during(record, work);
+    } finally {
+      this.#entered = null;
+    }
+  }
+
+  /**
+   * For a handler, before it first waits: what it gets records its call as done, while its answer is still being made. Should it
+   * fail after that, a second record says so.
+   */
+  whenDone(): () => void {
+    const record = this.#entered;
+    return () => {
+      if (record === null || record.isUnderWay) return;
+      record.outcome = 'OK';
+      this.#write(record, true);
+      this.#store.hurry();
+    };
   }
 
   /**

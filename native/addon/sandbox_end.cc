@@ -81,7 +81,8 @@ void Service::HandleInitExit(Sandbox& sandbox) {
   epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.initPidfd.get(), nullptr);
   sandbox.treeUserUs = static_cast<uint64_t>(usage.ru_utime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_utime.tv_usec);
   sandbox.treeSystemUs = static_cast<uint64_t>(usage.ru_stime.tv_sec) * 1000000 + static_cast<uint64_t>(usage.ru_stime.tv_usec);
-  if (sandbox.phase == Sandbox::Setup && !sandbox.failure && sandbox.taken && sandbox.agentPid == 0) StartWithoutPool(sandbox);
+  if (sandbox.phase == Sandbox::Setup && !sandbox.failure && sandbox.taken && (sandbox.agentPid == 0 || (sandbox.furnished && !sandbox.isGateOpen)))
+    StartWithoutPool(sandbox);
   if (sandbox.phase == Sandbox::Setup && !sandbox.failure) {
     sandbox.failure = {S_attest, sandbox.cgroup.OomKills() > 0 ? ENOMEM : ECHILD,
                        "clove-init ended during the setup" + std::string(sandbox.cgroup.OomKills() > 0 ? ": memory limit too small" : "")};
@@ -127,6 +128,7 @@ void Service::Finish(uint32_t id) {
             std::move(sandbox->networkNamespace)};
   }
   if (sandbox->phase == Sandbox::Setup && !sandbox->request.ahead) setups_--;
+  if (!sandbox->request.ahead) NoteBusy(sandbox->request.cgroupParent);
   sandbox->phase = Sandbox::Ended;
   if (sandbox->failure) {
     const Failure& failure = sandbox->failure;

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <thread>
 
+#include "responsive.h"
 #include "sandbox_service.h"
 
 namespace clove {
@@ -25,16 +26,10 @@ Maker& TheMaker() {
   return *maker;
 }
 
-/** Behind whoever is waited for. What this thread starts is not: a sandbox's priority is the ordinary one. */
+/** Behind whoever is waited for, and so is what this thread starts, until it is an agent's. */
 void StepBack() {
   constexpr int kNice = 5;
-  struct {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-  } attributes{48, 0 /* SCHED_OTHER */, SCHED_FLAG_RESET_ON_FORK, kNice, 0, 0, 0, 0};
+  SchedulingAttributes attributes{kSchedulingAttributesSize, 0 /* SCHED_OTHER */, SCHED_FLAG_RESET_ON_FORK, kNice, 0, 0, 0, 0};
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <signal.h>
 
+#include "responsive.h"
 #include "sandbox_host.h"
 #include "sandbox_seccomp.h"
 #include "sandbox_service.h"
@@ -192,6 +193,7 @@ uint32_t Id(const Napi::CallbackInfo& info, size_t index) { return info[index].T
 void Start(const Napi::CallbackInfo& info) {
   Bridge& bridge = BridgeOf(info);
   const Napi::Env env = info.Env();
+  StayResponsive(0);
   Service::Get().SetInitImage(info[0].ToString().Utf8Value());
   bridge.handler = Napi::Persistent(info[1].As<Napi::Function>());
   bridge.toJavaScript = Napi::ThreadSafeFunction::New(env, bridge.handler.Value(), "clove-sandbox", 0, 1);
@@ -287,6 +289,12 @@ void PoolOf(const Napi::CallbackInfo& info) {
   Service::Get().PoolOf(info[1].ToString().Utf8Value(), Id(info, 0), BridgeOf(info).client);
 }
 
+/** furnish(request): the next agent is expected to be like this. */
+void Furnish(const Napi::CallbackInfo& info) { Service::Get().Furnish(ParseLaunch(Argument(info, 0))); }
+
+/** unfurnish(cgroupParent, uid): that one does not come. */
+void Unfurnish(const Napi::CallbackInfo& info) { Service::Get().Unfurnish(info[0].ToString().Utf8Value(), Id(info, 1)); }
+
 Napi::Value Host(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const HostFacts facts = MeasureHost();
@@ -351,6 +359,8 @@ void RegisterSandbox(Napi::Env env, Napi::Object exports) {
   add("pool", ResizePool);
   add("poolOf", PoolOf);
   add("endSpares", EndSpares);
+  add("furnish", Furnish);
+  add("unfurnish", Unfurnish);
   add("host", Host);
   add("policy", Policy);
   add("channel", Channel);

@@ -108,7 +108,8 @@ std::string BuildPlan(const LaunchRequest& request, const PlanFacts& facts) {
   const bool ofAgent = geteuid() == 0 && (request.disable & bit(L_uid)) == 0 && IsMappedUser(request.uid);
   plan.userns = facts.userNamespaces == 0 ? USERNS_NONE : ofAgent ? USERNS_OF_AGENT : USERNS_OF_KERNEL;
   plan.noPivot = Namespaces().pivot ? 0 : 1;
-  plan.prepared = request.ahead ? 1 : 0;
+  plan.prepared = request.ahead && !request.furnished ? 1 : 0;
+  plan.furnished = request.furnished ? 1 : 0;
   plan.namespaces = facts.userNamespaces;
   plan.hostUid = geteuid();
   plan.hostGid = getegid();

@@ -2,6 +2,7 @@
 // once, for one agent, which gets its user, limits, files, mounts and filters in it and is looked at from outside as ever.
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace clove {
 namespace {
 
 constexpr uint32_t kFailuresUntilGivenUp = 3;
+constexpr uint64_t kRestUs = 3 * kMs;
 
 /** Steps that a sandbox in a pool has behind it: to make one of them fail, a sandbox must be made. */
 bool IsDoneAhead(Step step) {
@@ -46,15 +48,14 @@ bool IsDoneAhead(Step step) {
   }
 }
 
-/** Whether the sandbox of a request begins like those that are made ahead: all of the default profile's layers. */
-bool Fits(const LaunchRequest& request) {
+}  // namespace
+
+bool FitsPool(const LaunchRequest& request) {
   // What is in a world has that world's network and files.
   const bool inWorld = request.netnsWanted || std::any_of(request.mounts.begin(), request.mounts.end(), [](const auto& mount) { return mount.tree.valid(); });
   return MakesOwnNamespaces(request.uid) && request.disable == 0 && request.role == ROLE_PLAIN && request.profile == PROFILE_DEFAULT && !request.hostNetwork && request.limits.cpus.empty() && !inWorld &&
          !IsDoneAhead(request.faultStep);
 }
-
-}  // namespace
 
 std::string HostFingerprint() {
   std::string fingerprint;
@@ -68,12 +69,15 @@ std::string HostFingerprint() {
   return fingerprint;
 }
 
-namespace {
-
 bool HasEnded(int pidfd) {
   pollfd source{pidfd, POLLIN, 0};
   return poll(&source, 1, 0) != 0;
 }
+
+namespace {
+
+/** What the thread that makes sandboxes ahead has started stands back like that thread. An agent does not. */
+void BePrompt(pid_t process) { setpriority(PRIO_PROCESS, static_cast<id_t>(process), std::max(getpriority(PRIO_PROCESS, static_cast<id_t>(getpid())), 0)); }
 
 void Rewatch(int epoll, int fd, uint32_t source, uint32_t id) {
   if (fd < 0) return;
@@ -96,9 +100,18 @@ bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
   sandbox.cgroup = std::move(member.cgroup);
   sandbox.control = std::move(member.control);
   sandbox.initPidfd = std::move(member.initPidfd);
+  sandbox.agentPidfd = std::move(member.agentPidfd);
+  sandbox.mountNamespace = std::move(member.mountNamespace);
   sandbox.networkNamespace = std::move(member.networkNamespace);
   sandbox.oomEvent = std::move(member.oomEvent);
   sandbox.initPid = std::exchange(member.initPid, 0);
+  sandbox.agentPid = std::exchange(member.agentPid, 0);
+  BePrompt(sandbox.initPid);
+  if (sandbox.agentPid > 0) BePrompt(sandbox.agentPid);
+  std::copy(std::begin(member.layers), std::end(member.layers), sandbox.layers);
+  sandbox.furnished = member.furnished;
+  sandbox.baseUserUs = member.baseUserUs;
+  sandbox.baseSystemUs = member.baseSystemUs;
   Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);
   Rewatch(epoll_, sandbox.initPidfd.get(), Init, sandbox.id);
   Rewatch(epoll_, sandbox.oomEvent.get(), Oom, sandbox.id);
@@ -107,7 +120,7 @@ bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
 
 bool Service::TakeFromPool(Sandbox& sandbox) {
   const auto found = pools_.find(sandbox.request.cgroupParent);
-  if (found == pools_.end() || sandbox.request.ahead || sandbox.noPool || !Fits(sandbox.request)) return false;
+  if (found == pools_.end() || sandbox.request.ahead || sandbox.noPool || !FitsPool(sandbox.request)) return false;
   Pool& pool = found->second;
   pool.demand++;
   pool.tmpfsBytes = sandbox.request.tmpfsBytes;
@@ -195,14 +208,23 @@ void Service::PlanRefill(const std::string& cgroupParent, uint64_t delayUs) {
   After(delayUs, [this, cgroupParent] { Refill(cgroupParent); });
 }
 
+void Service::NoteBusy(const std::string& cgroupParent) {
+  if (const auto found = pools_.find(cgroupParent); found != pools_.end()) found->second.busyAtUs = NowUs();
+}
+
 void Service::Refill(const std::string& cgroupParent) {
   const auto found = pools_.find(cgroupParent);
   if (found == pools_.end()) return;
   Pool& pool = found->second;
   pool.refillPlanned = false;
-  if (pool.making != nullptr || pool.waiting.size() >= std::min(pool.size, pool.demand)) return;
   // Agents that are being started come first: of a machine that is busy, the pool takes nothing. The last of them asks again.
   if (setups_ > 0) return;
+  // As long as there are some, the next ones are made when agents come and go no more: a short life is not to share the
+  // processors with them.
+  const uint64_t now = NowUs();
+  if (!pool.waiting.empty() && now < pool.busyAtUs + kRestUs) return PlanRefill(cgroupParent, pool.busyAtUs + kRestUs - now);
+  FurnishNext(pool);
+  if (pool.making != nullptr || pool.waiting.size() >= std::min(pool.size, pool.demand)) return;
   if (pool.failuresInARow >= kFailuresUntilGivenUp || geteuid() != 0) return;
   auto member = std::make_shared<Sandbox>();
   member->id = nextId_++;
@@ -249,6 +271,7 @@ void Service::MemberGone(Sandbox& member) {
   if (found == pools_.end() || found->second.client != member.client) return;
   Pool& pool = found->second;
   std::erase_if(pool.waiting, [&](const auto& waiting) { return waiting.get() == &member; });
+  if (pool.furnished.get() == &member) pool.furnished.reset();
   if (pool.making.get() == &member) {
     pool.making.reset();
     pool.failed++;
@@ -267,7 +290,7 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
     Pool& pool = pools_[cgroupParent];
     pool.client = client;
     pool.size = size;
-    pool.failuresInARow = 0;
+    pool.failuresInARow = pool.wrongGuesses = pool.guessesToSkip = 0;
     const auto end = [&](const std::shared_ptr<Sandbox>& member) { Refuse(*member, {S_verify, ECANCELED, "not wanted any more"}); };
     // Before any member ends: the last one to go takes the pool along, and answers whoever asked.
     pool.resizeOps.push_back({op, client});
@@ -276,6 +299,7 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
       pool.waiting.pop_back();
       end(member);
     }
+    if (size == 0) DropFurnished(pool);
     if (size == 0 && pool.making != nullptr) end(std::shared_ptr<Sandbox>(pool.making));
     const auto left = pools_.find(cgroupParent);
     if (left == pools_.end()) return;
@@ -285,7 +309,7 @@ void Service::ResizePool(std::string cgroupParent, uint32_t size, uint32_t op, s
 }
 
 void Service::AnswerResize(Pool& pool) {
-  if (pool.alive > pool.size || pool.resizeOps.empty()) return;
+  if (pool.alive > pool.size + (pool.furnished != nullptr ? 1 : 0) || pool.resizeOps.empty()) return;
   // Of agents that were in sandboxes of the pool.
   for (const auto& [parent, candidate] : pools_)
     if (&candidate == &pool) remains::Settle(parent);
@@ -302,7 +326,8 @@ void Service::PoolOf(std::string cgroupParent, uint32_t op, std::shared_ptr<Clie
     const auto field = [](const char* name, uint64_t value) { return std::string("\"") + name + "\":" + std::to_string(value) + ","; };
     auto event = MakeEvent(Event::Done, op);
     event->detail = "{" + field("size", pool.size) + field("made", pool.made) + field("used", pool.used) + field("discarded", pool.discarded) +
-                    field("failed", pool.failed) + "\"waiting\":[" + members + "]}";
+                    field("failed", pool.failed) + "\"furnished\":" +
+                    (pool.furnished != nullptr && pool.furnished->waitsForAgent ? std::to_string(pool.furnished->initPid) : "null") + ",\"waiting\":[" + members + "]}";
     Deliver(client, std::move(event));
   });
 }

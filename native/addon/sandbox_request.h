@@ -51,6 +51,7 @@ struct LaunchRequest {
   uint32_t setupTimeoutMs = 5000;
   uint64_t calledAtUs = 0;
   bool ahead = false;  // for an agent that is not known yet: up to where the plan of one is needed
+  bool furnished = false;  // for an agent that is known but for what it runs: up to gate 2
 };
 
 struct ExecRequest {

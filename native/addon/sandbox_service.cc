@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "../init/sys.h"
+#include "responsive.h"
 #include "sandbox_netns.h"
 
 namespace clove {
@@ -25,6 +26,7 @@ Service::Service() {
   Watch(wake_, EPOLLIN, Command, 0);
   std::thread([this] {
     pthread_setname_np(pthread_self(), "clove-spawn");
+    StayResponsive(0);
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
@@ -132,7 +134,8 @@ uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchR
 
 void Service::Start(const std::shared_ptr<Sandbox>& sandbox) {
   if (!sandbox->request.ahead) setups_++;
-  if (TakeFromPool(*sandbox) || TakeSpare(*sandbox)) return;
+  NoteBusy(sandbox->request.cgroupParent);
+  if (TakeFurnished(*sandbox) || TakeFromPool(*sandbox) || TakeSpare(*sandbox)) return;
   Failure failure;
   {
     const std::lock_guard lock(sandbox->mutex);
@@ -158,9 +161,10 @@ void Service::AwaitReady(Sandbox& sandbox) {
   // Now, while clove-init is busy and nobody waits for us.
   if (!WatchOom(sandbox)) return Refuse(sandbox, {S_cgroup_memory, errno, "notice of the end of memory"});
   const uint64_t spent = NowUs() - sandbox.request.calledAtUs, allowed = sandbox.request.setupTimeoutMs * kMs;
+  sandbox.setupDeadlineUs = sandbox.request.calledAtUs + allowed;
   After(allowed - std::min(allowed, spent), [this, id = sandbox.id] {
     const auto waiting = Find(id);
-    if (waiting != nullptr && waiting->phase == Sandbox::Setup && !waiting->waitsForAgent)
+    if (waiting != nullptr && waiting->phase == Sandbox::Setup && !waiting->waitsForAgent && waiting->setupDeadlineUs <= NowUs())
       Refuse(*waiting, {S_timeout, ETIMEDOUT, "setup took too long"});
   });
 }
@@ -228,7 +232,9 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
     last = at;
   }
   sandbox.setupUs.push_back({"init.fork", readyUs - last});
-  for (Fd& fd : sandbox.stdioChild) fd.reset();
+  if (!sandbox.furnished) {
+    for (Fd& fd : sandbox.stdioChild) fd.reset();
+  }
   for (int layer = 0; layer < LAYER_COUNT; layer++)
     if (ready.layers[layer].how[0] != 0) sandbox.layers[layer] = ready.layers[layer];
   if (LayerResult& kill = sandbox.layers[L_kill]; kill.state == STATE_DEGRADED && KillsByUser(sandbox.request)) {
@@ -254,9 +260,28 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   sandbox.runningSinceUs = NowUs();
   sandbox.setupUs.push_back({"verify", sandbox.runningSinceUs - before});
   if (sandbox.request.faultStep == S_gate2) return Refuse(sandbox, {S_gate2, sandbox.request.faultErrno, "fault injection"});
+  if (sandbox.poolOf.empty()) OpenGate2(sandbox);
+  else sandbox.waitsForAgent = true;
+}
+
+/** Everything is as it should be: the agent runs. */
+void Service::OpenGate2(Sandbox& sandbox) {
+  std::vector<int> descriptors;
+  Fd program;
+  if (sandbox.furnished) {
+    program = MemoryFile("clove-program", BuildCommand(sandbox.request.program));
+    descriptors.push_back(program.get());
+    for (const Fd& fd : sandbox.stdioChild) descriptors.push_back(fd.get());
+  }
   Message gate{};
   gate.kind = M_GATE2;
-  if (!SendTo(sandbox, gate, nullptr, 0)) Refuse(sandbox, {S_gate2, errno, ""});
+  sandbox.runningSinceUs = NowUs();
+  const bool isSent = SendTo(sandbox, gate, descriptors.data(), static_cast<int>(descriptors.size()));
+  sandbox.isGateOpen = isSent;
+  // A broken pipe: it has just died, and its pidfd will say so.
+  if (!isSent && !(sandbox.furnished && (errno == EPIPE || errno == ECONNRESET))) return Refuse(sandbox, {S_gate2, errno, ""});
+  if (!isSent) return;
+  for (Fd& fd : sandbox.stdioChild) fd.reset();
 }
 
 // --------------------------------------------------------------------------------------------------------------- control
@@ -348,6 +373,7 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       event->setupUs = sandbox.setupUs;
       Deliver(sandbox.client, std::move(event));
       if (!sandbox.unprivileged) spare_netns::Refill();
+      NoteBusy(sandbox.request.cgroupParent);
       PlanRefill(sandbox.request.cgroupParent, 0);
       if (sandbox.request.role == ROLE_FORKED) PlanSpare(sandbox.request.templateUid);
       return;

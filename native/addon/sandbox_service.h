@@ -41,6 +41,12 @@ struct Sandbox {
   std::string poolOf;          // made ahead and not taken yet: the parent of its groups
   std::string hostFingerprint;  // of what it was made from
   bool waitsForAgent = false;   // made ahead, and complete
+  bool furnished = false;       // what it runs comes with gate 2
+  uint64_t setupDeadlineUs = 0;
+  bool isGateOpen = false;      // the agent may have run
+  std::string planBytes;        // of one that is furnished and not taken
+  std::string mountSources;     // what was found at them then
+  Fd mountTable;                // tells of changes to it since then
   bool building = false;        // in the hands of the thread that makes sandboxes ahead
   bool taken = false;           // from a pool
   bool noPool = false;          // the one from the pool was dead: made anew, in the ordinary way
@@ -95,6 +101,10 @@ Fd SealedImage(const std::string& path);
 // sandbox_pool.cc
 /** Changes when something else is at a place that sandboxes bind: another mount, another file. */
 std::string HostFingerprint();
+/** Whether the sandbox of a request begins like those that are made ahead: all of the default profile's layers. */
+bool FitsPool(const LaunchRequest& request);
+/** Of a process, by its descriptor. */
+bool HasEnded(int pidfd);
 // sandbox_zygote.cc
 /** Asks the template for a process in place of the clone. On success one is on its way, or a message why not. */
 Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage);
@@ -134,6 +144,10 @@ class Service {
   /** Of this template nothing is made any more; what waits for agents ends. */
   void EndSpares(uint32_t templateUid);
   void PoolOf(std::string cgroupParent, uint32_t op, std::shared_ptr<Client> client);
+  /** The next agent is expected to be like this, whatever it runs: one of the pool's is made ready for it when nobody waits. */
+  void Furnish(std::unique_ptr<LaunchRequest> request);
+  /** That agent does not come. */
+  void Unfurnish(std::string cgroupParent, uint32_t uid);
   /** Kills what the client has and waits until it is gone (at its environment's end). */
   void CloseClient(const std::shared_ptr<Client>& client);
 
@@ -145,8 +159,12 @@ class Service {
     size_t size = 0;    // the most that may wait
     size_t demand = 0;  // launches that could have used one: so many are made, up to the size
     uint64_t tmpfsBytes = 1 << 26, tmpfsInodes = 1 << 14;  // of the last of them
+    uint64_t busyAtUs = 0;  // when an agent was started or ended last
     uint64_t made = 0, used = 0, discarded = 0, failed = 0;
     std::deque<std::shared_ptr<Sandbox>> waiting;
+    std::unique_ptr<LaunchRequest> wanted;  // how the next agent is expected to be
+    std::shared_ptr<Sandbox> furnished;     // made ready for that one
+    uint32_t wrongGuesses = 0, guessesToSkip = 0;
     std::shared_ptr<Sandbox> making;  // one at a time
     size_t alive = 0;                 // members that nobody took and that are not gone yet
     uint32_t failuresInARow = 0;
@@ -182,9 +200,19 @@ class Service {
   /** Gives what a waiting member holds to the one that was asked for. False: it has ended. */
   bool TakeOver(Sandbox& sandbox, Sandbox& member);
   Failure Order(Sandbox& sandbox, StageClock& stage);
+  // sandbox_furnish.cc
+  /** Puts the one that was made ready for just this agent in the place of the one to be made. False: there is none. */
+  bool TakeFurnished(Sandbox& sandbox);
+  void FurnishNext(Pool& pool);
+  void DropFurnished(Pool& pool);
+  // sandbox_service.cc
+  void OpenGate2(Sandbox& sandbox);
+  // sandbox_pool.cc
   /** What was taken died before it had its agent: nothing ran, and the launch goes the ordinary way. */
   void StartWithoutPool(Sandbox& dead);
   void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);
+  /** An agent is being started, runs, or has ended. */
+  void NoteBusy(const std::string& cgroupParent);
   void Refill(const std::string& cgroupParent);
   // sandbox_spares.cc
   bool TakeSpare(Sandbox& sandbox);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "../init/sys.h"
+#include "responsive.h"
 #include "sandbox_clone.h"
 #include "sandbox_netns.h"
 #include "sandbox_remains.h"
@@ -227,6 +228,7 @@ Failure CloneInit(Sandbox& sandbox, int initImage) {
   if (pid < 0) return {S_clone, static_cast<int>(-pid), "namespaces or placement into the cgroup"};
   sandbox.initPid = static_cast<pid_t>(pid);
   sandbox.initPidfd = Fd(pidfd);
+  StayResponsive(sandbox.initPid);
   if (child.error != 0) return {S_clone, child.error, "start of clove-init"};
   return {};
 }

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 
+#include "responsive.h"
+
 namespace clove::wire {
 
 namespace {
@@ -89,6 +91,7 @@ void WireLoop::Stop() {
 }
 
 void* WireLoop::ThreadMain(void* self) {
+  StayResponsive(0);
   static_cast<WireLoop*>(self)->Run();
   return nullptr;
 }

@@ -2,8 +2,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "init.h"
@@ -61,10 +64,36 @@ int EnterDirectory(const char* path) {
 /** The agent says that everything is done and waits for the parent, who has a look from outside. */
 bool PassGate2() {
   ready.kind = M_READY;
+  return Send(&ready, sizeof ready) && AwaitGate(M_GATE2);
+}
+
+/** What to run came with gate 2. Returns errno. */
+int TakeProgram(Launch& launch, const int* given) {
+  struct stat info {};
+  if (fstat(given[0], &info) != 0) return errno;
+  launch.size = static_cast<uint64_t>(info.st_size);
+  if (launch.size < sizeof(Command)) return EBADMSG;
+  void* mapping = mmap(nullptr, launch.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, given[0], 0);
+  if (mapping == MAP_FAILED) return errno;
+  launch.base = static_cast<char*>(mapping);
+  launch.command = reinterpret_cast<const Command*>(mapping);
+  if (!Relocate(launch.base, launch.size, *launch.command)) return EBADMSG;
+  for (int fd = 0; fd < 3; fd++)
+    if (dup2(given[1 + fd], fd) < 0) return errno;
+  return 0;
+}
+
+/** As PassGate2(), where what is to run comes with the gate. The descriptors close when it is executed. */
+bool PassGate2WithProgram(Launch& launch) {
+  ready.kind = M_READY;
   if (!Send(&ready, sizeof ready)) return false;
-  Message message;
-  const ssize_t size = RetryOnEintr([&] { return recv(FD_CONTROL, &message, sizeof message, 0); });
-  return size >= static_cast<ssize_t>(MESSAGE_HEAD) && message.kind == M_GATE2;
+  const int* const given = ReceiveProgram();
+  if (given == nullptr) return false;
+  const int error = TakeProgram(launch, given);
+  if (error == 0) return true;
+  launch.step = S_gate2;
+  launch.error = error;
+  return false;
 }
 
 int Child(void* argument) {
@@ -83,7 +112,7 @@ int Child(void* argument) {
   // Everything from 3 up belongs to PID 1; the next exec is the last time it could travel.
   if (Wanted(L_fds) && CloseRange(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0) return fail(S_close_fds, errno);
   if (launch.agent) {
-    if (!PassGate2()) _exit(125);
+    if (!(launch.isGiven ? PassGate2WithProgram(launch) : PassGate2())) _exit(125);
     if (Faulted(S_working_directory)) return fail(S_working_directory, errno);
     if (Faulted(S_exec)) return fail(S_exec, errno);
   }
@@ -97,6 +126,19 @@ uint64_t NowUs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+int StartGivenProgram(Launch& launch) {
+  static int childIsThere;
+  childIsThere = 1;
+  launch.error = 0;
+  launch.step = S_NONE;
+  // As with CLONE_VFORK the child has this memory to itself until it execs or ends, which clears the word; but whoever waits
+  // that way counts as busy, and a sandbox may wait for its agent for hours.
+  const int pid = CloneWithStack(Child, stack + sizeof stack, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, &launch, nullptr, &childIsThere);
+  if (pid < 0) return pid;
+  while (__atomic_load_n(&childIsThere, __ATOMIC_ACQUIRE) != 0) syscall(SYS_futex, &childIsThere, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+  return pid;
 }
 
 int StartProgram(Launch& launch, int* pidfd) {

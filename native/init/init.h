@@ -73,6 +73,8 @@ void MeetAgent();
 void LetAgentBecome();
 /** Lets the agent report, answers for it until it runs, and serves. */
 [[noreturn]] void FollowAgent();
+/** What came with gate 2: what to run, its 0, 1 and 2. null = the kernel process is gone, or says something else. */
+const int* ReceiveProgram();
 // --- drop.cc
 /** No program may ever have what PID 1 has now, which it needs a little longer. */
 void LimitRights();
@@ -92,12 +94,16 @@ struct Launch {
   bool agent;    // the agent itself: reports readiness and passes gate 2
   Step step;
   volatile int error;
+  bool isGiven;  // what to run, and its 0, 1, 2, come with gate 2: `base` and `command` are set then
+  uint64_t size;
 };
 /** Makes pointer tables out of the offset tables of a blob. False when an offset leaves the blob. */
 bool Relocate(char* base, uint64_t size, const Command& command);
 uint64_t NowUs();
 /** Clones a child that shares memory until it execs or exits, while the caller waits. Returns its pid, -1 with errno. */
 int StartProgram(Launch& launch, int* pidfd);
+/** The same for one that may have to wait long for its gate: the caller is asleep meanwhile, and not counted as busy. */
+int StartGivenProgram(Launch& launch);
 // --- program.cc
 /** As execve; in a world with a clock of its own, programs that take no library are started as that needs. */
 int ExecuteProgram(const char* path, char* const* argv, char* const* environment);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -137,8 +138,8 @@ namespace {
 /** Starts the agent and answers for it until it runs; afterwards serves. */
 [[noreturn]] void RunAgent() {
   static Launch launch;
-  launch = {reinterpret_cast<char*>(plan), &plan->command, {-1, -1, -1}, true, S_NONE, 0};
-  const int pid = Faulted(S_fork_agent) ? -1 : StartProgram(launch, nullptr);
+  launch = {reinterpret_cast<char*>(plan), &plan->command, {-1, -1, -1}, true, S_NONE, 0, plan->furnished != 0, 0};
+  const int pid = Faulted(S_fork_agent) ? -1 : launch.isGiven ? StartGivenProgram(launch) : StartProgram(launch, nullptr);
   if (pid < 0) Fail(S_fork_agent, errno, "");
   const uint64_t startedUs = NowUs();
   if (launch.error != 0) {
@@ -147,6 +148,7 @@ namespace {
     _exit(launch.error == EACCES ? 126 : 127);
   }
   SendSimple(M_STARTED, 0, 0, 0, 0);
+  if (launch.isGiven) munmap(launch.base, launch.size);
   Serve(pid, startedUs);
 }
 

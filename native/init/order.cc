@@ -98,6 +98,11 @@ void AwaitFirstOrder() {
     Fail(S_plan_read, EBADMSG, "not for an agent of a template");
 }
 
+const int* ReceiveProgram() {
+  Message message;
+  return ReceiveOrder(FD_CONTROL, M_GATE2, message) == kFirstMount ? descriptors : nullptr;
+}
+
 void TakeOrderedMounts() { TakeMountTrees(descriptors + kFirstMount); }
 
 bool PassOrder(int socket) {

@@ -81,6 +81,7 @@ struct Plan {
   uint8_t userns;    // no privilege on the host: everything happens in a user namespace of its own (USERNS_*)
   uint8_t noPivot;   // pivot_root is refused here
   uint8_t prepared;  // made ahead: what belongs to one agent comes later, with a plan of its own (M_ORDER)
+  uint8_t furnished;  // made for one agent before it is asked for: what it runs comes with gate 2
   uint32_t hostUid, hostGid;
   uint8_t faultStep;
   int32_t faultErrno;
@@ -105,7 +106,7 @@ constexpr int32_t FAULT_DEATH = 4095;
 enum MessageKind : uint32_t {
   // parent → clove-init
   M_GATE1 = 1,
-  M_GATE2,
+  M_GATE2,  // of one that is furnished with descriptors: what to run (a Command), the agent's 0, 1, 2
   M_EXEC,
   M_EXEC_KILL,
   M_OPEN,

@@ -289,13 +289,13 @@ void DefaultSignal(int signal) {
   Raw(SYS_rt_sigaction, signal, Value(standard), 0, 8);
 }
 
-int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd) {
+int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd, int* childTid) {
 #if defined(__x86_64__)
   register long result asm("rax") = SYS_clone;
   register unsigned long first asm("rdi") = flags;
   register char* second asm("rsi") = stackTop;
   register int* third asm("rdx") = pidfd;
-  register long fourth asm("r10") = 0;
+  register int* fourth asm("r10") = childTid;
   register int (*function)(void*) asm("r12") = entry;
   register void* value asm("r13") = argument;
   asm volatile(
@@ -317,6 +317,7 @@ int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, voi
   register char* second asm("x1") = stackTop;
   register int* third asm("x2") = pidfd;
   register long fourth asm("x3") = 0;
+  register int* fifth asm("x4") = childTid;
   register int (*function)(void*) asm("x19") = entry;
   register void* value asm("x20") = argument;
   asm volatile(
@@ -328,7 +329,7 @@ int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, voi
       "brk #1\n"
       "1:"
       : "+r"(result)
-      : "r"(number), "r"(second), "r"(third), "r"(fourth), "r"(function), "r"(value)
+      : "r"(number), "r"(second), "r"(third), "r"(fourth), "r"(fifth), "r"(function), "r"(value)
       : "memory", "cc");
   return static_cast<int>(Answer(result));
 #endif

@@ -45,8 +45,8 @@ constexpr unsigned kAtEmptyPath = 0x1000, kAtRecursive = 0x8000;
 constexpr uint64_t kAttrReadonly = 1, kAttrNosuid = 2, kAttrNodev = 4, kAttrNoexec = 8;
 
 // clove-init only (runtime.cc).
-/** clone(2) whose child runs `entry` on a stack of its own. */
-int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd);
+/** clone(2) whose child runs `entry` on a stack of its own. `childTid` is that of CLONE_CHILD_CLEARTID. */
+int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd, int* childTid = nullptr);
 /** Back to what a new program expects of a signal. */
 void DefaultSignal(int signal);
 

@@ -23,8 +23,8 @@ void DefaultSignal(int number) {
   syscall(SYS_rt_sigaction, number, standard, nullptr, 8);
 }
 
-int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd) {
-  return clone(entry, stackTop, static_cast<int>(flags), argument, pidfd);
+int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd, int* childTid) {
+  return clone(entry, stackTop, static_cast<int>(flags), argument, pidfd, nullptr, childTid);
 }
 
 namespace {
