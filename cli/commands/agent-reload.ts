@@ -52,12 +52,26 @@ export const reloadCommand: CommandBuilder = (context) =>
         });
       }
       await interruptible(cli.terminal, (signal) =>
-        withKernel(flags, async (client) => {
-          await reload(client);
-          for await (const _ of changesBeside(path.resolve(script), signal)) await reload(client);
-        }),
+        withKernel(flags, (client) => reloadAtChanges(path.resolve(script), signal, () => reload(client))),
       );
     });
+
+/** Once now, and again after each change; also after one that is made meanwhile. */
+async function reloadAtChanges(
+  script: string,
+  signal: AbortSignal,
+  reload: () => Promise<unknown>,
+): Promise<void> {
+  const over = new AbortController();
+  const changes = changesBeside(script, AbortSignal.any([signal, over.signal]));
+  const first = changes.next();
+  try {
+    await reload();
+    for (let change = await first; change.done !== true; change = await changes.next()) await reload();
+  } finally {
+    over.abort();
+  }
+}
 
 /** Whether the new code is up. */
 function report(cli: CliContext, answer: SyscallResponse<'RELOAD'>): boolean {
