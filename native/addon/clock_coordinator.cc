@@ -26,6 +26,8 @@ constexpr int64_t kGraceNs = 3'000 * kMillisecond;
 constexpr int64_t kFirstLookNs = 20 * kMicrosecond, kLastLookNs = 2 * kMillisecond;
 constexpr int64_t kRefreshNs = 5 * kMillisecond;
 constexpr int64_t kWakeAllNs = 1 * kMillisecond;
+/** After somebody was admitted. */
+constexpr int64_t kSettlingNs = 1'000 * kMillisecond;
 constexpr int64_t kOwnThreadsNs = 1'000 * kMillisecond;
 /** A reason not to skip is worth a word when it has lasted. */
 constexpr int64_t kLastingNs = 100 * kMillisecond;
@@ -128,6 +130,8 @@ std::string Coordinator::Admit(uint32_t id, const std::string& slotsPath, const 
     // Whoever came too late for a strict order runs as in any other world.
     if (options_.mode == Mode::kStrict && !IsStrict()) agent->SetTurn(true);
     agents_[id] = std::move(agent);
+    admittedAt_ = MonotonicNs();
+    listedBorn_ = -1;
   }
   Poke();
   return "";
@@ -315,8 +319,12 @@ Blocker Coordinator::Attempt(int64_t realNow) {
     if (const Blocker blocker = agent->Survey(now, earliest)) return blocker;
   const int64_t limit = target_ >= 0 ? target_ : options_.horizonNs == kForever ? kForever : start_ + options_.horizonNs;
   if (!KernelThreadsSleep() || !OwnThreadsSleep()) return {true, nullptr, "", ""};
+  // Listing the threads of an agent costs as much as looking at one of them: not while nobody can have come.
+  const int64_t born = realNow - admittedAt_ < kSettlingNs ? -1 : LastBorn();
+  const bool lists = born < 0 || born != listedBorn_;
   for (auto& [id, agent] : agents_)
-    if (const Blocker blocker = agent->Verify(realNow)) return blocker;
+    if (const Blocker blocker = agent->Verify(realNow, lists)) return blocker;
+  if (lists) listedBorn_ = born;
   const bool isUndecided = IsStrict() || target_ >= 0;
   if (!isUndecided && (earliest == kForever || !IsAnybodyWaiting())) return {true, nullptr, "", ""};
   for (auto& [id, agent] : agents_)

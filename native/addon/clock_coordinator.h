@@ -146,6 +146,10 @@ class Coordinator {
   std::vector<ThreadProbe> kernelThreads_;  // of the coordinator's thread alone
   int64_t ownThreadsFoundAt_ = 0;
   int64_t refreshedAt_ = 0;
+  /** Nobody was born since the threads of all agents were listed, while this is LastBorn(); -1 = they have to be listed. */
+  int64_t listedBorn_ = -1;
+  /** Who is being started is moved into its control group without being born there. */
+  int64_t admittedAt_ = 0;
   int64_t backoff_ = 0;
   int64_t wokeAllAt_ = 0;
   int64_t nextDue_ = kForever;

@@ -223,9 +223,9 @@ Blocker Agent::Survey(int64_t now, int64_t& earliest) {
   return {};
 }
 
-Blocker Agent::Verify(int64_t realNow) {
+Blocker Agent::Verify(int64_t realNow, bool lists) {
   if (!isReadable_) return {false, this, "members-unreadable", "the threads of agent " + std::to_string(id_) + " cannot be listed"};
-  if (Refresh()) return {true, this, "", ""};
+  if (lists && Refresh()) return {true, this, "", ""};
   bool anyUncovered = false;
   for (Thread& thread : threads_) {
     if (thread.isWaiting) {

@@ -85,8 +85,8 @@ class Agent {
   bool Refresh();
   /** Looks at the slots: the earliest deadline after `now`; whoever is due or at work is a blocker. */
   Blocker Survey(int64_t now, int64_t& earliest);
-  /** Looks at the kernel: whether every thread really sleeps. To be called after Survey of all agents. */
-  Blocker Verify(int64_t realNow);
+  /** Looks at the kernel: whether every thread really sleeps; `lists`: and whether there are others. To be called after Survey of all agents. */
+  Blocker Verify(int64_t realNow, bool lists);
   /** Whether nothing has moved since Survey. */
   bool IsUnchanged();
   /** Wakes whom the last survey found waiting for a moment up to `now`; how many, and the last of them. */
@@ -157,6 +157,12 @@ class Agent {
 
 /** What a program is that does not know the world's clock: name and sentence of the degradation. */
 Blocker DescribeUncovered(int process);
+
+/**
+ * The number that was given last to a new thread of any agent, or of anybody else whom this process could see: while it stays the same
+ * nobody has been born. -1 = not to be had.
+ */
+int64_t LastBorn();
 
 /** Whether a system call, as its thread sleeps in it, ends by itself after some time. */
 bool IsTimedCall(const ThreadProbe::Call& call);

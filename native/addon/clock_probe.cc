@@ -83,6 +83,14 @@ bool ThreadProbe::ReadCall(Call& call) const {
   return true;
 }
 
+int64_t LastBorn() {
+  static const Fd fd(open("/proc/loadavg", O_RDONLY | O_CLOEXEC));
+  char text[128];
+  if (!fd.valid() || !ReadProcText(fd.get(), text, sizeof text)) return -1;
+  const char* last = strrchr(text, ' ');
+  return last == nullptr ? -1 : strtoll(last, nullptr, 10);
+}
+
 ThreadProbe::Rest ThreadProbe::Look() const {
   // The place where it sleeps is told only of a thread that is neither on a processor nor on its way to one. "syscall" cannot tell
   // the latter: a wake-up that waits for another processor's interrupt leaves no trace there.
