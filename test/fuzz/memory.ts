@@ -2,17 +2,21 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 
 export interface MemoryAtRest {
   /** Live objects of all threads' heaps. */
   readonly heapBytes: number;
   /** Live memory outside of the heaps that objects hold on to: buffers of all kinds. */
   readonly externalBytes: number;
-  /** What SQLite and the addon have is in here only, and what allocators keep for later. */
+  /** What SQLite and the addon have is in here only. What the C library keeps of freed memory was given back before. */
   readonly residentBytes: number;
   readonly descriptors: number;
   readonly threads: number;
 }
+
+const NATIVE_MEMORY = new URL(`../../native/memory${path.extname(import.meta.filename)}`, import.meta.url)
+  .href;
 
 /** Runs first in the kernel's process (`--expose-gc`, with a channel to its parent): answers each message with what it holds. */
 export const MEMORY_PROBE = `
@@ -40,6 +44,8 @@ process.on('message', async ({ snapshotPath }) => {
     const { used_heap_size: heapUsed, external_memory: external } = await worker.getHeapStatistics();
     all.push({ heapUsed, external });
   }
+  const { trimMemory } = await import(${JSON.stringify(NATIVE_MEMORY)});
+  await trimMemory();
   if (snapshotPath) process.getBuiltinModule('node:v8').writeHeapSnapshot(snapshotPath);
   process.send({
     heapBytes: all.reduce((sum, { heapUsed }) => sum + heapUsed, 0),
