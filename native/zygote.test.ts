@@ -149,7 +149,7 @@ describe.skipIf(!isRoot)('agents forked from a template', () => {
   it('draw luck of their own', async () => {
     const inNode = script(
       'luck.mjs',
-      "import c from 'node:crypto'; console.log(JSON.stringify([Math.random(), c.randomUUID(), c.randomInt(2 ** 40), c.randomBytes(8).toString('hex'), crypto.getRandomValues(new Uint32Array(1))[0]]))",
+      "import c from 'node:crypto'; console.log(JSON.stringify([Math.random(), c.randomUUID(), c.randomUUIDv7().slice(-12), c.randomInt(2 ** 40), c.randomBytes(8).toString('hex'), crypto.getRandomValues(new Uint32Array(1))[0]]))",
     );
     const inPython = script(
       'luck.py',

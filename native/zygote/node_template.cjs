@@ -15,7 +15,8 @@ const { preload, warmUp } = JSON.parse(process.env.CLOVE_TEMPLATE ?? '{"preload"
 /** As many as Node draws ahead and keeps. */
 const UUID_BATCH = 128;
 const INT_BATCH = 1024;
-const LUCK_ROUNDS = 8;
+/** Until V8 has compiled for good what draws: it would do it anew in each agent. */
+const LUCK_ROUNDS = 32;
 
 /** What a program finds in process is what this agent was started with. */
 function become({ argv, env, cwd }) {
@@ -79,11 +80,40 @@ function replaceRandom() {
   });
 }
 
+/** The numbers that crypto.randomInt has drawn ahead, as long as Node keeps them in a Buffer that it reads six bytes at a time. */
+function findIntsAhead() {
+  const { readUIntBE } = Buffer.prototype;
+  let found = null;
+  Buffer.prototype.readUIntBE = function (...range) {
+    found = this;
+    return Reflect.apply(readUIntBE, this, range);
+  };
+  crypto.randomInt(2);
+  Buffer.prototype.readUIntBE = readUIntBE;
+  return found;
+}
+
+/** Uses them up, so that whoever draws next draws anew. False when they could not be watched: then each agent draws past them. */
+function useUpInts() {
+  if (intsAhead === null) return false;
+  let left = null;
+  intsAhead.readUIntBE = (offset, bytes) => {
+    left = intsAhead.length - offset - bytes;
+    return Buffer.prototype.readUIntBE.call(intsAhead, offset, bytes);
+  };
+  for (let i = 0; i < INT_BATCH && left !== 0; i++) crypto.randomInt(2);
+  delete intsAhead.readUIntBE;
+  return left === 0;
+}
+
+const intsAhead = findIntsAhead();
+let intsAreUsedUp = false;
+
 /** Otherwise the same in all agents of a template: Math.random, and what crypto has drawn ahead. */
 function drawNewLuck() {
   seed();
   for (let i = 0; i < UUID_BATCH; i++) crypto.randomUUID();
-  for (let i = 0; i < INT_BATCH; i++) crypto.randomInt(2);
+  if (!intsAreUsedUp) for (let i = 0; i < INT_BATCH; i++) crypto.randomInt(2);
 }
 
 function specifier(name) {
@@ -104,6 +134,7 @@ async function prepare() {
     collect({ type: 'minor' });
     await new Promise((resolve) => setImmediate(resolve));
   }
+  intsAreUsedUp = useUpInts();
 }
 
 function fail(error) {
