@@ -33,8 +33,9 @@ export class RandomForest implements Classifier {
       x.kind === 'bits'
         ? new BitSplitter(x, trainRows, tries, minSamplesLeaf)
         : new DenseSplitter(x, trainRows, tries, minSamplesLeaf);
+    const workspace = new Workspace(labels.length);
     this.trees = Array.from({ length: this.parameters.nEstimators }, (_, tree) =>
-      this.growTree(splitter, labels, new Random(this.seed, tree)),
+      this.growTree(splitter, labels, new Random(this.seed, tree), workspace),
     );
   }
 
@@ -51,11 +52,11 @@ export class RandomForest implements Classifier {
     return { probability, predicted: Uint8Array.from(probability, (p) => (p > 0.5 ? 1 : 0)) };
   }
 
-  private growTree(splitter: Splitter, labels: Uint8Array, random: Random): Tree {
-    const samples = this.drawSamples(labels, random);
+  private growTree(splitter: Splitter, labels: Uint8Array, random: Random, workspace: Workspace): Tree {
+    const { samples, builder } = workspace;
+    const distinct = this.drawSamples(labels, random, workspace);
     const { maxDepth, minSamplesSplit, minSamplesLeaf } = this.parameters;
     const deepest = maxDepth ?? Number.POSITIVE_INFINITY;
-    const builder = new TreeBuilder();
     const pending: (Node & { readonly id: number; readonly depth: number })[] = [];
     const add = (id: number, depth: number, start: number, end: number, weight: number, positive: number) => {
       builder.setValue(id, positive / weight);
@@ -65,9 +66,11 @@ export class RandomForest implements Classifier {
     };
     let weight = 0;
     let positive = 0;
-    for (const w of samples.weights) weight += w;
-    for (const p of samples.positives) positive += p;
-    add(builder.addLeaf(0), 0, 0, samples.positions.length, weight, positive);
+    for (let at = 0; at < distinct; at++) {
+      weight += samples.weights[at]!;
+      positive += samples.positives[at]!;
+    }
+    add(builder.addLeaf(0), 0, 0, distinct, weight, positive);
     for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
       if (!splitter.search(samples, node, random)) continue;
       const middle = splitter.partition(samples, node);
@@ -80,21 +83,37 @@ export class RandomForest implements Classifier {
     return builder.finish();
   }
 
-  private drawSamples(labels: Uint8Array, random: Random): Samples {
-    const drawn = new Int32Array(labels.length);
+  /** Fills the workspace; returns how many different rows were drawn. */
+  private drawSamples(labels: Uint8Array, random: Random, { drawn, samples }: Workspace): number {
+    const { positions, weights, positives } = samples;
     if (this.parameters.bootstrap) {
+      drawn.fill(0);
       for (let draw = 0; draw < labels.length; draw++) drawn[random.below(labels.length)]!++;
     } else drawn.fill(1);
-    const positions = new Int32Array(labels.length);
     let distinct = 0;
     for (let position = 0; position < labels.length; position++) {
-      if (drawn[position]! > 0) positions[distinct++] = position;
+      const times = drawn[position]!;
+      if (times === 0) continue;
+      positions[distinct] = position;
+      weights[distinct] = times;
+      positives[distinct++] = times * labels[position]!;
     }
-    const kept = positions.slice(0, distinct);
-    return {
-      positions: kept,
-      weights: kept.map((position) => drawn[position]!),
-      positives: kept.map((position) => drawn[position]! * labels[position]!),
+    return distinct;
+  }
+}
+
+/** What each tree needs while it grows, made once for all of them: memory that is new costs more than the work in it. */
+class Workspace {
+  readonly drawn: Int32Array;
+  readonly samples: Samples;
+  readonly builder = new TreeBuilder();
+
+  constructor(rows: number) {
+    this.drawn = new Int32Array(rows);
+    this.samples = {
+      positions: new Int32Array(rows),
+      weights: new Int32Array(rows),
+      positives: new Int32Array(rows),
     };
   }
 }

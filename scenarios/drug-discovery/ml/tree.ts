@@ -20,6 +20,8 @@ export class TreeBuilder {
   /** Adds a leaf (every node begins as one) and returns its number. */
   addLeaf(value: number): number {
     if (this.size === this.child.length) this.grow();
+    this.feature[this.size] = 0;
+    this.threshold[this.size] = 0;
     this.child[this.size] = -1;
     this.value[this.size] = value;
     return this.size++;
@@ -39,12 +41,15 @@ export class TreeBuilder {
     return left;
   }
 
+  /** The tree; the builder can be used for the next one. */
   finish(): Tree {
+    const { size } = this;
+    this.size = 0;
     return {
-      feature: this.feature.slice(0, this.size),
-      threshold: this.threshold.slice(0, this.size),
-      child: this.child.slice(0, this.size),
-      value: this.value.slice(0, this.size),
+      feature: this.feature.slice(0, size),
+      threshold: this.threshold.slice(0, size),
+      child: this.child.slice(0, size),
+      value: this.value.slice(0, size),
     };
   }
 
