@@ -46,8 +46,9 @@ function stratifiedSplit(labels: Uint8Array, seed: number): Split {
     for (let row = 0; row < labels.length; row++) if (labels[row] === label) rows.push(row);
     shuffle(rows, random);
     const [trainCount, validCount] = partSizes(rows.length);
-    for (const [index, row] of rows.entries()) {
-      parts[index < trainCount ? 0 : index < trainCount + validCount ? 1 : 2].push(row);
+    for (let index = 0; index < rows.length; index++) {
+      const part = index < trainCount ? 0 : index < trainCount + validCount ? 1 : 2;
+      parts[part].push(rows[index] as number);
     }
   }
   return toSplit(parts);

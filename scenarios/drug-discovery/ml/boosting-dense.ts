@@ -60,7 +60,8 @@ export class DenseGrower implements BoostingGrower {
     const builder = new TreeBuilder();
     let level = new Level([builder.addLeaf(0)]);
     slot.fill(-1);
-    for (const row of bag) {
+    for (let i = 0; i < bag.length; i++) {
+      const row = bag[i]!;
       slot[row] = 0;
       stage.leaf[row] = level.node[0]!;
     }
@@ -78,7 +79,8 @@ export class DenseGrower implements BoostingGrower {
     const { slot } = this;
     const { minSamplesSplit, minSamplesLeaf } = this.limits;
     const squares = new Float64Array(level.node.length);
-    for (const row of bag) {
+    for (let i = 0; i < bag.length; i++) {
+      const row = bag[i]!;
       const at = slot[row]!;
       if (at < 0) continue;
       const residual = stage.residual[row]!;
@@ -92,7 +94,8 @@ export class DenseGrower implements BoostingGrower {
       const small = rows < minSamplesSplit || rows < 2 * minSamplesLeaf;
       return small || square / rows - mean * mean <= PURE_BELOW ? 1 : 0;
     });
-    for (const row of bag) {
+    for (let i = 0; i < bag.length; i++) {
+      const row = bag[i]!;
       const at = slot[row]!;
       if (at >= 0 && closed[at] === 1) slot[row] = -1;
     }
@@ -145,7 +148,8 @@ export class DenseGrower implements BoostingGrower {
       firstSlot[at] = next.length;
       next.push(left, left + 1);
     }
-    for (const row of bag) {
+    for (let i = 0; i < bag.length; i++) {
+      const row = bag[i]!;
       const at = slot[row]!;
       if (at < 0) continue;
       const column = level.column[at]!;
@@ -161,14 +165,18 @@ export class DenseGrower implements BoostingGrower {
   }
 
   private setLeafValues(builder: TreeBuilder, stage: Stage, bag: Int32Array): void {
-    const residual = new Map<number, number>();
-    const curvature = new Map<number, number>();
-    for (const row of bag) {
+    const residual = new Float64Array(builder.nodes);
+    const curvature = new Float64Array(builder.nodes);
+    const rows = new Int32Array(builder.nodes);
+    for (let i = 0; i < bag.length; i++) {
+      const row = bag[i]!;
       const leaf = stage.leaf[row]!;
-      residual.set(leaf, (residual.get(leaf) ?? 0) + stage.residual[row]!);
-      curvature.set(leaf, (curvature.get(leaf) ?? 0) + stage.curvature[row]!);
+      residual[leaf]! += stage.residual[row]!;
+      curvature[leaf]! += stage.curvature[row]!;
+      rows[leaf]!++;
     }
-    for (const [leaf, sum] of residual) builder.setValue(leaf, leafValue(sum, curvature.get(leaf)!));
+    for (let leaf = 0; leaf < rows.length; leaf++)
+      if (rows[leaf]! > 0) builder.setValue(leaf, leafValue(residual[leaf]!, curvature[leaf]!));
   }
 }
 

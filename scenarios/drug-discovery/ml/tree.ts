@@ -27,6 +27,11 @@ export class TreeBuilder {
     return this.size++;
   }
 
+  /** How many there are so far. */
+  get nodes(): number {
+    return this.size;
+  }
+
   setValue(node: number, value: number): void {
     this.value[node] = value;
   }
