@@ -1,6 +1,6 @@
 /**
- * node bench/micro/deaths.ts [agents] [step,step…]: the kernel killed as by kill -9 at every step of a setup while that many agents
- * live (default 100); how long after the start of the next one nothing is left.
+ * node bench/micro/deaths.ts [agents] [step,step… | from-to]: the kernel killed as by kill -9 at every step of a setup while that many agents
+ * live (default 100; 1-20 are the first twenty steps); how long after the start of the next one nothing is left.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,14 @@ import { setupSteps } from '../../native/index.ts';
 import { type Death, DyingKernel } from '../testing/deaths.ts';
 
 const agents = Number(process.argv[2] ?? 100);
-const steps = process.argv[3]?.split(',') ?? setupSteps();
+const steps = chosen(process.argv[3]);
+/** Steps by name, by their places in the list of all, or all of them. */
+function chosen(argument: string | undefined): readonly string[] {
+  if (argument === undefined) return setupSteps();
+  const range = /^(\d+)-(\d+)$/.exec(argument);
+  return range === null ? argument.split(',') : setupSteps().slice(Number(range[1]) - 1, Number(range[2]));
+}
+
 const folder = mkdtempSync(path.join(tmpdir(), 'clove-deaths-'));
 const kernel = new DyingKernel(folder, agents);
 const deaths: Death[] = [];

@@ -1,5 +1,5 @@
 /**
- * node bench/micro/hostile.ts [seconds] [attack]: latency of an agent's calls alone and next to each hostile neighbour, with the
+ * node bench/micro/hostile.ts [seconds] [attack,attack…] [seconds alone]: latency of an agent's calls alone and next to each hostile neighbour, with the
  * time until the neighbour's limit was told and the growth of the kernel. The kernel runs in a process of its own.
  */
 import { fork } from 'node:child_process';
@@ -16,9 +16,12 @@ if (process.send !== undefined) {
     process.send?.(socketPath);
     await once(process, 'disconnect');
   });
-} else await measure(Number(process.argv[2] ?? 10), process.argv[3] ?? '');
+} else {
+  const seconds = Number(process.argv[2] ?? 10);
+  await measure(seconds, process.argv[3] ?? '', Number(process.argv[4] ?? seconds));
+}
 
-async function measure(seconds: number, only: string): Promise<void> {
+async function measure(seconds: number, only: string, secondsAlone: number): Promise<void> {
   const execArgv = [...process.execArgv, ...KERNEL_NODE_OPTIONS];
   const child = fork(import.meta.filename, { stdio: 'inherit', execArgv });
   const [socketPath] = (await once(child, 'message')) as [string];
@@ -29,7 +32,7 @@ async function measure(seconds: number, only: string): Promise<void> {
   await startSentinel(client);
   await sleep(2000);
   await latenciesOf(client);
-  await sleep(seconds * 1000);
+  await sleep(secondsAlone * 1000);
   const solo = await latenciesOf(client);
   console.log(`alone: p50 ${solo.p50Ms.toFixed(3)} ms, p99 ${solo.p99Ms.toFixed(3)} ms, ${solo.count} calls`);
   // Nobody has to set a quota: without one the flood is held off by turns alone.
@@ -38,7 +41,11 @@ async function measure(seconds: number, only: string): Promise<void> {
     name: `${attack.name}, no quota`,
     resource: null,
   }));
-  for (const attack of [...ATTACKS, ...unlimited].filter(({ name }) => name.includes(only))) {
+  const all = [...ATTACKS, ...unlimited];
+  const isExact = all.some(({ name }) => name === only);
+  for (const attack of all.filter(({ name }) =>
+    isExact ? name === only : only.split(',').some((part) => name.includes(part)),
+  )) {
     const startedMs = performance.now();
     const { id } = await client.spawn({ name: 'offender', ...attack.request });
     if (attack.resource === 'syscalls') await client.setQuota({ syscalls_per_second: 500 }, id);

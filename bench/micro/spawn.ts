@@ -1,6 +1,6 @@
 /**
  * node bench/micro/spawn.ts [spawns] [tree]: /bin/true in a full sandbox through a kernel and its socket, with and without sandboxes
- * made ahead, in turns with what else is installed (bwrap, unshare, nsjail, crun) and a bare process; then how it goes
+ * made ahead, in turns with what else is installed (bwrap, unshare, nsjail, runc, crun) and a bare process; then how it goes
  * with many at a time, how long a tree of processes takes to be gone, and what an idle agent costs in memory.
  */
 import { spawn } from 'node:child_process';
@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
 import { type CloveClient, connect } from '../../sdk/typescript/index.ts';
+import { ociRuns } from './oci-peers.ts';
 
 const spawns = Number(process.argv[2] ?? 1000);
 const treeSize = Number(process.argv[3] ?? 1000);
@@ -52,6 +53,8 @@ const PEERS: readonly (readonly [name: string, program: string, args: readonly s
   ],
   ['nsjail', 'nsjail', ['-Mo', '-Q', '--chroot', '/', '--user', '65534', '--group', '65534', '--', ...TRUE]],
 ];
+
+const OCI_RUNTIMES = ['runc', 'crun'];
 
 async function spawnAndWait(client: CloveClient): Promise<void> {
   const { id } = await client.spawn({ command: TRUE });
@@ -102,6 +105,12 @@ async function sideBySide(pooled: CloveClient, plain: CloveClient): Promise<void
       ([name, program, args]) => ({ name, run: () => runProgram(program, args), samplesMs: [] }),
     ),
   ];
+  const bundles = mkdtempSync(join(tmpdir(), 'clove-bundles-'));
+  for (const program of OCI_RUNTIMES.filter(isInstalled)) {
+    const runs = ociRuns(program, bundles);
+    if (typeof runs === 'string') console.log(runs);
+    else ways.push({ name: program, run: () => runProgram(program, runs()), samplesMs: [] });
+  }
   for (const { run } of ways) for (let i = 0; i < WARM_UP; i++) await run();
   for (let done = 0; done < spawns; done += ROUND) {
     for (const { run, samplesMs } of ways) {
@@ -112,6 +121,7 @@ async function sideBySide(pooled: CloveClient, plain: CloveClient): Promise<void
       }
     }
   }
+  rmSync(bundles, { recursive: true, force: true });
   console.log(`\nfrom asked to ended, one after the other, in turns of ${ROUND}`);
   for (const { name, samplesMs } of ways) console.log(line(name, samplesMs));
 }
