@@ -1,6 +1,6 @@
 /** The template that trials of the `clove` runtime are forked from: it has loaded the worker, and run what the worker warms up with. */
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
 import type { SyscallRequest } from '../../sdk/typescript/index.ts';
 import type { PythonProgram } from '../scenario.ts';
 import type { AgentMount } from './agent-files.ts';
@@ -60,7 +60,7 @@ export async function warmUp() {
   };
 }
 
-/** The same for a worker in Python: its modules are loaded, and the worker itself. */
+/** The same for a worker in Python: its modules are loaded, and the worker itself, which may have something to warm up. */
 export async function pythonTemplate(
   program: PythonProgram,
   mounts: readonly AgentMount[],
@@ -71,17 +71,36 @@ export async function pythonTemplate(
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o755);
   const probe = join(folder, 'probe.py');
-  await writeFile(probe, '');
-  await chmod(probe, 0o644);
+  const warm = join(folder, 'clove_bench_warm.py');
+  const host = pythonHostPath('agent_host');
+  // As the host of a trial loads them: what is loaded already is not read and compiled by each.
+  const warming = `import sys
+sys.path.insert(0, ${JSON.stringify(dirname(host))})
+import execute
+worker = execute.load(${JSON.stringify(program.script)})
+def warm_up():
+    getattr(worker, "warm_up", lambda: None)()
+`;
+  for (const [file, content] of [
+    [probe, ''],
+    [warm, warming],
+  ] as const) {
+    await writeFile(file, content);
+    await chmod(file, 0o644);
+  }
   return {
     request: {
-      script: pythonHostPath('agent_host'),
+      script: host,
       python: program.interpreter,
       template: {
         runtime: 'python',
         // What an agent of the bench tells its result with.
         preload: [...program.preload, 'clove_sdk'],
-        mounts: mounts.map(({ source, target }) => ({ source, target })),
+        warm_up: [warm],
+        mounts: [
+          ...mounts.map(({ source, target }) => ({ source, target })),
+          ...[folder, dirname(host)].map((own) => ({ source: own, target: own })),
+        ],
         memory: memoryBytes,
       },
     },

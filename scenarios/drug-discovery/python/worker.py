@@ -5,18 +5,24 @@ computes the features itself, with RDKit, from the molecules; else it reads thos
 
 import hashlib
 import json
+import math
 import struct
 import time
 
 import numpy as np
+from scipy import sparse
 from sklearn import metrics
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
+from sklearn.calibration import _sigmoid_calibration
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import ThreadpoolController
 
 MAGIC = b"CLVFEAT\x01"
 HEADER_AT = 48
+# Up to this share of ones a list of them is less work than all columns.
+SPARSE_BELOW = 0.1
 RENAMED = {
     "nEstimators": "n_estimators",
     "maxDepth": "max_depth",
@@ -29,9 +35,33 @@ RENAMED = {
 }
 
 
+threads = None
+
+
+def limit_threads():
+    """A trial has one core: more threads only get in each other's way."""
+    global threads
+    if threads is None:
+        threads = ThreadpoolController()  # looks for all libraries of the process
+    threads.limit(limits=1)
+
+
+def warm_up():
+    """Once in a template: each model on a few rows, so that what is loaded or made on first use is there."""
+    limit_threads()
+    luck = np.random.default_rng(1)
+    y = np.arange(60) % 2
+    bits = (luck.random((60, 64)) < 0.3 + 0.2 * y[:, None]).astype(np.uint8)
+    bits[:, 8:] &= luck.random((60, 56)) < 0.1
+    for x in (bits, luck.random((60, 9)) + y[:, None] * 0.2):
+        for name in ("random_forest", "gradient_boosting", "logistic_regression", "svm"):
+            model = create(name, {"nEstimators": 5} if name in ("random_forest", "gradient_boosting") else {}, 1)
+            model.fit(x, y)
+            score(*predict(model, x), y)
+
+
 def run(trial, attempt, log):
-    # A trial has one core: more threads only get in each other's way.
-    threadpool_limits(1)
+    limit_threads()
     given = trial["input"]
     params = trial["params"]
     x, y = read_features(given["featuresFile"])
@@ -45,14 +75,15 @@ def run(trial, attempt, log):
     parts = {name: np.asarray(split[name], dtype=np.int64) for name in ("train", "valid", "test")}
     model = create(params["model"], given["modelParameters"], given["modelSeed"])
     started = time.monotonic()
-    model.fit(x[parts["train"]], y[parts["train"]])
+    rows = {name: x[part] for name, part in parts.items()}
+    model.fit(rows["train"], y[parts["train"]])
     fit_ms = (time.monotonic() - started) * 1000
     log(
         f"{trial['id']}: {params['model']} on {params['dataset']}/{params['features']}, "
         f"{len(parts['train'])} of {len(y)} rows, fitted in {round(fit_ms)} ms by scikit-learn"
     )
     return {
-        "metrics": {name: score(model, x[rows], y[rows]) for name, rows in parts.items()},
+        "metrics": {name: score(*predict(model, rows[name]), y[part]) for name, part in parts.items()},
         "facts": {
             "trainSamples": len(parts["train"]),
             "validSamples": len(parts["valid"]),
@@ -81,7 +112,7 @@ def read_features(path):
         stride = (columns + 31) // 32
         words = np.frombuffer(data, dtype="<u4", count=rows * stride, offset=at).reshape(rows, stride)
         bits = np.unpackbits(words.view(np.uint8).reshape(rows, stride * 4), axis=1, bitorder="little")
-        x = bits[:, :columns].astype(np.float64)
+        x = np.ascontiguousarray(bits[:, :columns])
         at += rows * stride * 4
     else:
         x = np.frombuffer(data, dtype="<f8", count=rows * columns, offset=at).reshape(rows, columns).copy()
@@ -132,63 +163,188 @@ def compute_features(name, molecules):
     x = np.zeros((len(parsed), fingerprints[0].GetNumBits()), dtype=np.uint8)
     for row, fingerprint in enumerate(fingerprints):
         DataStructs.ConvertToNumpyArray(fingerprint, x[row])
-    return x.astype(np.float64)
+    return x
+
+
+def is_bits(x):
+    return x.dtype == np.uint8
+
+
+def compact(x, below=SPARSE_BELOW):
+    """Bits that are mostly zero as what is one of them: the same numbers to every learner, and much less to look at."""
+    return sparse.csr_matrix(x, dtype=np.float32) if is_bits(x) and x.mean() < below else x
+
+
+class Forest:
+    """Trees that look at a few columns for each split: those of dense rows, one after the other in memory."""
+
+    def __init__(self, trees):
+        self.trees = trees
+
+    def fit(self, x, y):
+        self.trees.fit(np.asfortranarray(x, dtype=np.float32), y)
+
+    def predict_proba(self, x):
+        return self.trees.predict_proba(x.astype(np.float32))[:, 1]
+
+
+class Boosting(Forest):
+    """Every tree looks at every column: a list of the ones is never more work."""
+
+    def fit(self, x, y):
+        self.trees.fit(compact(x, below=1), y)
+
+
+class Line:
+    def __init__(self, given):
+        self.given = given
+
+    def fit(self, x, y):
+        rows = compact(x)
+        # On a few unscaled columns the usual solver does not come to an end; the first of these does, at the same optimum. The second
+        # never makes the square matrix of all columns.
+        solver = "newton-cg" if sparse.issparse(rows) else "newton-cholesky"
+        self.line = LogisticRegression(**self.given, solver=solver, tol=1e-8).fit(rows, y)
+
+    def predict_proba(self, x):
+        return self.line.predict_proba(compact(x))[:, 1]
 
 
 class MachineWithProbabilities:
     """RBF support vectors, with probabilities by Platt's sigmoid over five folds; classes are those of the sign."""
 
-    def __init__(self, **given):
-        self.machine = SVC(probability=False, **given)
-        self.seed = given.get("random_state")
+    def __init__(self, c, seed):
+        self.c = c
+        self.seed = seed
 
     def fit(self, x, y):
-        from sklearn.calibration import _sigmoid_calibration
-        from sklearn.base import clone
-        from sklearn.model_selection import StratifiedKFold
-
-        self.machine.fit(x, y)
+        # Of bits all six fits share the distances; how wide the kernel is, is decided in each.
+        distances = Distances(x) if is_bits(x) else None
         decision = np.zeros(len(y))
         folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=self.seed)
         for train, held in folds.split(x, y):
-            decision[held] = clone(self.machine).fit(x[train], y[train]).decision_function(x[held])
+            decision[held] = Machine(self.c, x[train], y[train], distances, train).decide(x[held], held)
+        self.machine = Machine(self.c, x, y, distances)
+        # It will be asked for once more, and their distances are known now.
+        self.own = x, self.machine.decide(x, np.arange(len(y)))
+        self.machine.distances = None
         self.slope, self.offset = _sigmoid_calibration(decision, y)
-        return self
-
-    def predict_proba(self, x):
-        positive = 1 / (1 + np.exp(self.slope * self.machine.decision_function(x) + self.offset))
-        return np.column_stack([1 - positive, positive])
 
     def predict(self, x):
-        return self.machine.predict(x)
+        rows, known = self.own
+        decision = known if x is rows else self.machine.decide(x)
+        return decision > 0, 1 / (1 + np.exp(self.slope * decision + self.offset))
+
+
+class Distances:
+    """Squared distances of rows of bits: whole numbers, which single precision holds exactly."""
+
+    def __init__(self, x):
+        self.between = squared_distances(x, x).astype(np.uint16)
+        # One place for all kernels, one after the other: to have new memory each time takes longer than to fill it.
+        self.place = np.empty(self.between.size)
+
+    def kernel(self, rows, gamma):
+        between = self.between if rows is None else self.between[np.ix_(rows, rows)]
+        kernel = self.place[: between.size].reshape(between.shape)
+        for block in blocks(len(between)):
+            kernel[block] = gaussian(between[block], gamma)
+        return kernel
+
+
+ROWS_AT_ONCE = 128
+
+
+def blocks(count):
+    """Few enough rows to stay near the processor."""
+    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, count, ROWS_AT_ONCE)]
+
+
+def squared_distances(one, other):
+    same = other is one
+    if is_bits(one):
+        one = one.astype(np.float32)
+    if same:
+        other = one
+    result = one @ other.T
+    result *= -2
+    result += np.einsum("ij,ij->i", one, one)[:, None]
+    result += np.einsum("ij,ij->i", other, other)[None, :]
+    return result
+
+
+def gaussian(distances, gamma):
+    """In single precision, in which the library keeps its kernel too."""
+    kernel = np.multiply(distances, np.float32(-gamma), dtype=np.float32)
+    return np.exp(kernel, out=kernel)
+
+
+class Machine:
+    """One fit; with distances (of these rows, or of all) the kernel is made at once, in place of value by value and again in each fit."""
+
+    def __init__(self, c, x, y, distances, rows=None):
+        self.gamma = 1 / (x.shape[1] * x.var())
+        self.distances = distances
+        if distances is None:
+            self.machine = SVC(C=c, gamma=self.gamma).fit(x, y)
+        else:
+            self.machine = SVC(C=c, kernel="precomputed").fit(distances.kernel(rows, self.gamma), y)
+        self.support = x[self.machine.support_]
+        if is_bits(x):
+            self.support = self.support.astype(np.float32)
+        self.columns = self.machine.support_ if rows is None else rows[self.machine.support_]
+
+    def decide(self, x, known=None):
+        """`known`: which rows they are of those whose distances are there."""
+        decision = np.empty(len(x))
+        for block in blocks(len(x)):
+            if known is None or self.distances is None:
+                between = squared_distances(x[block], self.support)
+            else:
+                between = self.distances.between[np.ix_(known[block], self.columns)]
+            decision[block] = gaussian(between, self.gamma).astype(np.float64) @ self.machine.dual_coef_[0]
+        return decision + self.machine.intercept_[0]
 
 
 def create(name, given, seed):
     parameters = {RENAMED.get(key, key): value for key, value in given.items()}
     state = seed % 2**32
     if name == "random_forest":
-        return RandomForestClassifier(**{"n_estimators": 100, **parameters}, random_state=state, n_jobs=1)
+        given = {"n_estimators": 100, **parameters}
+        return Forest(RandomForestClassifier(**given, random_state=state, n_jobs=1))
     if name == "gradient_boosting":
-        return GradientBoostingClassifier(**parameters, random_state=state)
+        return Boosting(GradientBoostingClassifier(**parameters, random_state=state))
     if name == "logistic_regression":
-        # On a few unscaled columns the usual solver does not come to an end; this one does, at the same optimum.
-        return LogisticRegression(**{"max_iter": 1000, **parameters}, solver="newton-cholesky", tol=1e-8)
+        return Line({"max_iter": 1000, **parameters})
     if name == "svm":
-        return MachineWithProbabilities(**parameters, random_state=state)
+        return MachineWithProbabilities(parameters.get("C", 1.0), state)
     raise ValueError(f"there is no model {name}")
 
 
-def score(model, x, y):
-    predicted = model.predict(x)
-    probability = model.predict_proba(x)[:, 1]
-    one_class = len(np.unique(y)) < 2
+def predict(model, x):
+    """Classes and probabilities of these rows: asked once for both."""
+    if isinstance(model, MachineWithProbabilities):
+        return model.predict(x)
+    probability = model.predict_proba(x)
+    return probability > 0.5, probability
+
+
+def score(predicted, probability, y):
+    positive = y == 1
+    right, wrong = int(np.sum(predicted & positive)), int(np.sum(predicted & ~positive))
+    missed, rest = int(np.sum(~predicted & positive)), int(np.sum(~predicted & ~positive))
+    ratio = lambda part, whole: part / whole if whole > 0 else 0.0  # noqa: E731
+    precision, recall = ratio(right, right + wrong), ratio(right, right + missed)
+    recalls = [ratio(part, whole) for part, whole in ((right, right + missed), (rest, rest + wrong)) if whole > 0]
+    pairs = (right + wrong) * (right + missed) * (rest + wrong) * (rest + missed)
+    one_class = len(recalls) < 2
     return {
-        "accuracy": float(metrics.accuracy_score(y, predicted)),
-        "balancedAccuracy": float(metrics.balanced_accuracy_score(y, predicted)),
-        "precision": float(metrics.precision_score(y, predicted, zero_division=0)),
-        "recall": float(metrics.recall_score(y, predicted, zero_division=0)),
-        "f1": float(metrics.f1_score(y, predicted, zero_division=0)),
-        "mcc": float(metrics.matthews_corrcoef(y, predicted)),
+        "accuracy": ratio(right + rest, len(y)),
+        "balancedAccuracy": sum(recalls) / len(recalls),
+        "precision": precision,
+        "recall": recall,
+        "f1": ratio(2 * right, 2 * right + wrong + missed),
+        "mcc": (right * rest - wrong * missed) / math.sqrt(pairs) if pairs > 0 else 0.0,
         "aucRoc": None if one_class else float(metrics.roc_auc_score(y, probability)),
         "averagePrecision": None if one_class else float(metrics.average_precision_score(y, probability)),
     }
