@@ -1,7 +1,8 @@
 /**
- * node bench/micro/spawn.ts [spawns] [tree]: /bin/true in a full sandbox through a kernel and its socket, with and without sandboxes
- * made ahead, in turns with what else is installed (bwrap, unshare, nsjail, runc, crun) and a bare process; then how it goes
- * with many at a time, how long a tree of processes takes to be gone, and what an idle agent costs in memory.
+ * node bench/micro/spawn.ts [spawns] [tree] [paced]: /bin/true in a full sandbox through a kernel and its socket, with and without
+ * sandboxes made ahead, in turns with what else is installed (bwrap, unshare, nsjail, runc, crun) and a bare process: first one every
+ * 50 ms, then one after the other; then how it goes with many at a time, how long a tree of processes takes to be gone, and what an
+ * idle agent costs in memory. tree 0: only the first two.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,12 +12,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
 import { type CloveClient, connect } from '../../sdk/typescript/index.ts';
+import { BareParent } from './bare-parent.ts';
 import { ociRuns } from './oci-peers.ts';
 
 const spawns = Number(process.argv[2] ?? 1000);
 const treeSize = Number(process.argv[3] ?? 1000);
+const paced = Number(process.argv[4] ?? 100);
+const PACE_MS = 50;
 const POOL_SIZE = 4;
-const WARM_UP = 20;
+/** As large as a turn: what is made ahead between two turns is enough for one. */
+const LARGE_POOL_SIZE = 32;
 const ROUND = 25;
 const IDLE_AGENTS = 50;
 const SETTLE_MS = 500;
@@ -24,12 +29,18 @@ const TRUE = ['/bin/true'];
 
 interface Way {
   readonly name: string;
-  readonly run: () => Promise<void>;
-  readonly samplesMs: number[];
+  /** ms from asked to ended. */
+  readonly run: () => Promise<number>;
 }
 
 function isInstalled(program: string): boolean {
   return (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)));
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const startedMs = performance.now();
+  await work();
+  return performance.now() - startedMs;
 }
 
 async function runProgram(program: string, args: readonly string[]): Promise<void> {
@@ -40,7 +51,7 @@ async function runProgram(program: string, args: readonly string[]): Promise<voi
 
 /** Each with all the layers it offers on its command line, and the same view of the system. */
 const PEERS: readonly (readonly [name: string, program: string, args: readonly string[]])[] = [
-  ['bare process', '/bin/true', []],
+  ['bare process of Node', '/bin/true', []],
   ['unshare -mipnuf', 'unshare', ['-mipnuf', ...TRUE]],
   [
     'bwrap',
@@ -97,33 +108,43 @@ function line(name: string, samplesMs: readonly number[]): string {
   return `${name.padEnd(34)} min ${ms(0)}  p50 ${ms(0.5)}  p99 ${ms(0.99)} ms  n=${sorted.length}`;
 }
 
-async function sideBySide(pooled: CloveClient, plain: CloveClient): Promise<void> {
+function waysOf(
+  clients: readonly (readonly [name: string, client: CloveClient])[],
+  bare: BareParent,
+  folder: string,
+): Way[] {
   const ways: Way[] = [
-    { name: `clove, pool of ${POOL_SIZE}`, run: () => spawnAndWait(pooled), samplesMs: [] },
-    { name: 'clove, no pool', run: () => spawnAndWait(plain), samplesMs: [] },
+    ...clients.map(([name, client]) => ({ name, run: () => timed(() => spawnAndWait(client)) })),
+    { name: 'bare process (posix_spawn in C)', run: () => bare.run() },
     ...PEERS.filter(([, program]) => program.startsWith('/') || isInstalled(program)).map(
-      ([name, program, args]) => ({ name, run: () => runProgram(program, args), samplesMs: [] }),
+      ([name, program, args]) => ({ name, run: () => timed(() => runProgram(program, args)) }),
     ),
   ];
-  const bundles = mkdtempSync(join(tmpdir(), 'clove-bundles-'));
   for (const program of OCI_RUNTIMES.filter(isInstalled)) {
-    const runs = ociRuns(program, bundles);
+    const runs = ociRuns(program, folder);
     if (typeof runs === 'string') console.log(runs);
-    else ways.push({ name: program, run: () => runProgram(program, runs()), samplesMs: [] });
+    else ways.push({ name: program, run: () => timed(() => runProgram(program, runs())) });
   }
-  for (const { run } of ways) for (let i = 0; i < WARM_UP; i++) await run();
-  for (let done = 0; done < spawns; done += ROUND) {
-    for (const { run, samplesMs } of ways) {
-      for (let i = 0; i < ROUND; i++) {
-        const startedMs = performance.now();
-        await run();
-        samplesMs.push(performance.now() - startedMs);
+  return ways;
+}
+
+/** `count` of each, `round` at a time, with a pause before each of them. */
+async function sideBySide(
+  ways: readonly Way[],
+  count: number,
+  round: number,
+  pauseMs: number,
+): Promise<void> {
+  const samples = new Map<Way, number[]>(ways.map((way) => [way, []]));
+  for (let done = 0; done < count; done += round) {
+    for (const [{ run }, samplesMs] of samples) {
+      for (let i = 0; i < round; i++) {
+        if (pauseMs > 0) await sleep(pauseMs);
+        samplesMs.push(await run());
       }
     }
   }
-  rmSync(bundles, { recursive: true, force: true });
-  console.log(`\nfrom asked to ended, one after the other, in turns of ${ROUND}`);
-  for (const { name, samplesMs } of ways) console.log(line(name, samplesMs));
+  for (const [{ name }, samplesMs] of samples) console.log(line(name, samplesMs));
 }
 
 async function curve(name: string, client: CloveClient): Promise<void> {
@@ -231,19 +252,36 @@ console.log(
     .map((load) => load.toFixed(1))
     .join(' ')}`,
 );
+const folder = mkdtempSync(join(tmpdir(), 'clove-micro-'));
+const bare = new BareParent(folder, TRUE);
 await withKernel(0, (plain) =>
-  withKernel(POOL_SIZE, async (pooled, kernelOf) => {
-    await sideBySide(pooled, plain);
-    console.log(`\n${spawns} spawns`);
-    await curve('clove, pool', pooled);
-    await curve('clove, no pool', plain);
-    const { made, used, discarded, failed } = await kernelOf.kernel.sandboxPool.state();
-    console.log(`pool: ${made} made, ${used} used, ${discarded} discarded, ${failed} failed`);
-    await killTree(pooled);
-    await groupMemory(pooled, kernelOf);
-    await idleMemory(plain);
-  }),
+  withKernel(LARGE_POOL_SIZE, (large) =>
+    withKernel(POOL_SIZE, async (pooled, kernelOf) => {
+      const clients = [
+        [`clove, pool of ${POOL_SIZE}`, pooled],
+        [`clove, pool of ${LARGE_POOL_SIZE}`, large],
+        ['clove, no pool', plain],
+      ] as const;
+      const ways = waysOf(clients, bare, folder);
+      for (const { run } of ways) for (let i = 0; i < 2 * LARGE_POOL_SIZE; i++) await run();
+      console.log(`\nfrom asked to ended, one every ${PACE_MS} ms, in turns`);
+      await sideBySide(ways, paced, 1, PACE_MS);
+      console.log(`\nfrom asked to ended, one after the other, in turns of ${ROUND}`);
+      await sideBySide(ways, spawns, ROUND, 0);
+      if (treeSize === 0) return;
+      console.log(`\n${spawns} spawns`);
+      await curve('clove, pool', pooled);
+      await curve('clove, no pool', plain);
+      const { made, used, discarded, failed } = await kernelOf.kernel.sandboxPool.state();
+      console.log(`pool: ${made} made, ${used} used, ${discarded} discarded, ${failed} failed`);
+      await killTree(pooled);
+      await groupMemory(pooled, kernelOf);
+      await idleMemory(plain);
+    }),
+  ),
 );
+bare.close();
+rmSync(folder, { recursive: true, force: true });
 console.log(
   `load average ${loadavg()
     .map((load) => load.toFixed(1))

@@ -28,6 +28,9 @@ export interface LauncherOptions {
   readonly sandboxPool: Pick<SandboxPool, 'expect' | 'dismiss'>;
 }
 
+/** About as long as a short agent takes from being asked for to its end. */
+const QUIET_MS = 3;
+
 /** What an agent holds from spawn to its end, through all incarnations. */
 interface Place {
   readonly agentId: number;
@@ -57,6 +60,7 @@ export class Launcher {
   #sdk: Promise<string> | null = null;
   readonly #interpreters: InterpreterCopies;
   #commands = 0;
+  #lastId = 0;
   /** The place of the agent that comes next. */
   #ahead: Place | null = null;
   #closed = false;
@@ -100,12 +104,22 @@ export class Launcher {
     const ahead = this.#ahead;
     this.#ahead = null;
     if (ahead !== null && ahead.agentId !== agentId) this.#giveBack(ahead);
-    this.#places.set(agentId, ahead?.agentId === agentId ? ahead : this.#makePlace(agentId));
-    // The next agent's socket is made while this one is being set up: binding is a tenth of a millisecond.
-    setImmediate(() => this.#prepare(agentId + 1));
+    const isPrepared = ahead?.agentId === agentId;
+    this.#places.set(agentId, isPrepared ? ahead : this.#makePlace(agentId));
+    this.#lastId = Math.max(this.#lastId, agentId);
+    // The next agent's socket is made while this one is being set up: binding is a tenth of a millisecond. Where agents come one
+    // by one, there is time for that when this one runs.
+    if (!isPrepared) setImmediate(() => this.#prepare());
+    else this.#whenQuiet(() => this.#prepare());
   }
 
-  #prepare(agentId: number): void {
+  /** Later, when whoever asked for an agent has most likely been answered. */
+  #whenQuiet(work: () => void): void {
+    setTimeout(work, QUIET_MS).unref();
+  }
+
+  #prepare(): void {
+    const agentId = this.#lastId + 1;
     if (this.#closed || this.#ahead !== null || this.#places.has(agentId)) return;
     try {
       this.#ahead = this.#makePlace(agentId);
@@ -194,24 +208,23 @@ export class Launcher {
   #expectOneLike(spec: SandboxSpec, agentId: number): void {
     const own = this.stagingFolderOf(agentId);
     if (spec.mounts.some(({ source }) => source.startsWith(own))) return;
-    setImmediate(() =>
-      setImmediate(() => {
-        const next = this.#ahead;
-        if (this.#closed || next === null) return;
-        this.#options.sandboxPool.expect({
-          ...spec,
-          argv: ['-'],
-          env: {},
-          stdin: null,
-          stdout: 'pipe',
-          stderr: 'pipe',
-          uid: next.uid,
-          gid: next.uid,
-          socketPath: this.socketPathOf(next.agentId),
-          hostname: `clove-${next.agentId}`,
-        });
-      }),
-    );
+    this.#whenQuiet(() => {
+      this.#prepare();
+      const next = this.#ahead;
+      if (this.#closed || next === null) return;
+      this.#options.sandboxPool.expect({
+        ...spec,
+        argv: ['-'],
+        env: {},
+        stdin: null,
+        stdout: 'pipe',
+        stderr: 'pipe',
+        uid: next.uid,
+        gid: next.uid,
+        socketPath: this.socketPathOf(next.agentId),
+        hostname: `clove-${next.agentId}`,
+      });
+    });
   }
 
   /** A sandbox for one command of an operator: no socket, no name, a user of its own. Its output is the caller's to read. */
