@@ -207,6 +207,7 @@ export class Incarnations {
     clearTimers(life);
     agent.sandbox = null;
     agent.ready = false;
+    launched.takeRestOfOutput();
     const { drained: ended, abandonOutput: giveUp } = launched;
     const readBytes = () => agent.stdout.totalBytes + agent.stderr.totalBytes;
     await drain({ ended, readBytes, giveUp }, DRAIN_MS);

@@ -47,6 +47,8 @@ export interface Launched {
   readonly sandbox: Sandbox;
   /** Resolves when all output was read. */
   readonly drained: Promise<unknown>;
+  /** It has ended: what is left of its output is read. */
+  takeRestOfOutput(): void;
   /** Gives up on output that does not end. */
   abandonOutput(): void;
 }
@@ -198,6 +200,9 @@ export class Launcher {
     return {
       sandbox,
       drained: Promise.all(streams.map((stream) => stream?.ended)),
+      takeRestOfOutput: () => {
+        for (const stream of streams) stream?.takeRest();
+      },
       abandonOutput: () => {
         for (const stream of streams) stream?.destroy();
       },

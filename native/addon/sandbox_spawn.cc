@@ -175,6 +175,8 @@ Failure OpenStreams(Sandbox& sandbox) {
       if (pipe2(ends, O_CLOEXEC) != 0) return fail("stdio");
       sandbox.stdioChild[i] = Fd(ends[i == 0 ? 0 : 1]);
       sandbox.stdioOurs[i] = Fd(ends[i == 0 ? 1 : 0]);
+      // What is in it can be taken when its writers are gone, without a doubt that they all are.
+      if (i > 0) fcntl(ends[0], F_SETFL, O_NONBLOCK);
     } else if (stdio.fd.valid()) {
       sandbox.stdioChild[i] = std::move(stdio.fd);
     } else {
