@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,6 +20,22 @@ const has = (program: string) => {
   } catch {
     return false;
   }
+};
+
+const imports = (modules: string) => {
+  try {
+    execFileSync('/usr/bin/python3', ['-c', `import ${modules}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+};
+/** Debian's python3-venv brings pip as a wheel, which Python runs as it is. */
+const pipOfMachine = (): string | null => {
+  if (imports('pip')) return '-m pip';
+  const wheels = '/usr/share/python-wheels';
+  const wheel = existsSync(wheels) ? readdirSync(wheels).find((name) => name.startsWith('pip-')) : undefined;
+  return wheel === undefined ? null : `${wheels}/${wheel}/pip`;
 };
 
 const definition: NetworkInput = {
@@ -228,27 +244,81 @@ for name in ('gone.test', 'unheard-of.example'):
     ]);
   });
 
-  it('git, wget, pip and npm', async (ctx) => {
-    const { stdout, stderr } = await world.shell(
+  it('Python: requests, httpx, aiohttp', async (ctx) => {
+    if (!imports('requests, httpx, aiohttp')) ctx.skip('requests, httpx or aiohttp is not installed here');
+    const { stdout, stderr } = await world.run('alice', [
+      '/usr/bin/python3',
+      '-c',
+      `
+import asyncio, aiohttp, httpx, requests
+url = 'https://api.shop.test/v1/x'
+with requests.Session() as session:
+    print('requests', session.get(url).json()['agent'], session.post(url, json={'a': [1]}).json()['body'])
+    print('requests', session.get('https://files.test/moved').url)
+with httpx.Client() as client:
+    print('httpx', client.get(url).json()['agent'], client.put(url, json={'b': 2}).json()['body'])
+async def both():
+    async with httpx.AsyncClient() as client:
+        print('httpx', (await client.get(url)).json()['agent'])
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, json={'c': None}) as answer:
+            print('aiohttp', answer.status, (await answer.json())['body'])
+        async with session.ws_connect('wss://ws.test/chat') as socket:
+            print('aiohttp', (await socket.receive()).data)
+asyncio.run(both())
+for name, get in (('requests', requests.get), ('httpx', httpx.get)):
+    try: get('https://api.shop.test/v1/x', verify='/etc/hostname')
+    except Exception as error: print(name, 'trusts only the world')
+`,
+    ]);
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toEqual([
+      "requests alice {'a': [1]}",
+      'requests https://api.shop.test/v1/after',
+      "httpx alice {'b': 2}",
+      'httpx alice',
+      "aiohttp 200 {'c': None}",
+      'aiohttp hello',
+      'requests trusts only the world',
+      'httpx trusts only the world',
+    ]);
+  });
+
+  it('git', async () => {
+    const { stdout, stderr } = await world.shell('alice', 'git ls-remote https://git.test/repo.git');
+    expect([stdout, stderr]).toEqual([`${'1'.repeat(40)}\trefs/heads/main\n`, '']);
+  });
+
+  it('wget', async (ctx) => {
+    if (!has('wget')) ctx.skip('wget is not installed here');
+    const { stdout } = await world.shell('alice', 'wget -qO- https://api.shop.test/v1/x');
+    expect(JSON.parse(stdout)).toEqual(answer);
+  });
+
+  it('pip', async (ctx) => {
+    const pip = pipOfMachine();
+    if (pip === null) ctx.skip('neither pip nor the wheel of python3-venv is installed here');
+    const index = '--index-url https://pypi.test/simple --disable-pip-version-check';
+    const { stdout } = await world.shell(
       'alice',
-      `git ls-remote https://git.test/repo.git
-       ${has('wget') ? 'wget -qO- https://api.shop.test/v1/x | cut -c1-16' : 'echo {\\"agent\\":\\"alice'}
-       ${has('pip') || has('pip3') ? 'python3 -m pip index versions nothing --index-url https://pypi.test/simple --disable-pip-version-check 2>/dev/null | head -1' : 'echo "nothing (1.0)"'}`,
+      `/usr/bin/python3 ${pip} index versions nothing ${index} 2>/dev/null | head -1
+       cd /work && /usr/bin/python3 ${pip} download nothing --no-deps --no-build-isolation -q ${index} 2>&1 | tail -1 | cut -c1-40`,
       { limits: { maxPids: 128 } },
     );
-    expect([stdout.trim().split('\n'), stderr]).toEqual([
-      [`${'1'.repeat(40)}\trefs/heads/main`, '{"agent":"alice"', 'nothing (1.0)'],
-      '',
-    ]);
+    expect(stdout.split('\n')[0]).toBe('nothing (1.0)');
+    expect(world.network.log.entries({ agent: 'alice' }).map(({ url }) => url)).toContain(
+      'https://pypi.test/simple/nothing/nothing-1.0.tar.gz',
+    );
+  });
+
+  it('npm', async (ctx) => {
     if (!has('npm')) ctx.skip('npm is not installed for everybody here');
-    const versions = await world.shell(
+    const { stdout } = await world.shell(
       'alice',
       'npm view left-pad version --registry https://npm.test/ --update-notifier=false',
-      {
-        limits: { memoryBytes: 1024 * 2 ** 20, maxPids: 128 },
-      },
+      { limits: { memoryBytes: 1024 * 2 ** 20, maxPids: 128 } },
     );
-    expect(versions.stdout.trim()).toBe('9.9.9');
+    expect(stdout.trim()).toBe('9.9.9');
   });
 });
 
