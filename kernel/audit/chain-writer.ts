@@ -50,6 +50,7 @@ const PACK_FROM = 64;
 const MIN_PACKED = 8;
 const MAX_PACKED_BYTES = 2 ** 20;
 
+/** Of the database. A changed row is taken for two of them. */
 const PAGE_BYTES = 4096;
 /** Of what stands before a body where it is hashed, in five lines, and the end of its own. */
 const MAX_HEAD_BYTES = 160;
@@ -231,7 +232,7 @@ export class ChainWriter {
     this.#seq += count;
     chain.lastSeq += count;
     chain.hash = hash;
-    return 1 + Math.ceil(packed.length / PAGE_BYTES);
+    return 2 + Math.ceil(packed.length / PAGE_BYTES / 2);
   }
 
   #putPacked(row: {
