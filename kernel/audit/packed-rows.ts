@@ -2,7 +2,7 @@ import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zl
 import type { StoredRecord } from './chains.ts';
 
 /** Records of one chain that one row of the database may hold. */
-export const MAX_PACKED = 1024;
+export const MAX_PACKED = 512;
 /** What stands for "of several" where a row has one agent id. */
 export const SEVERAL_AGENTS = -1;
 
