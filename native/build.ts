@@ -318,12 +318,53 @@ function clockTarget(root: string, output: string): Target {
     ],
     ...['-ftls-model=initial-exec', '-static-libgcc', '-pthread', '-Wl,--as-needed'],
   ];
-  const files = filesBelow(path.join(root, 'native', 'clock'), SOURCES);
+  const start = path.join(root, 'native', 'clock', 'start');
+  const files = filesBelow(path.join(root, 'native', 'clock'), SOURCES).filter(
+    (file) => !file.startsWith(start),
+  );
   return {
     file: path.join(output, `libclove_clock-${process.arch}-${hashOf(flags, files)}.so`),
     sources: files.filter((file) => file.endsWith('.cc')),
     flags,
   };
+}
+
+/**
+ * Starts the programs into which the library cannot be put. It stays in their memory: no library at all, and in a place where nobody
+ * else wants to be (below that of Go's heap, above that of programs with fixed addresses).
+ */
+function startTarget(root: string, output: string): Target {
+  const flags = [
+    ...[...WARNINGS, '-O2', '-static', '-nostdlib', '-fPIE', '-no-pie', '-fno-rtti'],
+    ...['-fno-stack-protector', '-fno-threadsafe-statics', '-fno-asynchronous-unwind-tables'],
+    ...['-fno-tree-loop-distribute-patterns', '-fcf-protection=none'],
+    ...['-Wl,-Ttext-segment=0x3000000000', '-Wl,--build-id=none', '-Wl,-z,noexecstack'],
+  ];
+  const clock = path.join(root, 'native', 'clock');
+  const files = filesBelow(path.join(clock, 'start'), SOURCES);
+  const headers = ['page.h', 'program.h', 'raw.h'].map((name) => path.join(clock, name));
+  return {
+    file: path.join(output, `clove-start-${hashOf(flags, [...files, ...headers])}`),
+    sources: files.filter((file) => file.endsWith('.cc')),
+    flags,
+  };
+}
+
+/**
+ * Path of the program that starts what takes no library in a world with its own time; compiles it when it is missing. Null: this
+ * machine has none, since it is made for x86-64 alone. @throws SETUP_FAILED
+ */
+export function ensureClockStart(onProgress: (line: string) => void = () => {}): string | null {
+  if (process.arch !== 'x64') return null;
+  const root = packageRoot();
+  const folders = outputFolders(root);
+  for (const folder of folders) {
+    const { file } = startTarget(root, folder);
+    if (existsSync(file)) return file;
+  }
+  const target = startTarget(root, writableFolder(folders));
+  once(target.file, () => compile(target, onProgress));
+  return target.file;
 }
 
 /**
@@ -387,7 +428,8 @@ if (process.argv[1] === import.meta.filename) {
       onProgress: (line) => process.stderr.write(`${line}\n`),
     });
     const clock = ensureClockLibrary((line) => process.stderr.write(`${line}\n`));
-    process.stdout.write(`${files.addon}\n${files.init}\n${clock}\n`);
+    const start = ensureClockStart((line) => process.stderr.write(`${line}\n`));
+    process.stdout.write(`${files.addon}\n${files.init}\n${clock}\n${start ?? ''}\n`);
     process.stderr.write(`ready in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
   } catch (error) {
     const { message, hint, details } = error as CloveError;

@@ -1,11 +1,16 @@
 // The coordinator of one world's clock: a thread of the addon that writes the world's page and moves time on.
 import { CloveError } from '../errors/index.ts';
-import { ensureClockLibrary } from './build.ts';
+import { ensureClockLibrary, ensureClockStart } from './build.ts';
 import { loadAddon } from './load.ts';
 
 /** The library to be preloaded into agents. @throws SETUP_FAILED */
 export function clockLibraryPath(): string {
   return ensureClockLibrary((line) => process.stderr.write(`clove: ${line}, once\n`));
+}
+
+/** Starts programs that take no library; null: not on this machine. @throws SETUP_FAILED */
+export function clockStartPath(): string | null {
+  return ensureClockStart((line) => process.stderr.write(`clove: ${line}, once\n`));
 }
 
 /** As the addon numbers them. */
@@ -48,6 +53,8 @@ export interface NativeClockStatus {
   /** Why time runs at real speed; '' = it does not, or somebody simply works. */
   readonly blocker: string;
   readonly degradations: readonly { name: string; detail: string; monotonicMs: number; active: boolean }[];
+  /** The processes under watch. Tier 1: by the preloaded library; 2: by clove-start; 0: not covered, or not yet. */
+  readonly programs: readonly { agent: number; process: number; tier: number; name: string }[];
 }
 
 interface Face {
@@ -155,7 +162,15 @@ export class NativeClock {
 
   status(): NativeClockStatus {
     return this.#closed
-      ? { jumps: 0, skippedMs: 0, attemptMs: 0, threads: 0, blocker: 'closed', degradations: [] }
+      ? {
+          jumps: 0,
+          skippedMs: 0,
+          attemptMs: 0,
+          threads: 0,
+          blocker: 'closed',
+          degradations: [],
+          programs: [],
+        }
       : this.#face.clockStatus(this.#handle);
   }
 

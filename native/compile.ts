@@ -16,8 +16,9 @@ export interface CompileJob {
 }
 
 const run = promisify(execFile);
-const LINK_ONLY = /^(-shared|-static|-static-libgcc|-nostdlib|-Wl,.*)$/;
-const FOR_LINKING = /^(-shared|-static|-static-libgcc|-nostdlib|-Wl,.*|-fPIC|-pthread|-O\d|-g|-fsanitize.*)$/;
+const LINK_ONLY = /^(-shared|-static|-static-libgcc|-nostdlib|-no-pie|-Wl,.*)$/;
+const FOR_LINKING =
+  /^(-shared|-static|-static-libgcc|-nostdlib|-no-pie|-Wl,.*|-fPIC|-pthread|-O\d|-g|-fsanitize.*)$/;
 
 async function compile({ compiler, flags, sources, objects, output }: CompileJob): Promise<void> {
   const compileFlags = flags.filter((flag) => !LINK_ONLY.test(flag));

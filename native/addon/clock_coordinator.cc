@@ -71,6 +71,7 @@ Coordinator::~Coordinator() {
 std::string Coordinator::Start() {
   page_ = MapNew<Page>(options_.folder + "/page", 0644);
  if (page_ == nullptr) return "cannot make the clock's page in " + options_.folder + ": " + strerror(errno);
+  if (struct stat info; stat((options_.folder + "/clove-start").c_str(), &info) == 0) startFile_ = {info.st_dev, info.st_ino};
   const int64_t real = MonotonicNs();
   // Virtual monotonic time begins where the machine's is: a world looks like a machine that has been up for a while.
   // But for a strict one, which looks the same each time.
@@ -123,7 +124,7 @@ int64_t Coordinator::Elapsed() const {
 }
 
 std::string Coordinator::Admit(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignored) {
-  auto agent = std::make_shared<Agent>(id, slotsPath, group, std::move(ignored));
+  auto agent = std::make_shared<Agent>(id, slotsPath, group, std::move(ignored), startFile_);
   if (!agent->error().empty()) return agent->error();
   {
     std::lock_guard lock(mutex_);
@@ -193,7 +194,10 @@ void Coordinator::AdvanceTo(int64_t elapsedNs) {
 Status Coordinator::ReadStatus() {
   std::lock_guard lock(mutex_);
   Status status = status_;
-  for (const auto& [id, agent] : agents_) status.threads += agent->threadCount();
+  for (const auto& [id, agent] : agents_) {
+    status.threads += agent->threadCount();
+    agent->ListPrograms(status.programs);
+  }
   status.blocker = leases_ > 0 ? std::to_string(leases_) + " leases" : blocker_;
   return status;
 }

@@ -53,6 +53,7 @@ struct Status {
   size_t threads = 0;
   std::string blocker;
   std::vector<Degradation> degradations;
+  std::vector<MemberProgram> programs;
 };
 
 class Coordinator {
@@ -126,6 +127,7 @@ class Coordinator {
   pthread_t thread_ = {};
   bool isStarted_ = false;
   std::atomic<bool> isStopping_{false};
+  StartFile startFile_;
   int64_t start_ = 0;  // virtual CLOCK_MONOTONIC of the world's start
 
   /** Guards everything below, and every change of the page. */

@@ -66,8 +66,8 @@ std::string MakeSlots(const std::string& path, bool connectsOutside, uint64_t se
   return isWritten ? "" : "cannot write " + path + ": " + strerror(errno);
 }
 
-Agent::Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses)
-    : id_(id), ignored_(std::move(ignoredProcesses)), file_(open(slotsPath.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)) {
+Agent::Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses, StartFile start)
+    : id_(id), ignored_(std::move(ignoredProcesses)), start_(start), file_(open(slotsPath.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)) {
   void* mapped = file_.valid() ? mmap(nullptr, sizeof(AgentFile), PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0) : MAP_FAILED;
   if (mapped == MAP_FAILED) {
     error_ = "cannot map " + slotsPath + ": " + strerror(errno);
@@ -173,7 +173,19 @@ bool Agent::ReadSlot(Thread& thread, Slot& slot) const {
 bool Agent::IsCovered(const Thread& thread) const {
   for (const Thread& other : threads_)
     if (other.process == thread.process && other.hasSlot) return true;
-  return false;
+  // Its fork's first call that tells time is still to come; what it waits in is none.
+  return IsStartedBy(thread.process, start_);
+}
+
+void Agent::ListPrograms(std::vector<MemberProgram>& programs) {
+  for (const Thread& thread : threads_) {
+    if (thread.tid != thread.process) continue;
+    char path[64], name[64] = "?";
+    snprintf(path, sizeof path, "/proc/%d/comm", thread.process);
+    if (ReadPath(path, name, sizeof name)) name[strcspn(name, "\n")] = 0;
+    const int tier = IsStartedBy(thread.process, start_) ? 2 : IsCovered(thread) ? 1 : 0;
+    programs.push_back({id_, thread.process, tier, name});
+  }
 }
 
 Blocker Agent::Unwatchable() {
@@ -192,6 +204,7 @@ Blocker Agent::SurveyThread(Thread& thread, int64_t now, int64_t& earliest) {
   if (thread.deadline > kForever / 2) thread.deadline = kForever;
   if (thread.hasSlot && thread.tid == thread.process && slot.external != 0)
     return {false, this, "", "process " + std::to_string(thread.process) + " is connected to something outside the world"};
+  if (thread.hasSlot && thread.tid == thread.process && slot.pinned != 0) return DescribePinned(thread.process, slot.pinned);
   if (thread.isWaiting) {
     if (thread.deadline <= now) return {true, this, "", ""};  // due, and not yet on its way
     earliest = std::min(earliest, thread.deadline);

@@ -2,6 +2,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <string>
 #include <vector>
@@ -12,6 +13,21 @@
 namespace clove::clock {
 
 class Agent;
+
+/** The program that stands behind those into which no library can be put (native/clock/start); a world has a copy of its own. */
+struct StartFile {
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
+/** One process of an agent, and how its time is kept. */
+struct MemberProgram {
+  uint32_t agent = 0;
+  int process = 0;
+  /** 1: by the library; 2: by clove-start; 0: not at all, or not yet. */
+  int tier = 0;
+  std::string name;
+};
 
 /** Why nothing can be skipped now. Without agent and detail: nothing speaks against it. */
 struct Blocker {
@@ -74,7 +90,7 @@ std::string MakeSlots(const std::string& path, bool connectsOutside, uint64_t se
 class Agent {
  public:
   /** `group` is the folder of the agent's control group. Usable when `error()` is empty. */
-  Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses);
+  Agent(uint32_t id, const std::string& slotsPath, const std::string& group, std::vector<int> ignoredProcesses, StartFile start);
   ~Agent();
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
@@ -109,6 +125,7 @@ class Agent {
   /** The latest deadline of the last survey that is not after `limit`. */
   int64_t LastDeadlineWithin(int64_t limit) const;
   size_t threadCount() const { return threads_.size(); }
+  void ListPrograms(std::vector<MemberProgram>& programs);
 
  private:
   struct Thread {
@@ -141,6 +158,7 @@ class Agent {
   const uint32_t id_;
   std::string error_;
   const std::vector<int> ignored_;
+  const StartFile start_;
   Fd threadsFile_;
   Fd file_;
   /** Of that file: an address for futex calls, never read or written. */
@@ -155,6 +173,9 @@ class Agent {
   int64_t uncoveredSince_ = 0;
 };
 
+/** Whether a process is one that clove-start mapped, or a fork of one. */
+bool IsStartedBy(int process, const StartFile& start);
+
 /** What a program is that does not know the world's clock: name and sentence of the degradation. */
 Blocker DescribeUncovered(int process);
 
@@ -163,6 +184,9 @@ Blocker DescribeUncovered(int process);
  * nobody has been born. -1 = not to be had.
  */
 int64_t LastBorn();
+
+/** The same of one that says itself why it cannot be covered; `reason` is one of kPin…. */
+Blocker DescribePinned(int process, uint32_t reason);
 
 /** Whether a system call, as its thread sleeps in it, ends by itself after some time. */
 bool IsTimedCall(const ThreadProbe::Call& call);

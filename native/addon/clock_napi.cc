@@ -140,6 +140,17 @@ Napi::Value ReadStatus(const Napi::CallbackInfo& info) {
     list.Set(i, entry);
   }
   value.Set("degradations", list);
+  const auto programs = Napi::Array::New(env, status.programs.size());
+  for (uint32_t i = 0; i < status.programs.size(); i++) {
+    const MemberProgram& program = status.programs[i];
+    const auto entry = Napi::Object::New(env);
+    entry.Set("agent", Napi::Number::New(env, program.agent));
+    entry.Set("process", Napi::Number::New(env, program.process));
+    entry.Set("tier", Napi::Number::New(env, program.tier));
+    entry.Set("name", program.name);
+    programs.Set(i, entry);
+  }
+  value.Set("programs", programs);
   return value;
 }
 

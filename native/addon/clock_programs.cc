@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -62,6 +63,13 @@ bool IsTimedCall(const ThreadProbe::Call& call) {
   }
 }
 
+bool IsStartedBy(int process, const StartFile& start) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/%d/exe", process);
+  struct stat info;
+  return start.inode != 0 && stat(link, &info) == 0 && info.st_ino == start.inode && info.st_dev == start.device;
+}
+
 Blocker DescribeUncovered(int process) {
   char link[64], path[PATH_MAX] = "?";
   snprintf(link, sizeof link, "/proc/%d/exe", process);
@@ -80,6 +88,14 @@ Blocker DescribeUncovered(int process) {
     default:
       return {false, nullptr, "not-registered", who + " runs without the world's clock (its environment or its privileges keep the library out)" + effect};
   }
+}
+
+Blocker DescribePinned(int process, uint32_t reason) {
+  const std::string who = "process " + std::to_string(process);
+  const char* const effect = ": the world runs at real speed while it lives";
+  if (reason == kPinTimers) return {false, nullptr, "many-timers", who + " has more timers at once than the clock keeps" + effect};
+  // Written by the agent, whatever it means.
+  return {false, nullptr, "socket-timeout", who + " receives from sockets with a time-out (SO_RCVTIMEO), and its reads cannot be seen" + effect};
 }
 
 }  // namespace clove::clock

@@ -88,7 +88,7 @@ char** Complete(char* const* environment, const Needs& needs, char** copy, char*
     FindTarget(start.path, target_);                                                                           \
     if (NeedsStart(target_.kind)) {                                                                            \
       const char* const folder_ = clockFolder + sizeof kFolderVariable - 1;                                    \
-      start = Redirect(start, target_, folder_, static_cast<char**>(__builtin_alloca(PointersFor(start) * sizeof(char*))), \
+      start = Redirect(start, target_, folder_, static_cast<char**>(__builtin_alloca(PointersFor(start, target_) * sizeof(char*))), \
                        static_cast<char*>(__builtin_alloca(TextFor(start, target_, folder_))));                \
     }                                                                                                          \
   }

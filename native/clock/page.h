@@ -10,7 +10,7 @@
 namespace clove::clock {
 
 inline constexpr uint64_t kMagic = 0x636c6f636b763031;  // "clockv01"
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 /** Page::mode of worlds in which one agent runs at a time. */
 inline constexpr uint32_t kStrictMode = 4;
 inline constexpr int64_t kForever = INT64_MAX;
@@ -79,7 +79,14 @@ struct alignas(64) Slot {
   std::atomic<uint32_t> kind;
   /** Connections of the thread's process that lead out of the world; only in the slot of a process's first thread. */
   std::atomic<uint32_t> external;
+  /** Why the process runs at real speed while it lives (kPin…), 0: it does not; only in the slot of its first thread. */
+  std::atomic<uint32_t> pinned;
 };
+
+/** Sockets with a time-out for receiving, of a program whose reads are not seen. */
+inline constexpr uint32_t kPinReceiveTimeout = 1;
+/** More timers at once than there is room for. */
+inline constexpr uint32_t kPinTimers = 2;
 
 inline constexpr uint32_t kSlotCount = 2048;
 

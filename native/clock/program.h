@@ -168,7 +168,9 @@ inline bool WithoutLibrary(const char* entry, char* to) {
 }
 
 /** Bytes that Redirect needs: for pointers, and for text. */
-inline size_t PointersFor(const Start& start) { return CountOf(start.argv) + CountOf(start.environment) + 2 * kMostInterpreters + 8; }
+inline size_t PointersFor(const Start& start, const Target& target) {
+  return CountOf(start.environment) + 8 + (target.prefixCount == 0 ? 0 : CountOf(start.argv) + static_cast<size_t>(target.prefixCount) + 2);
+}
 inline size_t TextFor(const Start& start, const Target& target, const char* folder) {
   const char* preload = FindVariable(start.environment, kPreloadVariable);
   return (preload == nullptr ? 0 : LengthOf(preload)) + LengthOf(target.path) + 2 * LengthOf(folder) + 256;

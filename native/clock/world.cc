@@ -140,6 +140,7 @@ Slot* ClaimSlot(int32_t thread, int32_t process) {
     if (owner == thread || (owner == 0 && slot.thread.compare_exchange_strong(owner, thread))) {
       slot.process.store(process);
       slot.external.store(0);
+      slot.pinned.store(0);
       slot.state.store((slot.state.load() | 1) + 1);  // even: at work
       return &slot;
     }

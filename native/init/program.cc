@@ -18,7 +18,7 @@ int ExecuteProgram(const char* path, char* const* argv, char* const* environment
   clock::Start start{path, argv, environment};
   if (folder != nullptr) {
     clock::FindTarget(path, target);
-    if (clock::NeedsStart(target.kind) && clock::PointersFor(start) <= sizeof pointers / sizeof *pointers &&
+    if (clock::NeedsStart(target.kind) && clock::PointersFor(start, target) <= sizeof pointers / sizeof *pointers &&
         clock::TextFor(start, target, folder) <= sizeof text)
       start = clock::Redirect(start, target, folder, pointers, text);
   }

@@ -1,35 +1,13 @@
 // The conformance table: timed waits and clocks of four kinds of program, each for a time that is known beforehand.
-// Virtual time is real time plus what was skipped, so the real time of a case (from /proc/uptime) is the slack it has.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ClockFixture, type Finished, unifiedMount } from './testing.ts';
+import { casesOf, wrongOf } from './cases-testing.ts';
+import { ClockFixture, unifiedMount } from './testing.ts';
 
 const PROGRAMS = path.join(import.meta.dirname, 'conformance');
-/** What the issue allows, and what a tick of /proc/uptime hides. */
-const ALLOWED_S = 0.05 + 0.02;
-/** Event loops count whole milliseconds. */
-const EARLY_S = 0.002;
-
-interface Case {
-  readonly name: string;
-  readonly expectedS: number;
-  readonly elapsedS: number;
-  readonly realS: number;
-}
-
-function casesOf({ stdout }: Finished): Case[] {
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const [name = '', expected, elapsed, real] = line.split(' ');
-      return { name, expectedS: Number(expected), elapsedS: Number(elapsed), realS: Number(real) };
-    });
-}
-
 let folder: string;
 let compiled: string;
 const hasGroups = unifiedMount() !== null && process.geteuid?.() === 0;
@@ -62,10 +40,7 @@ describe('timed waits under a clock that skips', () => {
         const finished = await fixture.run(argv());
         const status = fixture.world.clock.status();
         const cases = casesOf(finished);
-        const wrong = cases.filter(
-          ({ expectedS, elapsedS, realS }) =>
-            elapsedS < expectedS - EARLY_S || elapsedS > expectedS + realS + ALLOWED_S,
-        );
+        const wrong = wrongOf(cases);
         expect(wrong, JSON.stringify(wrong)).toEqual([]);
         expect(finished.code, finished.stderr).toBe(0);
         expect(cases.length).toBeGreaterThanOrEqual(least);

@@ -12,6 +12,7 @@ export type {
   ClockDegradation,
   ClockJump,
   ClockMode,
+  ClockProgram,
   ClockState,
   ClockStatus,
   LlmTimePrice,

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CloveError } from '../../errors/index.ts';
-import { clockLibraryPath, NativeClock } from '../../native/clock.ts';
+import { clockLibraryPath, clockStartPath, NativeClock } from '../../native/clock.ts';
 import type { SandboxMount } from '../../native/types.ts';
 import { Luck } from '../luck/streams.ts';
 import { controlGroupOf } from './control-group.ts';
@@ -23,6 +23,8 @@ import type { ClockMode, ClockState, WorldClock } from './types.ts';
 /** Where an agent finds its clock inside its sandbox. */
 export const CLOCK_TARGET = '/opt/clove-clock';
 const LIBRARY = 'libclove_clock.so';
+/** As native/clock/program.h has it. */
+const START = 'clove-start';
 /** A program may well look at something every few milliseconds for an hour; not for ever. */
 const DEFAULT_POLLING_JUMPS = 500_000;
 
@@ -121,6 +123,8 @@ class NativeMountedClock implements MountedClock {
     try {
       mkdirSync(path.join(this.#folder, 'world'), { mode: 0o755 });
       copyFileSync(clockLibraryPath(), this.#libraryPath);
+      const start = clockStartPath();
+      if (start !== null) copyFileSync(start, path.join(this.#folder, 'world', START));
       if (mode === 'strict') writeNodePreload(path.join(this.#folder, 'world'));
       this.#native = new NativeClock(
         {

@@ -117,7 +117,7 @@ export class NativeWorldClock implements WorldClock {
   }
 
   status(): ClockStatus {
-    const { jumps, skippedMs, blocker, degradations } = this.#native.status();
+    const { jumps, skippedMs, blocker, degradations, programs } = this.#native.status();
     const held = this.#leases.reasons;
     return {
       ...this.snapshot(),
@@ -128,6 +128,7 @@ export class NativeWorldClock implements WorldClock {
       timers: this.#timers.size,
       degradations: [...degradations, ...this.#degradations],
       notRepeated: this.mode === 'strict' ? NOT_REPEATED : [],
+      programs,
     };
   }
 

@@ -43,6 +43,19 @@ export interface ClockDegradation {
   readonly active: boolean;
 }
 
+/** One process that lives in the world's time. */
+export interface ClockProgram {
+  readonly agent: number;
+  /** Its number on the host. */
+  readonly process: number;
+  readonly name: string;
+  /**
+   * How its time is kept. 1: the library is preloaded into it; 2: its system calls are answered (static programs, Go, other C
+   * libraries, and what these start); 0: not, or not yet: a degradation says so when it lasts.
+   */
+  readonly tier: number;
+}
+
 /** One forward move of the offset: from then on virtual time was ahead by `skippedMs` more. */
 export interface ClockJump {
   /** Real epoch. */
@@ -64,6 +77,8 @@ export interface ClockStatus extends ClockState {
   readonly degradations: readonly ClockDegradation[];
   /** Of mode `strict`: what does not follow from the seed all the same, and would have to be kept out of what is compared. */
   readonly notRepeated: readonly string[];
+  /** Empty in a world without processes of its own. */
+  readonly programs: readonly ClockProgram[];
 }
 
 export interface WorldClock {

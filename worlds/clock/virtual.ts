@@ -158,6 +158,7 @@ class VirtualClock implements WorldClock {
       timers: this.#timers.size,
       degradations: [],
       notRepeated: this.mode === 'strict' ? NOT_REPEATED_IN_CALLS : [],
+      programs: [],
     };
   }
 

@@ -1,0 +1,178 @@
+// Sleeps, futexes and waits for signals.
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/sem.h>
+
+#include "start.h"
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+namespace clove::clock {
+
+namespace {
+
+struct WaitedWord {
+  uint64_t value;
+  uint64_t address;
+  uint32_t flags;
+  uint32_t reserved;
+};
+constexpr uint32_t kWord32 = 2, kPrivate = 128;
+
+/** Whether this kernel waits on two words at once: the program's and that of the slot. */
+bool HasWaitv() {
+  static std::atomic<int> known{0};
+  int now = known.load(std::memory_order_relaxed);
+  if (now == 0) {
+    now = SystemCall(SYS_futex_waitv, 0, 0, 0, 0, 0) == -ENOSYS ? -1 : 1;
+    known.store(now, std::memory_order_relaxed);
+  }
+  return now > 0;
+}
+
+}  // namespace
+
+long SleepUntil(int64_t deadline) {
+  Wait wait(kWaitWord, deadline);
+  for (;;) {
+    const uint32_t before = wait.word() == nullptr ? 0 : wait.word()->load();
+    const int64_t remaining = RealUntil(deadline, wait.word() == nullptr ? kPollNs : kChunkNs);
+    if (remaining <= 0) return 0;
+    timespec timeout = ToTimespec(remaining);
+    const long result = wait.word() == nullptr ? SystemCall(SYS_nanosleep, Value(&timeout), 0)
+                                               : SystemCall(SYS_futex, Value(wait.word()), FUTEX_WAIT, before, Value(&timeout));
+    if (result == -EINTR && !TakeWake()) return -EINTR;
+  }
+}
+
+long SleepFor(int64_t ns, timespec* remaining) {
+  const int64_t deadline = AddNs(VirtualMonotonic(), ns);
+  const long result = SleepUntil(deadline);
+  if (result == -EINTR && remaining != nullptr) *remaining = ToTimespec(deadline - VirtualMonotonic());
+  return result;
+}
+
+long OnNanosleep(const long* a) {
+  const auto* request = reinterpret_cast<const timespec*>(a[0]);
+  if (!IsValid(*request) || request->tv_sec < 0) return -EINVAL;
+  return SleepFor(ToNsClamped(*request), reinterpret_cast<timespec*>(a[1]));
+}
+
+long OnClockNanosleep(const long* a) {
+  const auto* request = reinterpret_cast<const timespec*>(a[2]);
+  if (!IsVirtual(a[0])) return SystemCall(SYS_clock_nanosleep, a[0], a[1], a[2], a[3]);
+  if (!IsValid(*request) || request->tv_sec < 0) return -EINVAL;
+  if ((a[1] & TIMER_ABSTIME) == 0) return SleepFor(ToNsClamped(*request), reinterpret_cast<timespec*>(a[3]));
+  int64_t deadline;
+  ToDeadline(a[0], *request, &deadline);
+  return SleepUntil(deadline);
+}
+
+long WaitOnWord(const void* word, uint32_t expected, bool isShared, int64_t deadline) {
+  const auto* value = static_cast<const std::atomic<uint32_t>*>(word);
+  const bool both = HasWaitv();
+  Wait wait(both ? kWaitWord : kWaitChunk, deadline);
+  for (;;) {
+    const uint32_t before = wait.word() == nullptr ? 0 : wait.word()->load();
+    if (value->load() != expected) return -EAGAIN;
+    long result;
+    if (deadline == kForever) {
+      result = SystemCall(SYS_futex, Value(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected, 0, 0, 0);
+    } else if (both && wait.word() != nullptr) {
+      const int64_t remaining = RealUntil(deadline, kChunkNs);
+      if (remaining <= 0) return -ETIMEDOUT;
+      WaitedWord words[2] = {{expected, reinterpret_cast<uint64_t>(word), kWord32 | (isShared ? 0 : kPrivate), 0},
+                             {before, reinterpret_cast<uint64_t>(wait.word()), kWord32, 0}};
+      timespec until = ToTimespec(RealMonotonic() + remaining);
+      result = SystemCall(SYS_futex_waitv, Value(words), 2, 0, Value(&until), CLOCK_MONOTONIC, 0);
+      if (result == 1) continue;  // the slot's word: time has moved
+    } else {
+      const int64_t remaining = RealUntil(deadline, kPollNs);
+      if (remaining <= 0) return -ETIMEDOUT;
+      timespec timeout = ToTimespec(remaining);
+      result = SystemCall(SYS_futex, Value(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected, Value(&timeout), 0, 0);
+    }
+    if (result >= 0) return 0;
+    if (result == -EINTR && !TakeWake()) return -EINTR;
+    if (result != -EINTR && result != -EAGAIN && result != -ETIMEDOUT) return result;
+  }
+}
+
+long OnFutex(const long* a) {
+  const int operation = static_cast<int>(a[1]), command = operation & FUTEX_CMD_MASK;
+  const auto* timeout = reinterpret_cast<const timespec*>(a[3]);
+  const auto expected = static_cast<uint32_t>(a[2]), bits = static_cast<uint32_t>(a[5]);
+  if (!IsValid(*timeout) || timeout->tv_sec < 0) return -EINVAL;
+  int64_t deadline;
+  if (command == FUTEX_WAIT) deadline = AddNs(VirtualMonotonic(), ToNsClamped(*timeout));
+  else ToDeadline((operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, *timeout, &deadline);
+  if (command == FUTEX_WAIT || bits == FUTEX_BITSET_MATCH_ANY)
+    return WaitOnWord(reinterpret_cast<const void*>(a[0]), expected, (operation & FUTEX_PRIVATE_FLAG) == 0, deadline);
+  // Of two words at once only whole ones can be waited for: this one is looked at now and then.
+  Wait wait(kWaitChunk, deadline);
+  for (;;) {
+    const int64_t remaining = RealUntil(deadline, kPollNs);
+    const timespec until = ToTimespec(RealMonotonic() + remaining);
+    const long result = SystemCall(SYS_futex, a[0], (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, a[2], Value(&until), a[4], a[5]);
+    if (result != -ETIMEDOUT || remaining <= 0) return result;
+  }
+}
+
+long OnSigtimedwait(const long* a) {
+  const auto* timeout = reinterpret_cast<const timespec*>(a[2]);
+  if (!IsValid(*timeout) || timeout->tv_sec < 0) return -EINVAL;
+  // The wake signal is blocked here, so it is one more to wait for.
+  const Mask awaited = (*reinterpret_cast<const Mask*>(a[0]) & ~MaskOf(SIGSYS)) | MaskOf(WakeSignal());
+  const int64_t deadline = AddNs(VirtualMonotonic(), ToNsClamped(*timeout));
+  Wait timed(kWaitSignal, deadline);
+  for (;;) {
+    const int64_t remaining = RealUntil(deadline, kChunkNs);
+    timespec time = ToTimespec(remaining);
+    const long result = SystemCall(SYS_rt_sigtimedwait, Value(&awaited), a[1], Value(&time), sizeof awaited);
+    if (result == WakeSignal() || (result == -EAGAIN && remaining > 0)) continue;
+    return result;
+  }
+}
+
+namespace {
+
+/** Repeats a call that takes a real time-out in small pieces until the virtual deadline. */
+template <typename Attempt>
+long Repeat(int64_t deadline, long overError, Attempt&& attempt) {
+  Wait wait(kWaitChunk, deadline);
+  for (;;) {
+    const int64_t remaining = RealUntil(deadline, kPollNs);
+    const long result = attempt(remaining);
+    if (result != overError || remaining <= 0) return result;
+  }
+}
+
+}  // namespace
+
+long OnSemtimedop(const long* a) {
+  const auto* operations = reinterpret_cast<const sembuf*>(a[1]);
+  const auto* timeout = reinterpret_cast<const timespec*>(a[3]);
+  for (long i = 0; i < a[2]; i++)
+    if ((operations[i].sem_flg & IPC_NOWAIT) != 0) return SystemCall(SYS_semtimedop, a[0], a[1], a[2], a[3]);
+  if (!IsValid(*timeout) || timeout->tv_sec < 0) return -EINVAL;
+  return Repeat(AddNs(VirtualMonotonic(), ToNsClamped(*timeout)), -EAGAIN, [=](int64_t ns) {
+    const timespec time = ToTimespec(ns);
+    return SystemCall(SYS_semtimedop, a[0], a[1], a[2], Value(&time));
+  });
+}
+
+long OnQueue(long number, const long* a) {
+  const auto* moment = reinterpret_cast<const timespec*>(a[4]);
+  int64_t deadline;
+  if (!IsValid(*moment) || !ToDeadline(CLOCK_REALTIME, *moment, &deadline)) return -EINVAL;
+  return Repeat(deadline, -ETIMEDOUT, [=](int64_t ns) {
+    timespec until;
+    SystemCall(SYS_clock_gettime, CLOCK_REALTIME, Value(&until));
+    until = ToTimespec(ToNs(until) + ns);
+    return SystemCall(number, a[0], a[1], a[2], a[3], Value(&until));
+  });
+}
+
+}  // namespace clove::clock
