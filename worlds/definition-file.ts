@@ -66,7 +66,7 @@ export function parseWorldText(text: string, file: string): WorldSource {
     const issues = document.errors.slice(0, 20).map(({ message, pos }) => ({
       path: '',
       ...position(pos[0]),
-      message: message.split('\n')[0] ?? message,
+      message: (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:$/, ''),
     }));
     throw invalid(file, issues);
   }

@@ -99,7 +99,7 @@ export class Connection {
         timeoutMs === null
           ? undefined
           : setTimeout(() => {
-              settle(new CloveError('TIMEOUT', `no answer within ${timeoutMs} ms`));
+              settle(new CloveError('TIMEOUT', `no answer within ${Math.round(timeoutMs)} ms`));
             }, timeoutMs);
       signal?.addEventListener('abort', onAbort, { once: true });
       if (this.#waiting === 0) this.#socket.ref();

@@ -223,7 +223,7 @@ export class SyscallClient {
       const answer = decodeAnswer(name, frame);
       if (hasCome(answer) || leftMs <= sliceMs) return answer;
       if (timeoutMs !== null && performance.now() - startedAt > timeoutMs) {
-        throw new CloveError('TIMEOUT', `no answer within ${timeoutMs} ms`);
+        throw new CloveError('TIMEOUT', `no answer within ${Math.round(timeoutMs)} ms`);
       }
       if (busy) await new Promise((resolve) => setTimeout(resolve, Math.min(leftMs, BUSY_PAUSE_MS)));
     }

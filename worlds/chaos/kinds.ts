@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
+import { namesHint } from '../../errors/suggest.ts';
 import { durationSchema } from '../clock/duration.ts';
 import { flatten } from '../issues.ts';
 
@@ -174,7 +175,7 @@ export function parseEvent(name: string, params: Readonly<Record<string, unknown
   const kind = kindOf(name);
   if (kind === null) {
     throw new CloveError('BAD_REQUEST', `unknown event type "${name.slice(0, 100)}"`, {
-      hint: `Types are ${EVENT_KIND_NAMES.join(', ')}.`,
+      hint: namesHint(name, EVENT_KIND_NAMES),
     });
   }
   const parsed = EVENT_KINDS[kind].params.safeParse(renamed(kind, params));

@@ -1,12 +1,13 @@
 import { Command } from 'commander';
 import { CloveError } from '../../../errors/index.ts';
-import { parseTarget, SOCKET_OPTION, withKernel } from '../../connect.ts';
+import { parseTarget, SOCKET_OPTION } from '../../connect.ts';
 import type { CommandBuilder } from '../../context.ts';
 import { EXIT } from '../../exit-codes.ts';
 import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { formatDuration } from '../../ui/format.ts';
 import { parseDuration } from '../../ui/parse.ts';
 import type { SocketFlag } from './create.ts';
+import { withWorld } from './target.ts';
 
 export const eventCommand: CommandBuilder = (context) =>
   new Command('event')
@@ -43,7 +44,7 @@ Examples:
           ...Object.fromEntries(params.map(parseParam)),
           ...(flags.for === undefined ? {} : { duration_ms: parseDuration(flags.for, '--for') }),
         };
-        const event = await withKernel(flags, (client) => client.worldEvent(id, type, request));
+        const event = await withWorld(flags, id, (client) => client.worldEvent(id, type, request));
         if (cli.json) cli.terminal.out(JSON.stringify(event));
         else if (event.cleared !== undefined) cli.terminal.out(`${event.cleared} ended`);
         else {
@@ -74,7 +75,7 @@ export const advanceCommand: CommandBuilder = (context) =>
     .action(async (id: string, duration: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
       const ms = parseDuration(duration, '<duration>');
-      const now = await withKernel(flags, (client) => client.advanceWorld(id, ms, { timeoutMs: null }));
+      const now = await withWorld(flags, id, (client) => client.advanceWorld(id, ms, { timeoutMs: null }));
       if (cli.json) cli.terminal.out(JSON.stringify({ world_id: id, monotonic_ms: now }));
       else cli.terminal.out(`${formatDuration(now)} since the start of ${escapeLine(id)}`);
     });
@@ -87,7 +88,7 @@ export const joinCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (id: string, agent: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const joined = await withKernel(flags, async (client) => {
+      const joined = await withWorld(flags, id, async (client) => {
         const wanted = parseTarget(agent);
         const found = (await client.list()).find(({ id: one, name }) => one === wanted || name === wanted);
         if (found === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${agent}`);
@@ -114,15 +115,17 @@ export const execCommand: CommandBuilder = (context) =>
         command: Command,
       ) => {
         const cli = context(command);
-        const result = await withKernel(flags, async (client) => {
+        const result = await withWorld(flags, id, async (client) => {
           await client.joinWorld(id);
           const [only = ''] = words;
-          return client.call('EXEC', {
+          const request = {
             ...(words.length === 1 ? { command: only } : { argv: words }),
             ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
             timeout: parseDuration(flags.timeout, '--timeout') / 1000,
             separate: true,
-          });
+          };
+          // Its limit is one of the world's time.
+          return client.call('EXEC', request, { timeoutMs: null });
         });
         if (!('exit_code' in result)) return;
         if (cli.json) cli.terminal.out(JSON.stringify(result));

@@ -2,12 +2,14 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { CloveError, isCloveError } from '../../../errors/index.ts';
+import { nearestName } from '../../../errors/suggest.ts';
 import { SOCKET_OPTION, withKernel } from '../../connect.ts';
 import type { CliContext, CommandBuilder } from '../../context.ts';
 import { escapeLine } from '../../ui/escape.ts';
 import { plural } from '../../ui/format.ts';
 import { parseCount } from '../../ui/parse.ts';
 import { startDaemon } from '../kernel.ts';
+import { withWorld } from './target.ts';
 
 export interface SocketFlag {
   readonly socket?: string;
@@ -60,8 +62,9 @@ async function sourceOf(given: string, from: string | undefined) {
   if (existsSync(given)) return { path: path.resolve(given) };
   const { CATALOG_NAMES } = await import('../../../worlds/catalog/index.ts');
   if (CATALOG_NAMES.includes(given)) return { name: given, template: given };
+  const nearest = nearestName(given, CATALOG_NAMES);
   throw new CloveError('NOT_FOUND', `${given} is neither a file nor a world of the catalogue`, {
-    hint: `The catalogue has ${CATALOG_NAMES.join(', ')}; \`clove world create NAME --from WORLD\` names one of them.`,
+    hint: `${nearest === null ? '' : `Did you mean ${nearest}? `}The catalogue has ${CATALOG_NAMES.join(', ')}; \`clove world create NAME --from WORLD\` names one of them.`,
   });
 }
 
@@ -99,7 +102,7 @@ export const branchCommand: CommandBuilder = (context) =>
     .action(async (id: string, flags: SocketFlag & { count: string }, command: Command) => {
       const cli = context(command);
       const count = parseCount(flags.count, '--count');
-      const ids = await withKernel(flags, (client) => client.branchWorld(id, count));
+      const ids = await withWorld(flags, id, (client) => client.branchWorld(id, count));
       cli.terminal.out(cli.json ? JSON.stringify(ids) : ids.map(escapeLine).join('\n'));
     });
 
@@ -111,8 +114,7 @@ export const destroyCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (ids: string[], flags: SocketFlag & { force?: boolean }, command: Command) => {
       const cli = context(command);
-      await withKernel(flags, async (client) => {
-        for (const id of ids) await client.destroyWorld(id, { force: flags.force === true });
-      });
+      for (const id of ids)
+        await withWorld(flags, id, (client) => client.destroyWorld(id, { force: flags.force === true }));
       cli.terminal.out(cli.json ? JSON.stringify(ids) : `${plural(ids.length, 'world')} ended`);
     });

@@ -6,6 +6,7 @@ import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { formatBytes, formatDuration, plural } from '../../ui/format.ts';
 import { renderTable } from '../../ui/table.ts';
 import type { SocketFlag } from './create.ts';
+import { withWorld } from './target.ts';
 
 type Listed = SyscallResponse<'WORLD_LIST'>['worlds'][number];
 
@@ -64,7 +65,7 @@ export const showCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (id: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const state = (await withKernel(flags, (client) => client.worldState(id))) as unknown as Shown;
+      const state = (await withWorld(flags, id, (client) => client.worldState(id))) as unknown as Shown;
       if (cli.json) {
         cli.terminal.out(JSON.stringify(state));
         return;
@@ -126,7 +127,7 @@ export const stateCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (id: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const state = await withKernel(flags, (client) => client.worldState(id));
+      const state = await withWorld(flags, id, (client) => client.worldState(id));
       cli.terminal.out(cli.json ? JSON.stringify(state) : escapeText(JSON.stringify(state, null, 2)));
     });
 
@@ -138,7 +139,7 @@ export const diffCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (id: string, flags: SocketFlag & { nameOnly?: boolean }, command: Command) => {
       const cli = context(command);
-      const changes = await withKernel(flags, (client) => client.diffWorld(id));
+      const changes = await withWorld(flags, id, (client) => client.diffWorld(id));
       if (cli.json) {
         cli.terminal.out(JSON.stringify(changes));
         return;

@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 import type { SyscallResponse } from '../../../sdk/typescript/index.ts';
-import { SOCKET_OPTION, withKernel } from '../../connect.ts';
+import { SOCKET_OPTION } from '../../connect.ts';
 import type { CommandBuilder } from '../../context.ts';
 import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { parseDuration } from '../../ui/parse.ts';
 import type { SocketFlag } from './create.ts';
+import { withWorld } from './target.ts';
 
 export const shellCommand: CommandBuilder = (context) =>
   new Command('shell')
@@ -17,7 +18,7 @@ export const shellCommand: CommandBuilder = (context) =>
     .action(async (id: string, flags: SocketFlag & { timeout: string }, command: Command) => {
       const cli = context(command);
       const timeout = parseDuration(flags.timeout, '--timeout') / 1000;
-      await withKernel(flags, async (client) => {
+      await withWorld(flags, id, async (client) => {
         await client.joinWorld(id);
         const mark = randomBytes(8).toString('hex');
         const input = createInterface({
@@ -38,11 +39,11 @@ export const shellCommand: CommandBuilder = (context) =>
           if (line.trim() !== '') {
             // Where it ended is told behind a mark that no output has.
             const script = `${line}\n__status=$?; printf '%s%s' ${mark} "$PWD"; exit $__status`;
-            const result: SyscallResponse<'EXEC'> = await client.call('EXEC', {
-              command: script,
-              timeout,
-              ...(cwd === null ? {} : { cwd }),
-            });
+            const result: SyscallResponse<'EXEC'> = await client.call(
+              'EXEC',
+              { command: script, timeout, ...(cwd === null ? {} : { cwd }) },
+              { timeoutMs: null },
+            );
             if ('exit_code' in result) {
               const [output = '', where = '']: string[] = result.stdout.split(mark);
               process.stdout.write(escapeText(output));

@@ -7,6 +7,7 @@ import { escapeLine } from '../../ui/escape.ts';
 import { formatDuration } from '../../ui/format.ts';
 import { parseVariable } from '../run.ts';
 import type { SocketFlag } from './create.ts';
+import { withWorld } from './target.ts';
 
 interface RestoreFlags extends SocketFlag {
   readonly id?: string;
@@ -22,7 +23,7 @@ export const snapshotCommand: CommandBuilder = (context) =>
     .addOption(SOCKET_OPTION())
     .action(async (id: string, file: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const made = await withKernel(flags, (client) =>
+      const made = await withWorld(flags, id, (client) =>
         client.snapshotWorld(id, { path: path.resolve(file), timeoutMs: null }),
       );
       if (cli.json) cli.terminal.out(JSON.stringify(made));

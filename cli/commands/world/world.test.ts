@@ -103,7 +103,7 @@ describe('clove world', () => {
     const branches = JSON.parse(done(['world', 'branch', id, '-n', '3', '--json']));
     expect(branches).toHaveLength(3);
     expect(done(['world', 'destroy', id, 'again', ...branches])).toContain('5 worlds');
-    expect(clove(['world', 'show', id]).stderr).toContain('World not found');
+    expect(clove(['world', 'show', id]).stderr).toContain(`there is no world ${id}`);
   });
 
   it('puts a running agent into a world', (context) => {
