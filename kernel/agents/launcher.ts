@@ -28,8 +28,8 @@ export interface LauncherOptions {
   readonly sandboxPool: Pick<SandboxPool, 'expect' | 'dismiss'>;
 }
 
-/** About as long as a short agent takes from being asked for to its end. */
-const QUIET_MS = 3;
+/** Longer than a short agent takes from being asked for to its end. */
+const QUIET_MS = 10;
 
 /** What an agent holds from spawn to its end, through all incarnations. */
 interface Place {
@@ -63,6 +63,9 @@ export class Launcher {
   readonly #interpreters: InterpreterCopies;
   #commands = 0;
   #lastId = 0;
+  /** When the last agent came. */
+  #openedMs = Number.NEGATIVE_INFINITY;
+  #quietTimer: NodeJS.Timeout | null = null;
   /** The place of the agent that comes next. */
   #ahead: Place | null = null;
   #closed = false;
@@ -109,15 +112,21 @@ export class Launcher {
     const isPrepared = ahead?.agentId === agentId;
     this.#places.set(agentId, isPrepared ? ahead : this.#makePlace(agentId));
     this.#lastId = Math.max(this.#lastId, agentId);
+    const nowMs = performance.now();
+    const isOneByOne = nowMs - this.#openedMs > 2 * QUIET_MS;
+    this.#openedMs = nowMs;
     // The next agent's socket is made while this one is being set up: binding is a tenth of a millisecond. Where agents come one
-    // by one, there is time for that when this one runs.
-    if (!isPrepared) setImmediate(() => this.#prepare());
-    else this.#whenQuiet(() => this.#prepare());
+    // by one, there is time for that when this one has been answered for.
+    if (!isOneByOne) setImmediate(() => this.#prepare());
   }
 
-  /** Later, when whoever asked for an agent has most likely been answered. */
+  /** When no agent has come for a while: whoever asked for the last one has been answered. */
   #whenQuiet(work: () => void): void {
-    setTimeout(work, QUIET_MS).unref();
+    if (this.#quietTimer !== null) clearTimeout(this.#quietTimer);
+    this.#quietTimer = setTimeout(() => {
+      this.#quietTimer = null;
+      work();
+    }, QUIET_MS).unref();
   }
 
   #prepare(): void {
@@ -212,11 +221,10 @@ export class Launcher {
   /** When this agent has been answered for: what it has of its own, the next one would not have. */
   #expectOneLike(spec: SandboxSpec, agentId: number): void {
     const own = this.stagingFolderOf(agentId);
-    if (spec.mounts.some(({ source }) => source.startsWith(own))) return;
     this.#whenQuiet(() => {
       this.#prepare();
       const next = this.#ahead;
-      if (this.#closed || next === null) return;
+      if (this.#closed || next === null || spec.mounts.some(({ source }) => source.startsWith(own))) return;
       this.#options.sandboxPool.expect({
         ...spec,
         argv: ['-'],
@@ -278,6 +286,7 @@ export class Launcher {
   /** No agent comes any more. */
   shutDown(): void {
     this.#closed = true;
+    if (this.#quietTimer !== null) clearTimeout(this.#quietTimer);
     if (this.#ahead !== null) this.#giveBack(this.#ahead);
     this.#ahead = null;
   }

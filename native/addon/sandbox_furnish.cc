@@ -115,8 +115,10 @@ void Service::FurnishNext(Pool& pool) {
 
 bool Service::TakeFurnished(Sandbox& sandbox) {
   const auto found = pools_.find(sandbox.request.cgroupParent);
-  if (found == pools_.end() || found->second.furnished == nullptr || sandbox.request.ahead || sandbox.noPool) return false;
+  if (found == pools_.end() || sandbox.request.ahead || sandbox.noPool) return false;
   Pool& pool = found->second;
+  if (pool.wanted != nullptr && pool.wanted->uid == sandbox.request.uid) pool.wanted.reset();  // it is here already
+  if (pool.furnished == nullptr) return false;
   Sandbox& member = *pool.furnished;
   LaunchRequest& request = sandbox.request;
   if (member.request.uid != request.uid) return false;  // somebody else

@@ -16,7 +16,7 @@ namespace clove {
 namespace {
 
 constexpr uint32_t kFailuresUntilGivenUp = 3;
-constexpr uint64_t kRestUs = 3 * kMs;
+constexpr uint64_t kRestUs = 8 * kMs;
 
 /** Steps that a sandbox in a pool has behind it: to make one of them fail, a sandbox must be made. */
 bool IsDoneAhead(Step step) {
@@ -219,12 +219,14 @@ void Service::Refill(const std::string& cgroupParent) {
   pool.refillPlanned = false;
   // Agents that are being started come first: of a machine that is busy, the pool takes nothing. The last of them asks again.
   if (setups_ > 0) return;
-  // As long as there are some, the next ones are made when agents come and go no more: a short life is not to share the
-  // processors with them.
+  const size_t wanted = std::min(pool.size, pool.demand);
+  // As long as there are enough, the next ones are made when agents come and go no more: a short life is not to share the
+  // processors with them. Where agents come without a pause, that moment does not come, and they are made as they are used.
   const uint64_t now = NowUs();
-  if (!pool.waiting.empty() && now < pool.busyAtUs + kRestUs) return PlanRefill(cgroupParent, pool.busyAtUs + kRestUs - now);
-  FurnishNext(pool);
-  if (pool.making != nullptr || pool.waiting.size() >= std::min(pool.size, pool.demand)) return;
+  const bool isAtRest = now >= pool.busyAtUs + kRestUs;
+  if (isAtRest) FurnishNext(pool);
+  else if (pool.waiting.size() * 2 >= wanted) return PlanRefill(cgroupParent, pool.busyAtUs + kRestUs - now);
+  if (pool.making != nullptr || pool.waiting.size() >= wanted) return;
   if (pool.failuresInARow >= kFailuresUntilGivenUp || geteuid() != 0) return;
   auto member = std::make_shared<Sandbox>();
   member->id = nextId_++;
