@@ -254,7 +254,7 @@ export class DurableStore {
     const script = new URL(`./store-worker${path.extname(import.meta.filename)}`, import.meta.url);
     const { databasePath, anchorPlace = null } = this.#options;
     const worker = new Worker(script, {
-      workerData: { databasePath, anchorPlace, addon: auditAddonPath() },
+      workerData: { databasePath, anchorPlace, addon: anchorPlace === null ? null : auditAddonPath() },
       name: 'store',
       // Flags of the main thread may mean nothing in a thread, and then it does not start.
       execArgv: [],

@@ -16,8 +16,8 @@ if (parentPort === null) throw new Error('store-worker runs in a worker thread o
 const port = parentPort;
 const { databasePath, anchorPlace, addon } = workerData as {
   readonly databasePath: string;
-  /** Of the native part. */
-  readonly addon: string;
+  /** Of the native part; null without an audit log. */
+  readonly addon: string | null;
   /** null = this database has no audit log. */
   readonly anchorPlace: AnchorPlace | null;
 };
@@ -35,7 +35,7 @@ let maxEntries = Number.MAX_SAFE_INTEGER;
 let anchoredSeq = -1;
 let anchoredAtMs = Number.NEGATIVE_INFINITY;
 let anchorTimer: NodeJS.Timeout | null = null;
-const native = openNativeAudit(addon);
+const native = addon === null ? null : openNativeAudit(addon);
 const key = anchorPlace === null ? null : loadOrMakeKey(anchorPlace.keyPath);
 const checkpoints = new Checkpoints(databasePath);
 let session: Session | null = begin();
@@ -99,7 +99,8 @@ function commit({ operations, records }: Extract<StoreRequest, { kind: 'commit' 
     const { database, chains } = session;
     database.exec('BEGIN IMMEDIATE');
     for (const [name, ...values] of operations) statement(session, name).run(...values);
-    const rows = records.length === 0 ? 0 : (chains?.appendAll(records, native) ?? 0);
+    const hasRecords = records.length > 0 && chains !== null && native !== null;
+    const rows = hasRecords ? chains.appendAll(records, native) : 0;
     chains?.retain();
     database.exec('COMMIT');
     chains?.committed();
