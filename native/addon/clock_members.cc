@@ -178,12 +178,15 @@ bool Agent::IsCovered(const Thread& thread) const {
 }
 
 void Agent::ListPrograms(std::vector<MemberProgram>& programs) {
-  for (const Thread& thread : threads_) {
+  for (Thread& thread : threads_) {
     if (thread.tid != thread.process) continue;
+    // A clock that is moved by hand surveys nobody in between.
+    Slot slot;
+    const bool hasSlot = ReadSlot(thread, slot) && slot.process == thread.innerProcess;
     char path[64], name[64] = "?";
     snprintf(path, sizeof path, "/proc/%d/comm", thread.process);
     if (ReadPath(path, name, sizeof name)) name[strcspn(name, "\n")] = 0;
-    const int tier = IsStartedBy(thread.process, start_) ? 2 : IsCovered(thread) ? 1 : 0;
+    const int tier = IsStartedBy(thread.process, start_) ? 2 : hasSlot ? 1 : 0;
     programs.push_back({id_, thread.process, tier, name});
   }
 }

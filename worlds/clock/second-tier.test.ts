@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { clockStartPath } from '../../native/clock.ts';
 import { casesOf, wrongOf } from './cases-testing.ts';
 import { ClockFixture, unifiedMount } from './testing.ts';
@@ -102,4 +102,73 @@ describe('programs that take no library, under a clock that skips', () => {
       expect(await exact(argv())).toBeGreaterThanOrEqual(least);
     },
   );
+});
+
+describe('a program of the second tier', () => {
+  let fixture: ClockFixture | null = null;
+  beforeEach((context) => {
+    if (why !== null) context.skip(why);
+  });
+  afterEach(async () => {
+    await fixture?.close();
+    fixture = null;
+  });
+
+  /** Until the program is there, and the clock knows it for what it is. */
+  async function listed({ world }: ClockFixture): Promise<void> {
+    const known = (): void => expect(world.clock.status().programs).toMatchObject([{ tier: 2 }]);
+    await vi.waitFor(known, { timeout: 20_000, interval: 20 });
+  }
+
+  it('is listed as such beside one that the library is in', async () => {
+    fixture = new ClockFixture({ mode: 'step' });
+    const sleeper = fixture.start(started(compiled('glibc'), '60'));
+    const bash = fixture.start(['bash', '-c', 'read line < <(sleep 60)']);
+    const { clock } = fixture.world;
+    await vi.waitFor(
+      () => {
+        const tiers = new Map(clock.status().programs.map(({ name, tier }) => [name, tier]));
+        expect(tiers).toEqual(
+          new Map([
+            ['glibc', 2],
+            ['bash', 1],
+            ['sleep', 1],
+          ]),
+        );
+      },
+      { timeout: 20_000, interval: 20 },
+    );
+    await clock.advance(60_000);
+    expect([(await sleeper.finished).code, (await bash.finished).signal]).toEqual([0, null]);
+  });
+
+  it('stands still in a world that is stepped, and is woken in time', async () => {
+    fixture = new ClockFixture({ mode: 'step' });
+    const { clock } = fixture.world;
+    const sleeper = fixture.start(started(compiled('glibc'), '60'));
+    await listed(fixture);
+    await clock.advance(59_000);
+    expect(sleeper.child.exitCode).toBeNull();
+    await clock.advance(3_600_000);
+    expect((await sleeper.finished).code).toBe(0);
+  });
+
+  it('goes on at real speed when there is no coordinator any more', { timeout: 60_000 }, async () => {
+    fixture = new ClockFixture({ mode: 'step' });
+    const sleeper = fixture.start(started(compiled('glibc'), '2'));
+    const { clock } = fixture.world;
+    await listed(fixture);
+    expect(sleeper.child.exitCode).toBeNull();
+    // As after its death: agents are told to take real time, or find that out by its silence.
+    clock.close();
+    expect((await sleeper.finished).code).toBe(0);
+  });
+
+  it('runs at a constant factor in a world that is scaled', { timeout: 60_000 }, async () => {
+    fixture = new ClockFixture({ mode: 'scale', scale: 20 });
+    const { code, realMs } = await fixture.run(started(compiled('glibc'), '20'));
+    expect(code).toBe(0);
+    // A twentieth of what was slept, and whatever the machine takes; never all of it.
+    expect(realMs).toBeGreaterThanOrEqual(990);
+  });
 });
