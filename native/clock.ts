@@ -73,6 +73,7 @@ interface Face {
   clockExpel(handle: unknown, id: number): void;
   clockLease(handle: unknown, change: number): void;
   clockStill(handle: unknown, change: number): void;
+  clockSkew(handle: unknown, ms: number): void;
   clockSetTimer(handle: unknown, elapsedMs: number, isAwaited: boolean): void;
   clockAdvance(handle: unknown, elapsedMs: number): void;
   clockStatus(handle: unknown): NativeClockStatus;
@@ -139,6 +140,11 @@ export class NativeClock {
   /** When this returns from +1, nothing is skipped until it has been called with -1 as often. */
   lease(change: 1 | -1): void {
     if (!this.#closed) this.#face.clockLease(this.#handle, change);
+  }
+
+  /** The date that agents are told is off by so much from now on; how time passes is as before. */
+  skew(ms: number): void {
+    if (!this.#closed) this.#face.clockSkew(this.#handle, ms);
   }
 
   /** When this returns from +1, time stands still until it has been called with -1 as often. */

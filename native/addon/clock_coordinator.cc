@@ -86,7 +86,8 @@ std::string Coordinator::Start() {
   page_->rateDenominator = options_.rateDenominator;
   page_->realBase.store(real);
   page_->virtualBase.store(now);
-  page_->epochOffset.store((options_.startEpochNs < 0 ? RealEpochNs() - options_.elapsedNs : options_.startEpochNs) - start_);
+  epoch_ = (options_.startEpochNs < 0 ? RealEpochNs() - options_.elapsedNs : options_.startEpochNs) - start_;
+  page_->epochOffset.store(epoch_);
   page_->heartbeat.store(real);
   page_->grace.store(kGraceNs);
   page_->magic = kMagic;
@@ -170,6 +171,11 @@ void Coordinator::Still(int change) {
     }
   }
   Lease(change);
+}
+
+void Coordinator::Skew(int64_t ns) {
+  std::lock_guard lock(mutex_);
+  page_->epochOffset.store(epoch_ + ns, std::memory_order_relaxed);
 }
 
 void Coordinator::SetTimer(int64_t elapsedNs, bool isAwaited) {

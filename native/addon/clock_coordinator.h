@@ -79,6 +79,8 @@ class Coordinator {
   void Lease(int change);
   /** +1 and -1: time stands still between them, and nothing is skipped. */
   void Still(int change);
+  /** What agents are told as the date is off by so much from now on; other clocks stay. */
+  void Skew(int64_t ns);
   /** The earliest timer of the kernel's side, as virtual time since the start, and whether somebody sleeps there. */
   void SetTimer(int64_t elapsedNs, bool isAwaited);
   /** Moves on to this moment, one deadline after another; kAdvanced when there. */
@@ -135,6 +137,8 @@ class Coordinator {
   std::map<uint32_t, std::shared_ptr<Agent>> agents_;
   int leases_ = 0;
   int stills_ = 0;
+  /** Virtual epoch of CLOCK_MONOTONIC zero, without any skew. */
+  int64_t epoch_ = 0;
   uint64_t leaseChanges_ = 0;
   int64_t timer_ = kForever;
   bool isTimerTold_ = false;

@@ -117,6 +117,7 @@ void Expel(const Napi::CallbackInfo& info) { Of(info).Expel(info[1].ToNumber().U
 void Lease(const Napi::CallbackInfo& info) { Of(info).Lease(info[1].ToNumber().Int32Value()); }
 
 void Still(const Napi::CallbackInfo& info) { Of(info).Still(info[1].ToNumber().Int32Value()); }
+void Skew(const Napi::CallbackInfo& info) { Of(info).Skew(ToNs(info[1].ToNumber().DoubleValue())); }
 void SetTimer(const Napi::CallbackInfo& info) { Of(info).SetTimer(ToNs(info[1].ToNumber().DoubleValue()), info[2].ToBoolean().Value()); }
 void Advance(const Napi::CallbackInfo& info) { Of(info).AdvanceTo(ToNs(info[1].ToNumber().DoubleValue())); }
 
@@ -179,6 +180,7 @@ void RegisterClock(Napi::Env env, Napi::Object exports) {
   add("clockExpel", Expel);
   add("clockLease", Lease);
   add("clockStill", Still);
+  add("clockSkew", Skew);
   add("clockSetTimer", SetTimer);
   add("clockAdvance", Advance);
   add("clockStatus", ReadStatus);

@@ -91,6 +91,18 @@ describe('events that last', () => {
     expect(made.world.tellMs()).toBe(made.world.parts.clock.nowMs());
   });
 
+  it('a skewed clock is told to the clock of processes, where there is one, with what else skews it', async () => {
+    const made = await make();
+    const told: number[] = [];
+    made.world.parts.clock.skew = (ms) => told.push(ms);
+    const first = inject(made, 'clock_skew', { ms: 1000 }, 5000);
+    inject(made, 'clock_skew', { ms: -300 });
+    await made.world.parts.clock.advance(6000);
+    expect(first.untilMs).not.toBeNull();
+    made.world.chaos.clearAll();
+    expect(told).toEqual([1000, 700, -300, 0]);
+  });
+
   it('a partition between members stands in the way of their messages only', async () => {
     const made = await make();
     inject(made, 'network_partition', { between: [['alice'], ['b*']] }, 10);

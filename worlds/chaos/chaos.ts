@@ -194,6 +194,7 @@ export class Chaos {
     this.#failures += live.hits + this.#hits((kind) => !DELAYS.has(kind), handles);
     this.#delays += this.#hits((kind) => DELAYS.has(kind), handles);
     end(live.effect, this.#target);
+    if (live.event.kind === 'clock_skew') this.#target.clock.skew?.(this.skewMs);
     this.#tell(live.event, this.#target.clock.monotonicMs(), []);
     return true;
   }
@@ -255,6 +256,7 @@ export class Chaos {
       hits: 0,
     };
     this.#live.set(event.id, live);
+    if (event.kind === 'clock_skew') this.#target.clock.skew?.(this.skewMs);
     const { clock } = this.#target;
     if (event.untilMs !== null) {
       live.until = clock.setTimer(event.untilMs, () => void this.clear(event.id));

@@ -169,6 +169,30 @@ for _ in range(10):
     expect(second.world.clock.monotonicMs()).toBeGreaterThanOrEqual(state.monotonicMs);
   });
 
+  it('tells processes another date while it is skewed, and waits as before', async () => {
+    const world = worldOf({ mode: 'step', start: '2030-01-01T00:00:00Z' });
+    const { clock } = world.world;
+    const agent = world.start(
+      python(`
+for _ in range(3):
+    print("date", round(time.time()), round(time.monotonic()), flush=True)
+    time.sleep(100)`),
+    );
+    await agent.wrote('date');
+    clock.skew?.(3_600_000);
+    await clock.advance(100_000);
+    await agent.wrote(String(Date.UTC(2030, 0, 1, 1) / 1000 + 100));
+    expect(Math.round(clock.nowMs() / 1000)).toBe(Date.UTC(2030, 0, 1) / 1000 + 100);
+    clock.skew?.(0);
+    await clock.advance(200_000);
+    const { stdout } = await agent.finished;
+    const told = [...stdout.matchAll(/date (\d+) (\d+)/g)].map(([, date, up]) => [Number(date), Number(up)]);
+    const [first = [0, 0]] = told;
+    const since = (index: 0 | 1) => told.map((each) => (each[index] ?? 0) - (first[index] ?? 0));
+    expect(since(0)).toEqual([0, 3700, 200]);
+    expect(since(1)).toEqual([0, 100, 200]);
+  });
+
   it('skips only when all agents wait, and no call between them runs out of time', async () => {
     const world = worldOf('skip');
     const server = world.start(

@@ -107,6 +107,10 @@ export class NativeWorldClock implements WorldClock {
     });
   }
 
+  skew(ms: number): void {
+    this.#native.skew(ms);
+  }
+
   /** Processes that wait under a clock moved by hand wait for the hand. */
   letPass(): Disposable {
     return { [Symbol.dispose]: () => {} };

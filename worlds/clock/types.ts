@@ -101,6 +101,11 @@ export interface WorldClock {
   lease(reason: string): Disposable;
   /** Time stands still, and nothing is skipped, until it is disposed: for what is to cost nothing. In mode `real` it is a lease. */
   still(reason: string): Disposable;
+  /**
+   * The date that processes of the world read is off by so much from now on: nothing else of time changes, and neither does what this clock
+   * says. Absent where processes read no clock of the world.
+   */
+  skew?(ms: number): void;
   /** Moves virtual time forward, firing everything on the way in order. @throws BAD_REQUEST in mode `real` */
   advance(ms: number): Promise<void>;
   /**
