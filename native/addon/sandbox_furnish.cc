@@ -36,10 +36,10 @@ bool HasChanged(int mountTable) {
 }
 
 /** The plan of this agent, whatever it runs: two with the same bytes get the same sandbox. */
-std::string PlanOf(LaunchRequest& request, const std::vector<bool>& mountIsDirectory, bool pidsCounted) {
+std::string PlanOf(LaunchRequest& request, const std::vector<bool>& mountIsDirectory, const LayerResult& pids) {
   ProgramRequest program = std::exchange(request.program, kNothing);
   const bool before = std::exchange(request.furnished, true);
-  std::string bytes = BuildPlan(request, {mountIsDirectory, pidsCounted, 0, false, 0});
+  std::string bytes = BuildPlan(request, {mountIsDirectory, pids.state == STATE_ON ? 0 : std::max(pids.error, 1), 0, false, 0});
   request.program = std::move(program);
   request.furnished = before;
   return bytes;
@@ -109,7 +109,7 @@ void Service::FurnishNext(Pool& pool) {
   StageClock stage(*member);
   Failure failure = member->mountTable.valid() ? Order(*member, stage) : Failure{S_open_mounts, errno, "/proc/self/mountinfo"};
   if (failure) return Refuse(*member, std::move(failure));
-  member->planBytes = PlanOf(member->request, member->mountIsDirectory, member->layers[L_pids].state == STATE_ON);
+  member->planBytes = PlanOf(member->request, member->mountIsDirectory, member->layers[L_pids]);
   AwaitReady(*member);
 }
 
@@ -125,7 +125,7 @@ bool Service::TakeFurnished(Sandbox& sandbox) {
   const bool isAlive = !member.failure && !HasEnded(member.initPidfd.get());
   const bool isRight = isAlive && FitsPool(request) && request.faultStep == S_NONE && !HasChanged(member.mountTable.get()) &&
                        HostFingerprint() == member.hostFingerprint && SourcesOf(request) == member.mountSources &&
-                       PlanOf(request, member.mountIsDirectory, member.layers[L_pids].state == STATE_ON) == member.planBytes;
+                       PlanOf(request, member.mountIsDirectory, member.layers[L_pids]) == member.planBytes;
   if (!isRight) {
     // Agents that differ each time are not guessed at again and again.
     if (isAlive) pool.guessesToSkip = 1u << std::min(pool.wrongGuesses++, 6u);
