@@ -126,6 +126,8 @@ export class AuditLog {
     return () => {
       if (record === null || record.isUnderWay) return;
       record.outcome = 'OK';
+      // Should the call fail after this, its bytes are asked for again when others have been on the desk.
+      if (record === this.#onDesk) record.keep();
       this.#write(record, true);
       this.#store.hurry();
     };
