@@ -1,13 +1,15 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { defaultCacheDirectory } from '../../../bench/options.ts';
 import { runBench } from '../../../bench/run.ts';
 import type { MetricTree, RunResults, RuntimeName, TrialOutcome } from '../../../bench/types.ts';
 import { errorToData } from '../../../errors/index.ts';
 import drugDiscovery from '../scenario.ts';
-import { ensureEnvironment, environmentFolder } from './environment.ts';
+import { ensureEnvironment, environmentFolder, interpreterOf } from './environment.ts';
 
 /** The one of users: it takes a minute to install. */
 const cacheDirectory = defaultCacheDirectory();
@@ -58,6 +60,48 @@ const CLOSE: Readonly<Record<string, number>> = {
   random_forest: 0.05,
 };
 
+/** The worker's support vectors beside the library's own, on bits and on numbers: a line of JSON, how far their decisions lie apart. */
+const COMPARE_MACHINES = `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from sklearn.svm import SVC
+import worker
+
+luck = np.random.default_rng(7)
+y = np.arange(120) % 2
+rows = {
+    "bits": (luck.random((120, 40)) < 0.2 + 0.3 * y[:, None]).astype(np.uint8),
+    "numbers": luck.random((120, 9)) * 3 + y[:, None],
+    "constant": np.full((120, 9), 2.0),
+}
+
+def decide(x, given):
+    model = worker.create("svm", given, 1)
+    model.fit(x, y)
+    return model.machine.decide(x)
+
+found = []
+for name, x in rows.items():
+    for gamma in ("scale", "auto", 0.3):
+        own = decide(x, {"c": 3, "gamma": gamma, "tol": 1e-6})
+        library = SVC(C=3, gamma=gamma, tol=1e-6).fit(x, y).decision_function(x)
+        plain = decide(x, {"c": 3, "tol": 1e-6})
+        found.append([name, gamma, float(np.abs(own - library).max()), float(np.abs(own - plain).max())])
+refused = []
+for given in ({"degree": 2}, {"gamma": "wide"}, {"gamma": 0}, {"gamma": float("inf")}):
+    try:
+        worker.create("svm", given, 1)
+    except (TypeError, ValueError) as error:
+        refused.append(str(error))
+print(json.dumps({"found": found, "refused": refused}))
+`;
+
+interface Machines {
+  readonly found: readonly (readonly [rows: string, gamma: string | number, apart: number, moved: number])[];
+  readonly refused: readonly string[];
+}
+
 describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
   it('agrees closely with the TypeScript one: the same experiments, splits and measures', async (context) => {
     needPython(context);
@@ -79,6 +123,26 @@ describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
       const apart = Math.abs(testAuc(own) - testAuc(other));
       expect(apart, `${own.id} ${JSON.stringify(own.params)}`).toBeLessThan(CLOSE[model] as number);
     }
+  });
+
+  it('gives a support vector machine the parameters it was asked for, and refuses others', async (context) => {
+    needPython(context);
+    const { stdout } = await promisify(execFile)(
+      interpreterOf(environmentFolder(cacheDirectory)),
+      ['-B', '-c', COMPARE_MACHINES, import.meta.dirname],
+      { timeout: 200_000 },
+    );
+    const { found, refused } = JSON.parse(stdout) as Machines;
+    expect(found).toHaveLength(9);
+    for (const [rows, gamma, apart, moved] of found) {
+      const what = `${rows}, gamma ${gamma}`;
+      // Of bits the kernel is in single precision.
+      expect(apart, what).toBeLessThan(1e-3);
+      if (gamma !== 'scale' && rows !== 'constant') expect(moved, what).toBeGreaterThan(0.05);
+    }
+    expect(refused).toHaveLength(4);
+    expect(refused[0]).toContain('degree');
+    for (const error of refused.slice(1)) expect(error).toContain('gamma must be');
   });
 
   it('runs in sandboxes, and computes there with RDKit what was prepared without it', async (context) => {

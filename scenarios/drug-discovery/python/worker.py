@@ -213,9 +213,16 @@ class Line:
 class MachineWithProbabilities:
     """RBF support vectors, with probabilities by Platt's sigmoid over five folds; classes are those of the sign."""
 
-    def __init__(self, c, seed):
-        self.c = c
+    def __init__(self, seed, C=1.0, gamma="scale", tol=1e-3):  # noqa: N803
+        """Parameters as scikit-learn names them, and no others."""
+        if not (gamma in ("scale", "auto") or isinstance(gamma, (int, float)) and 0 < gamma < math.inf):
+            raise ValueError(f"gamma must be scale, auto or a positive number, not {gamma!r}")
+        self.given = {"C": C, "tol": tol}
+        self.gamma = gamma
         self.seed = seed
+
+    def machine_of(self, x, y, distances, rows=None):
+        return Machine(self.given, width(self.gamma, x), x, y, distances, rows)
 
     def fit(self, x, y):
         # Of bits all six fits share the distances; how wide the kernel is, is decided in each.
@@ -223,8 +230,8 @@ class MachineWithProbabilities:
         decision = np.zeros(len(y))
         folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=self.seed)
         for train, held in folds.split(x, y):
-            decision[held] = Machine(self.c, x[train], y[train], distances, train).decide(x[held], held)
-        self.machine = Machine(self.c, x, y, distances)
+            decision[held] = self.machine_of(x[train], y[train], distances, train).decide(x[held], held)
+        self.machine = self.machine_of(x, y, distances)
         # It will be asked for once more, and their distances are known now.
         self.own = x, self.machine.decide(x, np.arange(len(y)))
         self.machine.distances = None
@@ -234,6 +241,16 @@ class MachineWithProbabilities:
         rows, known = self.own
         decision = known if x is rows else self.machine.decide(x)
         return decision > 0, 1 / (1 + np.exp(self.slope * decision + self.offset))
+
+
+def width(gamma, x):
+    """The number that scikit-learn takes for `scale` and `auto`, on these rows."""
+    if gamma == "auto":
+        return 1 / x.shape[1]
+    if gamma == "scale":
+        variance = x.var()
+        return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
+    return float(gamma)
 
 
 class Distances:
@@ -282,13 +299,13 @@ def gaussian(distances, gamma):
 class Machine:
     """One fit; with distances (of these rows, or of all) the kernel is made at once, in place of value by value and again in each fit."""
 
-    def __init__(self, c, x, y, distances, rows=None):
-        self.gamma = 1 / (x.shape[1] * x.var())
+    def __init__(self, given, gamma, x, y, distances, rows=None):
+        self.gamma = gamma
         self.distances = distances
         if distances is None:
-            self.machine = SVC(C=c, gamma=self.gamma).fit(x, y)
+            self.machine = SVC(**given, gamma=gamma).fit(x, y)
         else:
-            self.machine = SVC(C=c, kernel="precomputed").fit(distances.kernel(rows, self.gamma), y)
+            self.machine = SVC(**given, kernel="precomputed").fit(distances.kernel(rows, gamma), y)
         self.support = x[self.machine.support_]
         if is_bits(x):
             self.support = self.support.astype(np.float32)
@@ -317,7 +334,7 @@ def create(name, given, seed):
     if name == "logistic_regression":
         return Line({"max_iter": 1000, **parameters})
     if name == "svm":
-        return MachineWithProbabilities(parameters.get("C", 1.0), state)
+        return MachineWithProbabilities(state, **parameters)
     raise ValueError(f"there is no model {name}")
 
 
