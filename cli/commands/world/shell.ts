@@ -37,8 +37,8 @@ export const shellCommand: CommandBuilder = (context) =>
         for await (const line of input) {
           if (line.trim() === 'exit') break;
           if (line.trim() !== '') {
-            // Where it ended is told behind a mark that no output has.
-            const script = `${line}\n__status=$?; printf '%s%s' ${mark} "$PWD"; exit $__status`;
+            // Each line is a script of its own: the status of the one before is given along. Where it ended is told behind a mark that no output has.
+            const script = `(exit ${last})\n${line}\n__status=$?; printf '%s%s' ${mark} "$PWD"; exit $__status`;
             const result: SyscallResponse<'EXEC'> = await client.call(
               'EXEC',
               { command: script, timeout, ...(cwd === null ? {} : { cwd }) },

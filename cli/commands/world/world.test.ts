@@ -81,6 +81,7 @@ describe('clove world', () => {
     expect(ran).toMatchObject({ status: 3, stderr: 'e\n', stdout: expect.stringContaining('BRUTE_FORCE') });
     expect(done(['world', 'exec', id, 'printf', '%s|', 'a b', '$HOME'])).toBe('a b|$HOME|');
     expect(done(['world', 'shell', id], 'cd /work\npwd\ncat n\n')).toBe('/work\nnote\n');
+    expect(done(['world', 'shell', id], 'false\necho $?\necho $?\n')).toBe('1\n0\n');
 
     expect(done(['world', 'event', id, 'disk_full', 'path=/work/**', '--for', '10m'])).toContain('event-1');
     expect(clove(['world', 'exec', id, 'echo x > /work/m']).status).toBe(1);
