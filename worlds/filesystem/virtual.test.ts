@@ -115,6 +115,29 @@ describe('files in memory', () => {
     expect(await files.stat('/d')).toMatchObject({ kind: 'folder', mtimeMs: 1_005_000 });
   });
 
+  it('have a root of their world’s time, whenever it is looked at and however they were made', async () => {
+    const { files, tick } = make({ files: { '/d/a': 'x' } });
+    tick(5000);
+    expect(await files.stat('/')).toMatchObject({ kind: 'folder', mtimeMs: 1_000_000 });
+    await write(files, '/b', 'y');
+    expect(await files.stat('/')).toMatchObject({ mtimeMs: 1_005_000 });
+    expect(await make().files.stat('/')).toMatchObject({ mtimeMs: 1_000_000 });
+    // One below a link: these are made one by one.
+    const blocks = new BlockStore();
+    const hash = blocks.put(Buffer.from('x'));
+    const base: TreeEntry[] = [
+      { path: '/d', kind: 'folder', mode: 0o755, mtimeMs: 5 },
+      { path: '/l', kind: 'link', mode: 0o777, mtimeMs: 6, target: '/d' },
+      { path: '/l/a', kind: 'file', mode: 0o644, mtimeMs: 7, hash, size: 1 },
+      { path: '/n/b', kind: 'file', mode: 0o644, mtimeMs: 8, hash, size: 1 },
+    ];
+    const each = make({ base, blocks }).files;
+    const times = await Promise.all(
+      ['/', '/d', '/l/a', '/n', '/n/b'].map(async (at) => (await each.stat(at)).mtimeMs),
+    );
+    expect(times).toEqual([1_000_000, 5, 7, 1_000_000, 8]);
+  });
+
   it('are protected by what they are, not by how they are called', async () => {
     const { files } = make({ files: { '/etc/a': 'x' }, readonly: ['/etc/**'] });
     await files.symlink('/etc', '/way', BY);

@@ -26,6 +26,7 @@ import {
   pointerOf,
   pointerText,
   seconds,
+  setFolderTimes,
   walkVolume,
 } from './volume-tree.ts';
 
@@ -64,6 +65,8 @@ export class VirtualFiles implements WorldFiles {
   #made: Volume | null = null;
   /** What the volume begins with; null = it has been made. */
   #planned: readonly TreeEntry[] | null = null;
+  /** The world's time when its files began: of the root, and of folders that nobody named. */
+  readonly #begunMs: number;
   readonly #intercept: PathPatterns;
   readonly #readonly: PathPatterns;
   readonly #writable: PathPatterns;
@@ -82,6 +85,7 @@ export class VirtualFiles implements WorldFiles {
   /** @throws OVERLOAD, CONFIG, DATA_CORRUPT */
   constructor(options: VirtualFilesOptions) {
     this.#options = options;
+    this.#begunMs = Math.floor(options.clock.nowMs());
     this.#intercept = new PathPatterns(options.rules.intercept);
     this.#readonly = new PathPatterns(options.rules.readonly);
     this.#writable = new PathPatterns(options.rules.writable);
@@ -96,10 +100,15 @@ export class VirtualFiles implements WorldFiles {
     };
     try {
       const entries = withSizes(options.entries ?? options.base, options.blocks);
-      const planned = planTree(entries, { limits: options.limits, nowMs: options.clock.nowMs() });
+      const planned = planTree(entries, { limits: options.limits, nowMs: this.#begunMs });
       if (planned === null) {
-        this.#made = emptyVolume();
-        for (const entry of entries) this.#place(entry, held);
+        this.#made = emptyVolume(this.#begunMs);
+        const folderTimes = new Map<string, number>();
+        for (const entry of entries) {
+          this.#place(entry, held);
+          if (entry.kind === 'folder') folderTimes.set(this.#real(this.#checked(entry.path)), entry.mtimeMs);
+        }
+        setFolderTimes(this.#made, folderTimes, this.#begunMs);
       } else {
         hold(planned.entries);
         this.#planned = planned.entries;
@@ -116,7 +125,7 @@ export class VirtualFiles implements WorldFiles {
   }
 
   get #volume(): Volume {
-    this.#made ??= emptyVolume();
+    this.#made ??= emptyVolume(this.#begunMs);
     if (this.#planned !== null) {
       fillVolume(this.#made, this.#planned);
       this.#planned = null;

@@ -35,8 +35,11 @@ const OWNER = {
   env: {},
 };
 
-export function emptyVolume(): Volume {
-  return Volume.fromJSON({}, '/', { process: OWNER });
+/** The root is as old as it is told to be: a volume alone takes the host's time. */
+export function emptyVolume(rootMtimeMs: number): Volume {
+  const volume = Volume.fromJSON({}, '/', { process: OWNER });
+  volume._core.root.getNode().mtime = new Date(Math.floor(rootMtimeMs));
+  return volume;
 }
 
 /**
@@ -44,6 +47,7 @@ export function emptyVolume(): Volume {
  * twenty times as much, and may not be entered any more where a folder has been closed.
  */
 export function fillVolume({ _core: core }: Volume, entries: readonly TreeEntry[]): void {
+  const rootTime = core.root.getNode().mtime;
   const folders = new Map<string, Link>([['/', core.root]]);
   for (const { path: at, kind, mode, hash, size, target } of entries) {
     const above = folders.get(path.posix.dirname(at)) as Link;
@@ -55,6 +59,7 @@ export function fillVolume({ _core: core }: Volume, entries: readonly TreeEntry[
     node.perm = mode;
   }
   // Last: what is made in a folder gives it another time.
+  core.root.getNode().mtime = rootTime;
   for (const { path: at, mtimeMs } of entries) {
     const link =
       folders.get(at) ?? folders.get(path.posix.dirname(at))?.children.get(path.posix.basename(at));
@@ -77,6 +82,23 @@ export function walkVolume(volume: Volume, root: string): TreeEntry[] {
     }
   }
   return found.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+}
+
+/** Gives each folder of a volume its time, or the other one where none is told: what was made in it has changed that. */
+export function setFolderTimes(
+  { _core: core }: Volume,
+  mtimesMs: ReadonlyMap<string, number>,
+  otherwiseMs: number,
+): void {
+  const queue: (readonly [string, Link])[] = [['/', core.root]];
+  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+    const [at, link] = next;
+    link.getNode().mtime = new Date(Math.floor(mtimesMs.get(at) ?? otherwiseMs));
+    const prefix = at === '/' ? '/' : `${at}/`;
+    for (const [name, child] of link.children) {
+      if (child?.getNode().isDirectory() && name !== '.' && name !== '..') queue.push([prefix + name, child]);
+    }
+  }
 }
 
 /** null = nothing is there. No link on the way is followed. */

@@ -52,7 +52,7 @@ function isoFormat(precision: string): string {
 }
 
 /** ms since the epoch; null = it is no date. */
-function parseDate(text: string, nowMs: number): number | null {
+export function parseDate(text: string, nowMs: number): number | null {
   const trimmed = text.trim();
   if (trimmed === '' || trimmed === 'now') return nowMs;
   if (/^@-?\d{1,12}(\.\d+)?$/.test(trimmed)) return Number(trimmed.slice(1)) * 1000;

@@ -86,6 +86,43 @@ describe('a command in a world', () => {
     expect((await run('date +%d')).stdout).toBe('05\n');
   });
 
+  it('shows and gives files the world’s time', async () => {
+    const { run } = await shell();
+    const at = 'date -d @$(find PLACE -maxdepth 0 -printf %T@) +%FT%H:%M';
+    const times = (...places: string[]) => run(places.map((place) => at.replace('PLACE', place)).join('; '));
+    expect(await run("find / -maxdepth 0 -printf '%TY-%Tm-%Td\\n'")).toMatchObject({
+      stdout: '2026-05-04\n',
+    });
+    await run(
+      'sleep 3600; touch new; touch -c absent; touch -d 2020-02-03T04:05:06Z old; touch -r old like',
+      {
+        timeoutMs: 1e7,
+      },
+    );
+    expect((await times('/', '/work', '/work/new', '/work/old', '/work/like')).stdout.split('\n')).toEqual([
+      '2026-05-04T03:02',
+      '2026-05-04T04:02',
+      '2026-05-04T04:02',
+      '2020-02-03T04:05',
+      '2020-02-03T04:05',
+      '',
+    ]);
+    const stamped = await run(
+      'touch -amt 202101020304.05 t && date -d @$(find t -printf %T@) +%FT%T; ls absent',
+    );
+    expect(stamped.stdout).toContain('2021-01-02T03:04:05\n');
+    expect(stamped.exitCode).not.toBe(0);
+    for (const wrong of ['touch', 'touch -d never x', 'touch -t 12 x', 'touch -r absent x', 'touch --odd x'])
+      expect(await run(wrong), wrong).toMatchObject({
+        exitCode: 1,
+        stdout: expect.stringMatching(/^touch: /),
+      });
+    expect(await run('touch x /etc/new; ls x')).toMatchObject({
+      stdout: "touch: cannot touch '/etc/new': Permission denied\nx\n",
+    });
+    expect((await run('touch -- -c; ls')).stdout).toContain('-c\n');
+  });
+
   it('asks the world’s network, and no other', async () => {
     const { run } = await shell();
     expect((await run('curl -s http://api.test/x')).stdout).toContain('"x":1');

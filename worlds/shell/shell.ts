@@ -8,6 +8,7 @@ import type { RandomStream } from '../luck/streams.ts';
 import { runDate } from './date.ts';
 import { withLuck } from './luck.ts';
 import { ShellFiles } from './shell-files.ts';
+import { runTouch } from './touch.ts';
 
 const MAX_OUTPUT_BYTES = 2 ** 20;
 
@@ -39,7 +40,16 @@ const LIMITS: NonNullable<BashOptions['executionLimits']> = {
 };
 
 /** Its own worker threads and databases are more than a world's shell needs. */
-const LEFT_OUT = new Set(['sqlite3', 'html-to-markdown', 'xan', 'date', 'hostname', 'whoami', 'sleep']);
+const LEFT_OUT = new Set([
+  'sqlite3',
+  'html-to-markdown',
+  'xan',
+  'date',
+  'hostname',
+  'whoami',
+  'sleep',
+  'touch',
+]);
 
 export interface WorldShellOptions {
   readonly files: VirtualFiles;
@@ -135,6 +145,7 @@ export class WorldShell {
           return { stdout: '', stderr: '', exitCode: 0 };
         }),
         defineCommand('date', async (args) => runDate(args, tellMs())),
+        defineCommand('touch', (args, { fs, cwd }) => runTouch(args, { fs, cwd, nowMs: tellMs() })),
         defineCommand('hostname', async () => say(hostname)),
         defineCommand('whoami', async () => say(user)),
         defineCommand('id', async () => say(`uid=1000(${user}) gid=1000(${user}) groups=1000(${user})`)),
