@@ -60,6 +60,8 @@ interface Membership {
   readonly caller: Caller | null;
   /** It was put there, and cannot leave. */
   readonly placed: boolean;
+  /** It was in it before it ran. */
+  readonly fromStart: boolean;
 }
 
 /** All virtual worlds of a kernel: who made them, who is in them, how they come and go. */
@@ -137,7 +139,7 @@ export class WorldEngine implements WorldHost {
   async attach(worldId: string | null, agent: Member, caller: Caller): Promise<Attachment | null> {
     const world = worldId === null ? this.#memberships.get(caller.id)?.world : this.#seen(worldId, caller);
     if (world === undefined) return null;
-    this.#enter(world, agent, null, true, this.#mounted.has(world));
+    this.#enter(world, agent, null, true, { isWatched: this.#mounted.has(world), fromStart: true });
     narrow(this.#kernel().permissions, world.parts.definition, agent, caller);
     return this.#mounted.get(world)?.attach(agent) ?? null;
   }
@@ -194,7 +196,10 @@ export class WorldEngine implements WorldHost {
     using _taken = await world.checkpointsTaken();
     const underWay = await world.quiet(QUIET_MS);
     const taken = this.#pack(world, caller);
-    const pasts = caller.kind === 'operator' ? pastsOf(world, this.#kernel()) : null;
+    const pasts =
+      caller.kind === 'operator'
+        ? pastsOf(world, this.#kernel(), (id) => this.#memberships.get(id)?.fromStart === true)
+        : null;
     const packed = pasts === null ? taken : withAgents(taken, await pasts(taken.body.image.agents));
     const agents = packed.body.image.agents.map(({ name, reason }) => ({ name, reason }));
     const told = { snapshot_id: packed.id, calls_under_way: underWay, agents };
@@ -418,16 +423,16 @@ export class WorldEngine implements WorldHost {
     );
   }
 
-  /** `isWatched`: its process runs under the world's own clock. */
+  /** `isWatched`: its process runs under the world's own clock; `fromStart`: which has not begun. */
   #enter(
     world: World,
     { id, name }: Member,
     caller: Caller | null,
     placed: boolean,
-    isWatched = false,
+    { isWatched = false, fromStart = false } = {},
   ): void {
     const { mailboxes } = this.#kernel();
-    this.#memberships.set(id, { world, caller: caller ?? agentCaller(id), placed });
+    this.#memberships.set(id, { world, caller: caller ?? agentCaller(id), placed, fromStart });
     world.add({ id, name }, !isOperator(id), isWatched);
     const waiting = world.pendingMail.get(name);
     if (waiting === undefined) return;

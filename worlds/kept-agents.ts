@@ -1,3 +1,5 @@
+import type { Agent } from '../kernel/agents/agent.ts';
+import { MAY_DEGRADE, WALLS } from '../kernel/agents/isolation.ts';
 import { FIRST_CLIENT_ID } from '../kernel/identity.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { OPCODES } from '../kernel/protocol/opcodes.ts';
@@ -39,15 +41,18 @@ export function keptAgents(world: World, kernel: Kernel): KeptAgent[] {
 
 /**
  * Of a snapshot’s agents that left nothing to come back with: what they did, where that was recorded and does no harm when it is lived
- * through again. The moment is that of the call; null = there is nobody to be asked about.
+ * through again. The moment is that of the call; null = there is nobody to be asked about. `isFromStart`: an agent was in the world before
+ * it ran.
  */
 export function pastsOf(
   world: World,
   kernel: Kernel,
+  isFromStart: (agentId: number) => boolean,
 ): ((agents: readonly KeptAgent[]) => Promise<KeptAgent[]>) | null {
   const members = world.members().flatMap(({ id }) => kernel.agents.get(id) ?? []);
   const idOf = new Map(members.map(({ id, name }) => [name, id]));
   const waits = new Map(members.map(({ id }) => [id, world.waitsUntilMs(id)]));
+  const reached = new Map(members.map((agent) => [agent.id, hostOf(agent, isFromStart(agent.id))]));
   const read = kernel.recorder.pastsOf(members);
   if (read === null) return null;
   return async (agents) => {
@@ -57,7 +62,7 @@ export function pastsOf(
       const id = idOf.get(kept.name);
       if (kept.reason !== NO_STATE || id === undefined) return kept;
       const past = pasts.get(id) ?? 'nothing of it was recorded';
-      const obstacle = typeof past === 'string' ? past : obstacleTo(world, kept, past);
+      const obstacle = typeof past === 'string' ? past : (reached.get(id) ?? obstacleTo(world, kept, past));
       if (typeof past === 'string' || obstacle !== null)
         return { ...kept, reason: `${NO_STATE}, and what it did cannot be done again: ${obstacle}` };
       return { ...kept, past: withWaits(past, waits.get(id) ?? []), reason: null };
@@ -65,11 +70,23 @@ export function pastsOf(
   };
 }
 
+/** What of the host an agent could reach, by what its sandbox came to have, whatever was asked for. null = nothing. */
+function hostOf({ sandbox, plan }: Agent, isFromStart: boolean): string | null {
+  // What it did before was not the world's to answer.
+  if (!isFromStart) return 'it had been started outside of the world';
+  if (plan.request?.network === true) return 'it has the network of the host';
+  const states = new Map(sandbox?.layers.map(({ layer, state }) => [layer, state]));
+  const open = WALLS.filter((layer) => {
+    const state = states.get(layer);
+    return state !== 'on' && !(state === 'degraded' && MAY_DEGRADE.includes(layer));
+  });
+  return open.length === 0 ? null : `it reaches the host: its sandbox has no ${open.join(', ')}`;
+}
+
 /** What an agent did without a call to the kernel it does again, too: that must be of no account. null = it is. */
 function obstacleTo(world: World, { request }: KeptAgent, { calls }: AgentPast): string | null {
   const { definition, form } = world.parts;
   if (form === 'mounted') return 'in a mounted world it acts without calls, and would do so twice';
-  if (request?.network === true) return 'it has the network of the host';
   const mounts = Array.isArray(request?.mounts) ? (request.mounts as { readonly readonly?: unknown }[]) : [];
   if (mounts.some(({ readonly }) => readonly === false)) return 'it writes to folders of the host';
   const acts: readonly number[] = [OPCODES.WRITE, OPCODES.EXEC, OPCODES.DOWNLOAD];

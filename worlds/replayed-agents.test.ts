@@ -56,7 +56,6 @@ await client.spawn({ command: ['sleep', '600'] }).catch((error) => client.send('
 await client.send('boss', { ready: true });
 await client.receive({ wait: true, timeoutMs: null });
 `;
-
 let kernel: TestKernel;
 let client: TestClient;
 let folder: string;
@@ -214,6 +213,28 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
     expect(agents).toEqual([
       { name: 'adder', reason: expect.stringMatching(/no checkpoint.*acts without calls/) },
     ]);
+  });
+
+  it.for([
+    ['has no sandbox', { sandboxed: false }],
+    ['has the network of the host by a layer left out', { isolation: { disable: ['netns'] } }],
+  ] as const)('is not lived again where it reaches the host: it %s', async ([, more]) => {
+    await client.call('RECORD_START');
+    const world = await create();
+    await client.spawn({ world, name: 'loose', command: ['/bin/sleep', '600'], ...more });
+    const { agents } = await client.call('WORLD_SNAPSHOT', { world_id: world });
+    expect(agents).toEqual([
+      { name: 'loose', reason: expect.stringMatching(/it reaches the host: its sandbox has no /) },
+    ]);
+  });
+
+  it('is not lived again where it was put into the world later', async () => {
+    await client.call('RECORD_START');
+    const world = await create();
+    const { id } = await client.spawn({ name: 'late', command: ['/bin/sleep', '600'] });
+    await client.call('WORLD_JOIN', { world_id: world, agent_id: id });
+    const { agents } = await client.call('WORLD_SNAPSHOT', { world_id: world });
+    expect(agents).toEqual([{ name: 'late', reason: expect.stringMatching(/started outside of the world/) }]);
   });
 
   it('is not taken for one that can come back, where nothing was recorded or more than the world was changed', async () => {

@@ -4,7 +4,7 @@ import { linesOf } from './lines.ts';
 import { fingerprint } from './process-facts.ts';
 
 /** Of all agents of a snapshot, as text. */
-const MAX_PAST_BYTES = 8 * 2 ** 20;
+export const MAX_PAST_BYTES = 8 * 2 ** 20;
 
 /** One call of an agent’s past. */
 export interface PastCall {
@@ -38,13 +38,20 @@ export interface PastOf {
   readonly incarnation: number;
 }
 
+/** What a call counts towards what a snapshot takes. */
+export function bytesOf({ request, answer }: Pick<PastCall, 'request' | 'answer'>): number {
+  return request.length + (answer?.length ?? 0) + 200;
+}
+
 /** One moment of a recording that goes on. */
 export interface RecordingMark {
   readonly file: string;
   /** Comings and answers until then. */
   readonly tick: number;
   /** When it was taken; nothing of what the agents had under way is in the file before it has ended. */
-  readonly underWay: readonly (PastOf & Omit<PastCall, 'answer' | 'success' | 'delivered' | 'until_ms'>)[];
+  readonly underWay: readonly (PastOf &
+    Pick<CallEntry, 'syscall' | 'redactions'> &
+    Omit<PastCall, 'answer' | 'success' | 'delivered' | 'until_ms'>)[];
 }
 
 /**
@@ -91,7 +98,11 @@ export function isDoneAgain(syscall: string, request: string): boolean {
 }
 
 /** Why the past of an agent that made this call cannot be lived again; null = nothing of it speaks against it. */
-export function obstacleIn({ syscall, request, redactions }: CallEntry): string | null {
+export function obstacleIn({
+  syscall,
+  request,
+  redactions,
+}: Pick<CallEntry, 'syscall' | 'request' | 'redactions'>): string | null {
   if (redactions > 0) return 'secrets were taken out of its calls';
   if (membersOf(request).async === true) return 'it asked for answers that come later';
   if (ANSWERED.has(syscall) || STORES.has(syscall) || DONE_AGAIN.has(syscall)) return null;
@@ -119,8 +130,7 @@ export async function pastsUntil(
     } else if ((entry?.type === 'call' || entry?.type === 'process') && isWanted(entry))
       found.get(entry.agent)?.add(entry, tick);
   }
-  for (const { agent, incarnation, ...call } of underWay)
-    if (isWanted({ agent, incarnation })) found.get(agent)?.calls.push({ ...call, ...PENDING });
+  for (const call of underWay) if (isWanted(call)) found.get(call.agent)?.take({ ...call, ...PENDING });
   let left = MAX_PAST_BYTES;
   return new Map(
     [...found].map(([agent, gathered]) => {
@@ -145,12 +155,16 @@ class Gathered {
       return;
     }
     // Answered after the mark, it is among those that were under way.
-    if (entry.ended > tick) return;
-    this.obstacle ??= obstacleIn(entry);
-    this.bytes += entry.request.length + (entry.answer?.length ?? 0) + 200;
+    if (entry.ended <= tick) this.take({ ...entry, until_ms: null });
+  }
+
+  /** One that is under way is held to the same: it will be served in earnest. */
+  take(call: PastCall & Pick<CallEntry, 'syscall' | 'redactions'>): void {
+    this.obstacle ??= obstacleIn(call);
+    this.bytes += bytesOf(call);
     if (this.bytes > MAX_PAST_BYTES) this.calls.length = 0;
     else {
-      const { opcode, request, answer, success, delivered, begun, ended, at, duration_us } = entry;
+      const { opcode, request, answer, success, delivered, begun, ended, at, duration_us, until_ms } = call;
       this.calls.push({
         opcode,
         request,
@@ -161,7 +175,7 @@ class Gathered {
         ended,
         at,
         duration_us,
-        until_ms: null,
+        until_ms,
       });
     }
   }

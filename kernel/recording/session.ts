@@ -125,22 +125,24 @@ export class RecordingSession {
 
   /** What was answered until now, and what the agents have under way. */
   mark(): RecordingMark {
-    const underWay = [...this.#pending.values()].flatMap(({ request, caller, incarnation, begun, at }) =>
-      caller.kind !== 'agent'
-        ? []
-        : [
-            {
-              agent: caller.id,
-              incarnation,
-              opcode: request.opcode,
-              request: this.#redactor.redact(request.payload).text,
-              begun,
-              ended: begun,
-              at: new Date(at).toISOString(),
-              duration_us: 0,
-            },
-          ],
-    );
+    const underWay = [...this.#pending.values()].flatMap(({ request, caller, incarnation, begun, at }) => {
+      if (caller.kind !== 'agent') return [];
+      const { text, count } = this.#redactor.redact(request.payload);
+      return [
+        {
+          agent: caller.id,
+          incarnation,
+          opcode: request.opcode,
+          syscall: this.#table.get(request.opcode)?.name ?? '',
+          request: text,
+          redactions: count,
+          begun,
+          ended: begun,
+          at: new Date(at).toISOString(),
+          duration_us: 0,
+        },
+      ];
+    });
     return { file: this.writer.partialPath, tick: this.#tick, underWay };
   }
 
