@@ -28,7 +28,7 @@ template <typename Await, typename Look>
 int WaitInTurns(int64_t timeout, const sigset_t* userMask, Await&& await, Look&& look) {
   const int64_t deadline = timeout < 0 ? kForever : AddNs(VirtualMonotonic(), timeout);
   Mask program = userMask == nullptr ? 0 : ToMask(userMask);
-  if (userMask == nullptr) Raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, reinterpret_cast<long>(&program), sizeof program);
+  if (userMask == nullptr) SystemCall(SYS_rt_sigprocmask, SIG_BLOCK, 0, Value(&program), sizeof program);
   Mask asleep = program & ~(1ull << (WakeSignal() - 1));
   timespec zero = {0, 0};
   AwaitNextTurn();
@@ -66,7 +66,7 @@ int WaitFor(int64_t timeout, const sigset_t* userMask, Call&& wait) {
     return Answer(wait(nullptr, userMask == nullptr ? nullptr : &mask));
   }
   const int64_t deadline = AddNs(VirtualMonotonic(), timeout);
-  if (userMask == nullptr) Raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, reinterpret_cast<long>(&mask), sizeof mask);
+  if (userMask == nullptr) SystemCall(SYS_rt_sigprocmask, SIG_BLOCK, 0, Value(&mask), sizeof mask);
   mask &= ~(1ull << (WakeSignal() - 1));
   Wait timed(kWaitSignal, deadline);
   for (;;) {
@@ -85,8 +85,7 @@ int64_t FromTimespec(const timespec* time) { return time == nullptr ? -1 : ToNsC
 
 int Poll(pollfd* fds, nfds_t count, int64_t timeout, const sigset_t* mask) {
   return WaitFor(timeout, mask, [=](timespec* time, Mask* kernelMask) {
-    return RawCancellable(SYS_ppoll, reinterpret_cast<long>(fds), static_cast<long>(count), reinterpret_cast<long>(time),
-                          reinterpret_cast<long>(kernelMask), sizeof(Mask));
+    return CancellableSystemCall(SYS_ppoll, Value(fds), static_cast<long>(count), Value(time), Value(kernelMask), sizeof(Mask));
   });
 }
 
@@ -95,21 +94,19 @@ int EpollWait(int epoll, epoll_event* events, int count, int64_t timeout, const 
     // epoll_pwait2 is younger (5.11) and may be filtered; milliseconds, rounded up, then.
     static std::atomic<bool> hasNanoseconds{true};
     if (hasNanoseconds.load(std::memory_order_relaxed)) {
-      const long result = RawCancellable(441 /* epoll_pwait2 */, epoll, reinterpret_cast<long>(events), count, reinterpret_cast<long>(time),
-                                         reinterpret_cast<long>(kernelMask), sizeof(Mask));
+      const long result = CancellableSystemCall(441 /* epoll_pwait2 */, epoll, Value(events), count, Value(time), Value(kernelMask),
+                                                sizeof(Mask));
       if (result != -ENOSYS) return result;
       hasNanoseconds.store(false, std::memory_order_relaxed);
     }
     const long milliseconds = time == nullptr ? -1 : static_cast<long>((ToNs(*time) + kMillisecond - 1) / kMillisecond);
-    return RawCancellable(SYS_epoll_pwait, epoll, reinterpret_cast<long>(events), count, milliseconds,
-                          reinterpret_cast<long>(kernelMask), sizeof(Mask));
+    return CancellableSystemCall(SYS_epoll_pwait, epoll, Value(events), count, milliseconds, Value(kernelMask), sizeof(Mask));
   };
   if (!IsStrict()) return WaitFor(timeout, mask, wait);
   // Taking an event may use it up: until the turn has come it is only known that there is one.
   const auto await = [=](timespec* time, Mask* kernelMask) {
     pollfd waited = {epoll, POLLIN, 0};
-    return RawCancellable(SYS_ppoll, reinterpret_cast<long>(&waited), 1, reinterpret_cast<long>(time), reinterpret_cast<long>(kernelMask),
-                          sizeof(Mask));
+    return CancellableSystemCall(SYS_ppoll, Value(&waited), 1, Value(time), Value(kernelMask), sizeof(Mask));
   };
   return WaitInTurns(timeout, mask, await, wait);
 }
@@ -131,8 +128,8 @@ int Select(int count, fd_set* reads, fd_set* writes, fd_set* errors, int64_t tim
       const Mask* mask;
       size_t size;
     } pack = {kernelMask, sizeof(Mask)};
-    return RawCancellable(SYS_pselect6, count, reinterpret_cast<long>(reads), reinterpret_cast<long>(writes), reinterpret_cast<long>(errors),
-                          reinterpret_cast<long>(time), reinterpret_cast<long>(&pack));
+    return CancellableSystemCall(SYS_pselect6, count, Value(reads), Value(writes), Value(errors),
+                          Value(time), Value(&pack));
   });
   if (remaining != nullptr) {
     const int64_t left = timeout - (VirtualMonotonic() - start);

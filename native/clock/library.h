@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "page.h"
+#include "raw.h"
 
 // A function of ours under a name of the C library. The label keeps its prototype out of the way.
 #define CLOVE_INTERPOSE(result, name, ...)                                                                     \
@@ -82,10 +83,8 @@ timespec ToKernelMoment(clockid_t clock, int64_t deadline);
 /** Whether the world moves this clock. */
 bool IsVirtual(clockid_t clock);
 
-/** A system call without the C library: the result, or minus errno. */
-long Raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
-/** The same as a cancellation point. */
-long RawCancellable(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
+/** A system call as a cancellation point: the result, or minus errno. */
+long CancellableSystemCall(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
 inline int Answer(long result) {
   if (result >= 0) return static_cast<int>(result);
   errno = static_cast<int>(-result);

@@ -69,8 +69,7 @@ CLOVE_INTERPOSE(int, sigtimedwait, const sigset_t* set, siginfo_t* info, const t
   for (;;) {
     const int64_t remaining = RealUntil(deadline, kChunkNs);
     timespec time = ToTimespec(remaining);
-    const long result = RawCancellable(SYS_rt_sigtimedwait, reinterpret_cast<long>(&awaited), reinterpret_cast<long>(info),
-                                       reinterpret_cast<long>(&time), sizeof awaited);
+    const long result = CancellableSystemCall(SYS_rt_sigtimedwait, Value(&awaited), Value(info), Value(&time), sizeof awaited);
     if (result == WakeSignal() || (result == -EAGAIN && remaining > 0)) continue;
     return Answer(result);
   }

@@ -53,8 +53,8 @@ long Futex(uint32_t* word, int operation, uint32_t value, const timespec* timeou
   for (;;) {
     const int64_t remaining = RealUntil(deadline, kPollNs);
     const timespec until = ToTimespec(RealMonotonic() + remaining);
-    const long result = Raw(SYS_futex, reinterpret_cast<long>(word), (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, value,
-                            reinterpret_cast<long>(&until), word2, bits);
+    const long result = SystemCall(SYS_futex, Value(word), (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, value,
+                                   Value(&until), word2, bits);
     if (result != -ETIMEDOUT || remaining <= 0) return Answer(result);
   }
 }

@@ -66,7 +66,7 @@ constexpr int64_t kYieldNs = 20'000;
 int SleepFor(int64_t ns, timespec* remaining) {
   if (isCalibrating || (ns <= kYieldNs && IsStrict())) {
     const timespec pause = ToTimespec(ns);
-    Raw(SYS_nanosleep, reinterpret_cast<long>(&pause), 0);
+    SystemCall(SYS_nanosleep, Value(&pause), 0);
     return 0;
   }
   const int64_t deadline = AddNs(VirtualMonotonic(), ns);
@@ -126,7 +126,7 @@ CLOVE_INTERPOSE(int, clock_nanosleep, clockid_t clock, int flags, const timespec
 }
 
 CLOVE_INTERPOSE(int, nanosleep, const timespec* request, timespec* remaining) {
-  if (!HasWorld()) return Answer(RawCancellable(SYS_nanosleep, reinterpret_cast<long>(request), reinterpret_cast<long>(remaining)));
+  if (!HasWorld()) return Answer(CancellableSystemCall(SYS_nanosleep, Value(request), Value(remaining)));
   if (!IsValid(*request) || request->tv_sec < 0) return Answer(-EINVAL);
   return Answer(-SleepFor(ToNsClamped(*request), remaining));
 }

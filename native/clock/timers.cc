@@ -49,12 +49,12 @@ class Locked {
   Locked() {
     // A handler that sets a timer must not meet its own thread in here.
     uint64_t all = ~0ull;
-    Raw(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&before_), sizeof before_);
+    SystemCall(SYS_rt_sigprocmask, SIG_SETMASK, Value(&all), Value(&before_), sizeof before_);
     pthread_mutex_lock(&lock);
   }
   ~Locked() {
     pthread_mutex_unlock(&lock);
-    Raw(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&before_), 0, sizeof before_);
+    SystemCall(SYS_rt_sigprocmask, SIG_SETMASK, Value(&before_), 0, sizeof before_);
   }
 
  private:

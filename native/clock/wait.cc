@@ -26,7 +26,7 @@ bool HasWaitv() {
   static std::atomic<int> known{0};
   int now = known.load(std::memory_order_relaxed);
   if (now == 0) {
-    now = Raw(SYS_futex_waitv, 0, 0, 0, 0, 0) == -ENOSYS ? -1 : 1;
+    now = SystemCall(SYS_futex_waitv, 0, 0, 0, 0, 0) == -ENOSYS ? -1 : 1;
     known.store(now, std::memory_order_relaxed);
   }
   return now > 0;
@@ -34,33 +34,10 @@ bool HasWaitv() {
 
 }  // namespace
 
-long Raw(long number, long a, long b, long c, long d, long e, long f) {
-#if defined(__x86_64__)
-  long result;
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-#elif defined(__aarch64__)
-  register long x8 __asm__("x8") = number;
-  register long x0 __asm__("x0") = a;
-  register long x1 __asm__("x1") = b;
-  register long x2 __asm__("x2") = c;
-  register long x3 __asm__("x3") = d;
-  register long x4 __asm__("x4") = e;
-  register long x5 __asm__("x5") = f;
-  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-  return x0;
-#else
-#error "the system call instruction of this machine is not known here"
-#endif
-}
-
-long RawCancellable(long number, long a, long b, long c, long d, long e, long f) {
+long CancellableSystemCall(long number, long a, long b, long c, long d, long e, long f) {
   int before;
   pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
-  const long result = Raw(number, a, b, c, d, e, f);
+  const long result = SystemCall(number, a, b, c, d, e, f);
   pthread_setcanceltype(before, nullptr);
   return result;
 }
@@ -73,19 +50,18 @@ int SleepUntil(int64_t deadline) {
     if (remaining <= 0) return 0;
     timespec timeout = ToTimespec(remaining);
     const long result = wait.word() == nullptr
-                            ? RawCancellable(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, reinterpret_cast<long>(&timeout), 0)
-                            : RawCancellable(SYS_futex, reinterpret_cast<long>(wait.word()), FUTEX_WAIT, before,
-                                             reinterpret_cast<long>(&timeout));
+                            ? CancellableSystemCall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, Value(&timeout), 0)
+                            : CancellableSystemCall(SYS_futex, Value(wait.word()), FUTEX_WAIT, before, Value(&timeout));
     if (result == -EINTR && !TakeWake()) return EINTR;
   }
 }
 
 int WakeWord(const void* word, int count, bool isShared) {
-  return static_cast<int>(Raw(SYS_futex, reinterpret_cast<long>(word), FUTEX_WAKE | (isShared ? 0 : FUTEX_PRIVATE_FLAG), count));
+  return static_cast<int>(SystemCall(SYS_futex, Value(word), FUTEX_WAKE | (isShared ? 0 : FUTEX_PRIVATE_FLAG), count));
 }
 
 int WaitOnWord(const void* word, uint32_t expected, bool isShared, int64_t deadline, bool cancellable) {
-  const auto call = cancellable ? RawCancellable : Raw;
+  const auto call = cancellable ? CancellableSystemCall : SystemCall;
   const auto* value = static_cast<const std::atomic<uint32_t>*>(word);
   const bool both = HasWaitv();
   Wait wait(both ? kWaitWord : kWaitChunk, deadline);
@@ -94,21 +70,20 @@ int WaitOnWord(const void* word, uint32_t expected, bool isShared, int64_t deadl
     if (value->load() != expected) return EAGAIN;
     long result;
     if (deadline == kForever) {
-      result = call(SYS_futex, reinterpret_cast<long>(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected, 0, 0, 0);
+      result = call(SYS_futex, Value(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected, 0, 0, 0);
     } else if (both && wait.word() != nullptr) {
       const int64_t remaining = RealUntil(deadline, kChunkNs);
       if (remaining <= 0) return ETIMEDOUT;
       WaitedWord words[2] = {{expected, reinterpret_cast<uint64_t>(word), kWord32 | (isShared ? 0 : kPrivate), 0},
                              {before, reinterpret_cast<uint64_t>(wait.word()), kWord32, 0}};
       timespec until = ToTimespec(RealMonotonic() + remaining);
-      result = call(SYS_futex_waitv, reinterpret_cast<long>(words), 2, 0, reinterpret_cast<long>(&until), CLOCK_MONOTONIC, 0);
+      result = call(SYS_futex_waitv, Value(words), 2, 0, Value(&until), CLOCK_MONOTONIC, 0);
       if (result == 1) continue;  // the slot's word: time has moved
     } else {
       const int64_t remaining = RealUntil(deadline, kPollNs);
       if (remaining <= 0) return ETIMEDOUT;
       timespec timeout = ToTimespec(remaining);
-      result = call(SYS_futex, reinterpret_cast<long>(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected,
-                    reinterpret_cast<long>(&timeout), 0, 0);
+      result = call(SYS_futex, Value(word), FUTEX_WAIT | (isShared ? 0 : FUTEX_PRIVATE_FLAG), expected, Value(&timeout), 0, 0);
     }
     if (result >= 0) return 0;
     if (result == -EINTR && !TakeWake()) return EINTR;

@@ -41,13 +41,13 @@ CLOVE_REAL(sigaction, int (*)(int, const struct sigaction*, struct sigaction*));
 void* Map(const char* folder, const char* name, size_t size, bool writable) {
   char path[512];
   if (snprintf(path, sizeof path, "%s/%s", folder, name) >= static_cast<int>(sizeof path)) return nullptr;
-  const long fd = Raw(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+  const long fd = SystemCall(SYS_openat, AT_FDCWD, Value(path), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
   if (fd < 0) return nullptr;
   struct stat info;
   void* mapped = MAP_FAILED;
   if (fstat(static_cast<int>(fd), &info) == 0 && info.st_size >= static_cast<off_t>(size))
     mapped = mmap(nullptr, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, static_cast<int>(fd), 0);
-  Raw(SYS_close, fd);
+  SystemCall(SYS_close, fd);
   return mapped == MAP_FAILED ? nullptr : mapped;
 }
 
@@ -61,12 +61,12 @@ void PrepareSignal() {
   action.sa_flags = SA_ONSTACK;
   real_sigaction(static_cast<int>(page->wakeSignal), &action, nullptr);
   uint64_t mask = 1ull << (page->wakeSignal - 1);
-  Raw(SYS_rt_sigprocmask, SIG_BLOCK, reinterpret_cast<long>(&mask), 0, sizeof mask);
+  SystemCall(SYS_rt_sigprocmask, SIG_BLOCK, Value(&mask), 0, sizeof mask);
 }
 
 void AfterForkInChild() {
   if (status.load() != kOpen) return;
-  ownProcess = static_cast<int32_t>(Raw(SYS_getpid));
+  ownProcess = static_cast<int32_t>(SystemCall(SYS_getpid));
   ForgetSlot();
   TimersAfterFork();
   OwnSlot();
@@ -81,7 +81,7 @@ bool OpenWorld() {
       agent->magic != kMagic || agent->version != kVersion)
     return false;
   page = mapped;
-  ownProcess = static_cast<int32_t>(Raw(SYS_getpid));
+  ownProcess = static_cast<int32_t>(SystemCall(SYS_getpid));
   hasKey = pthread_key_create(&endOfThread, [](void*) { ReleaseSlot(); }) == 0;
   pthread_atfork(nullptr, nullptr, AfterForkInChild);
   PrepareSignal();
@@ -175,7 +175,7 @@ bool HasWorld() {
 
 int RealClock(clockid_t clock, timespec* time) {
   auto* function = real_clock_gettime.get();
-  if (function == nullptr) return Answer(Raw(SYS_clock_gettime, clock, reinterpret_cast<long>(time)));
+  if (function == nullptr) return Answer(SystemCall(SYS_clock_gettime, clock, Value(time)));
   return function(clock, time);
 }
 
@@ -265,8 +265,8 @@ Slot* OwnSlot() {
   // Another thread's number: the coordinator took us for dead and gave the slot away.
   if (__builtin_expect(slot != nullptr && slot->thread.load(std::memory_order_relaxed) == ownThread, 1)) return slot;
   if (!HasWorld()) return nullptr;
-  ownThread = static_cast<int32_t>(Raw(SYS_gettid));
-  ownSlot = ClaimSlot(ownThread, static_cast<int32_t>(Raw(SYS_getpid)));
+  ownThread = static_cast<int32_t>(SystemCall(SYS_gettid));
+  ownSlot = ClaimSlot(ownThread, static_cast<int32_t>(SystemCall(SYS_getpid)));
   if (ownSlot != nullptr && hasKey) pthread_setspecific(endOfThread, ownSlot);
   return ownSlot;
 }
@@ -278,19 +278,19 @@ void ForgetSlot() {
 
 void ReleaseSlot() {
   // In a vfork child the slot is its parent's.
-  if (ownSlot != nullptr && Raw(SYS_gettid) == ownThread) {
+  if (ownSlot != nullptr && SystemCall(SYS_gettid) == ownThread) {
     int32_t owner = ownThread;
     ownSlot->thread.compare_exchange_strong(owner, 0);
     ForgetSlot();
   }
 }
 
-bool IsOwnProcess() { return Raw(SYS_getpid) == ownProcess; }
+bool IsOwnProcess() { return SystemCall(SYS_getpid) == ownProcess; }
 
 bool ConnectsOutside() { return HasWorld() && agent->connectsOutside != 0; }
 
 void CountExternal(int change) {
-  const auto process = static_cast<int32_t>(Raw(SYS_getpid));
+  const auto process = static_cast<int32_t>(SystemCall(SYS_getpid));
   for (Slot& slot : agent->slots) {
     if (slot.thread.load() != process || slot.process.load() != process) continue;
     slot.external.fetch_add(static_cast<uint32_t>(change));
@@ -305,7 +305,7 @@ void Wait::Publish(WaitKind kind, int64_t deadline) {
   slot_->state.exchange((slot_->state.load(std::memory_order_relaxed) + 1) | 1, std::memory_order_seq_cst);
   if (agent->bell.armed.load(std::memory_order_seq_cst) != 0 && agent->bell.armed.exchange(0) != 0) {
     agent->bell.word.fetch_add(1);
-    Raw(SYS_futex, reinterpret_cast<long>(&agent->bell.word), 1 /* FUTEX_WAKE, shared */, 1);
+    SystemCall(SYS_futex, Value(&agent->bell.word), 1 /* FUTEX_WAKE, shared */, 1);
   }
 }
 
@@ -364,7 +364,7 @@ void Wait::AwaitTurn() {
     if (!isPublished) Publish(kWaitTurn, kForever);
     isPublished = true;
     const timespec look = ToTimespec(kChunkNs);
-    Raw(SYS_futex, reinterpret_cast<long>(&agent->turn.word), 0 /* FUTEX_WAIT, shared */, word, reinterpret_cast<long>(&look));
+    SystemCall(SYS_futex, Value(&agent->turn.word), 0 /* FUTEX_WAIT, shared */, word, Value(&look));
     if (!IsStrict() || !IsAlive(RealMonotonic())) break;
   }
   errno = error;
