@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "moments.h"
 #include "page.h"
 #include "raw.h"
 
@@ -18,10 +19,6 @@
   extern "C" result clove_##name(__VA_ARGS__)
 
 namespace clove::clock {
-
-inline constexpr int64_t kSecond = 1'000'000'000;
-/** How often a wait looks at the clock where nobody can wake it. */
-inline constexpr int64_t kPollNs = 2'000'000;
 
 /** The next definition of a function: the C library's, or that of a library preloaded after this one. */
 void* Next(const char* name);
@@ -53,36 +50,9 @@ class Real {
 const Page* World();
 bool HasWorld();
 
-inline int64_t ToNs(const timespec& time) { return static_cast<int64_t>(time.tv_sec) * kSecond + time.tv_nsec; }
-inline timespec ToTimespec(int64_t ns) {
-  if (ns < 0) ns = 0;
-  return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
-}
-inline bool IsValid(const timespec& time) { return time.tv_nsec >= 0 && time.tv_nsec < kSecond; }
-/** Sum that stops at the ends instead of wrapping. */
-inline int64_t AddNs(int64_t a, int64_t b) {
-  int64_t sum;
-  return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? kForever : INT64_MIN) : sum;
-}
-inline int64_t ToNsClamped(const timespec& time) {
-  return time.tv_sec >= kForever / kSecond ? kForever : time.tv_sec <= -(kForever / kSecond) ? -kForever : ToNs(time);
-}
-
 int RealClock(clockid_t clock, timespec* time);
-int64_t RealMonotonic();
-/** Virtual CLOCK_MONOTONIC. Only with a world. */
-int64_t VirtualMonotonic();
-/** Virtual CLOCK_REALTIME minus virtual CLOCK_MONOTONIC. */
-int64_t EpochOffset();
-/** Real nanoseconds until a virtual moment at the present rate, at most `limit`. */
-int64_t RealUntil(int64_t deadline, int64_t limit);
-/** A moment of a clock as a virtual monotonic one. False: not a clock that the world has. */
-bool ToDeadline(clockid_t clock, const timespec& moment, int64_t* deadline);
 /** A virtual moment as the kernel's own clock would have it, were nothing skipped until then. */
 timespec ToKernelMoment(clockid_t clock, int64_t deadline);
-/** Whether the world moves this clock. */
-bool IsVirtual(clockid_t clock);
-
 /** A system call as a cancellation point: the result, or minus errno. */
 long CancellableSystemCall(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0);
 inline int Answer(long result) {

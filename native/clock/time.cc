@@ -32,18 +32,9 @@ timespec VirtualRealtime() { return ToTimespec(VirtualMonotonic() + EpochOffset(
 
 int ReadClock(clockid_t clock, timespec* time) {
   if (!IsVirtual(clock) || !HasWorld()) return RealClock(clock, time);
-  switch (clock) {
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_COARSE:
-      *time = ToTimespec(VirtualMonotonic());
-      return 0;
-    case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_REALTIME_ALARM:
-      *time = VirtualRealtime();
-      return 0;
-    default:
-      break;
+  if (IsMonotonic(clock) || IsRealtime(clock)) {
+    *time = IsRealtime(clock) ? VirtualRealtime() : ToTimespec(VirtualMonotonic());
+    return 0;
   }
   // Clocks that are a little ahead of these two: as far as they really are.
   timespec real, base;

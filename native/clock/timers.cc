@@ -198,8 +198,7 @@ void Arm(Timer& timer, int64_t deadline, int64_t interval) {
 int64_t DeadlineOf(clockid_t clock, bool isAbsolute, const itimerspec& value) {
   if (value.it_value.tv_sec == 0 && value.it_value.tv_nsec == 0) return kForever;
   int64_t deadline;
-  if (!isAbsolute) return AddNs(VirtualMonotonic(), ToNsClamped(value.it_value));
-  ToDeadline(clock, value.it_value, &deadline);
+  if (!isAbsolute || !ToDeadline(clock, value.it_value, &deadline)) return AddNs(VirtualMonotonic(), ToNsClamped(value.it_value));
   return deadline;
 }
 

@@ -93,16 +93,6 @@ bool IsAlive(int64_t real) {
   return real <= page->heartbeat.load(std::memory_order_relaxed) + page->grace.load(std::memory_order_relaxed);
 }
 
-struct Reading {
-  int64_t real, virt;
-  uint32_t numerator, denominator;
-};
-
-inline int64_t Scaled(int64_t real, uint32_t numerator, uint32_t denominator) {
-  if (numerator == denominator) return real;
-  return static_cast<int64_t>(static_cast<__int128>(real) * numerator / denominator);
-}
-
 inline Reading Read() {
   for (;;) {
     const uint32_t before = page->sequence.load(std::memory_order_acquire);
@@ -194,64 +184,19 @@ int64_t EpochOffset() {
   return ToNs(now) - RealMonotonic();
 }
 
-int64_t RealUntil(int64_t deadline, int64_t limit) {
-  const Reading now = Read();
-  if (deadline == kForever) return limit;
-  const int64_t remaining = deadline - now.virt;
-  if (remaining <= 0) return 0;
-  if (now.numerator == 0) return limit;
-  const int64_t real = Scaled(remaining, now.denominator, now.numerator) + (now.numerator == now.denominator ? 0 : 1);
-  return real < limit ? real : limit;
-}
+int64_t RealUntil(int64_t deadline, int64_t limit) { return RealSpan(Read(), deadline, limit); }
 
-bool IsVirtual(clockid_t clock) {
-  switch (clock) {
-    case CLOCK_REALTIME:
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_RAW:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_MONOTONIC_COARSE:
-    case CLOCK_BOOTTIME:
-    case CLOCK_REALTIME_ALARM:
-    case CLOCK_BOOTTIME_ALARM:
-    case CLOCK_TAI:
-      return true;
-    default:
-      return false;  // CPU time is what it is
-  }
-}
-
-namespace {
-
-/** What a clock is ahead of virtual CLOCK_MONOTONIC. */
 int64_t AheadOfMonotonic(clockid_t clock) {
-  switch (clock) {
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_COARSE:
-      return 0;
-    case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_REALTIME_ALARM:
-      return EpochOffset();
-    default: {
-      timespec time;
-      if (IsStrict()) return clock == CLOCK_TAI ? EpochOffset() : 0;
-      if (RealClock(clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock, &time) != 0) return 0;
-      const int64_t ahead = ToNs(time) - RealMonotonic();
-      if (clock != CLOCK_TAI) return ahead;
-      timespec real;
-      RealClock(CLOCK_REALTIME, &real);
-      return EpochOffset() + (ToNs(time) - ToNs(real));
-    }
-  }
-}
-
-}  // namespace
-
-bool ToDeadline(clockid_t clock, const timespec& moment, int64_t* deadline) {
-  if (!IsVirtual(clock)) return false;
-  *deadline = AddNs(ToNsClamped(moment), -AheadOfMonotonic(clock));
-  return true;
+  if (IsMonotonic(clock)) return 0;
+  if (IsRealtime(clock)) return EpochOffset();
+  if (IsStrict()) return clock == CLOCK_TAI ? EpochOffset() : 0;
+  timespec time;
+  if (RealClock(clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock, &time) != 0) return 0;
+  const int64_t ahead = ToNs(time) - RealMonotonic();
+  if (clock != CLOCK_TAI) return ahead;
+  timespec real;
+  RealClock(CLOCK_REALTIME, &real);
+  return EpochOffset() + (ToNs(time) - ToNs(real));
 }
 
 timespec ToKernelMoment(clockid_t clock, int64_t deadline) {

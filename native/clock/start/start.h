@@ -14,14 +14,13 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "../moments.h"
 #include "../page.h"
 #include "../program.h"
 #include "../raw.h"
 
 namespace clove::clock {
 
-inline constexpr int64_t kSecond = 1'000'000'000;
-inline constexpr int64_t kPollNs = 2'000'000;
 inline constexpr int kError = 4095;
 
 using Mask = uint64_t;
@@ -43,16 +42,8 @@ bool HasWorld();
 bool IsStrict();
 const char* WorldFolder();
 int WakeSignal();
-int64_t RealMonotonic();
-int64_t VirtualMonotonic();
-int64_t EpochOffset();
-/** Real nanoseconds until a virtual moment at the present rate, at most `limit`. */
-int64_t RealUntil(int64_t deadline, int64_t limit);
 /** 0 or minus errno. */
 long ReadClock(long clock, timespec* time);
-/** A moment of a clock as one of virtual CLOCK_MONOTONIC; of clocks that are not the world's false. */
-bool ToDeadline(long clock, const timespec& moment, int64_t* deadline);
-bool IsVirtual(long clock);
 Slot* OwnSlot();
 int IndexOf(const Slot* slot);
 /** Says of this process that nothing may be skipped while it lives, and why. */
@@ -135,19 +126,5 @@ struct Loaded {
 };
 /** 0 or minus errno. */
 long LoadProgram(int fd, Loaded& loaded);
-
-inline int64_t ToNs(const timespec& time) { return static_cast<int64_t>(time.tv_sec) * kSecond + time.tv_nsec; }
-inline timespec ToTimespec(int64_t ns) {
-  if (ns < 0) ns = 0;
-  return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
-}
-inline bool IsValid(const timespec& time) { return time.tv_nsec >= 0 && time.tv_nsec < kSecond; }
-inline int64_t AddNs(int64_t a, int64_t b) {
-  int64_t sum;
-  return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? kForever : INT64_MIN) : sum;
-}
-inline int64_t ToNsClamped(const timespec& time) {
-  return time.tv_sec >= kForever / kSecond ? kForever : time.tv_sec <= -(kForever / kSecond) ? -kForever : ToNs(time);
-}
 
 }  // namespace clove::clock

@@ -23,17 +23,6 @@ int64_t Real(long clock) {
   return ToNs(now);
 }
 
-struct Reading {
-  int64_t real, virt;
-  uint32_t numerator, denominator;
-};
-
-int64_t Scaled(int64_t real, uint32_t numerator, uint32_t denominator) {
-  if (numerator == denominator) return real;
-  // In two parts: a product of both could be too large, and 128 bits are divided by a library.
-  return real / denominator * numerator + real % denominator * numerator / denominator;
-}
-
 Reading Read() {
   for (;;) {
     const uint32_t before = page->sequence.load(std::memory_order_acquire);
@@ -117,64 +106,19 @@ int64_t RealMonotonic() { return Real(CLOCK_MONOTONIC); }
 int64_t VirtualMonotonic() { return Read().virt; }
 int64_t EpochOffset() { return page->epochOffset.load(std::memory_order_relaxed); }
 
-int64_t RealUntil(int64_t deadline, int64_t limit) {
-  const Reading now = Read();
-  if (deadline == kForever) return limit;
-  const int64_t remaining = deadline - now.virt;
-  if (remaining <= 0) return 0;
-  if (now.numerator == 0) return limit;
-  const int64_t real = Scaled(remaining, now.denominator, now.numerator) + (now.numerator == now.denominator ? 0 : 1);
-  return real < limit ? real : limit;
+int64_t RealUntil(int64_t deadline, int64_t limit) { return RealSpan(Read(), deadline, limit); }
+
+int64_t AheadOfMonotonic(clockid_t clock) {
+  if (IsMonotonic(clock)) return 0;
+  if (IsRealtime(clock)) return EpochOffset();
+  if (clock == CLOCK_TAI) return EpochOffset() + Real(CLOCK_TAI) - Real(CLOCK_REALTIME);
+  return Real(clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock) - RealMonotonic();
 }
-
-bool IsVirtual(long clock) {
-  switch (static_cast<int>(clock)) {
-    case CLOCK_REALTIME:
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_RAW:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_MONOTONIC_COARSE:
-    case CLOCK_BOOTTIME:
-    case CLOCK_REALTIME_ALARM:
-    case CLOCK_BOOTTIME_ALARM:
-    case CLOCK_TAI:
-      return true;
-    default:
-      return false;  // CPU time is what it is
-  }
-}
-
-namespace {
-
-/** What a clock is ahead of virtual CLOCK_MONOTONIC. */
-int64_t AheadOfMonotonic(long clock) {
-  switch (static_cast<int>(clock)) {
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_COARSE:
-      return 0;
-    case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_REALTIME_ALARM:
-      return EpochOffset();
-    case CLOCK_TAI:
-      return EpochOffset() + Real(CLOCK_TAI) - Real(CLOCK_REALTIME);
-    default:
-      return Real(clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock) - RealMonotonic();
-  }
-}
-
-}  // namespace
 
 long ReadClock(long clock, timespec* time) {
   if (!IsVirtual(clock)) return SystemCall(SYS_clock_gettime, clock, Value(time));
   *time = ToTimespec(VirtualMonotonic() + AheadOfMonotonic(clock));
   return 0;
-}
-
-bool ToDeadline(long clock, const timespec& moment, int64_t* deadline) {
-  if (!IsVirtual(clock)) return false;
-  *deadline = AddNs(ToNsClamped(moment), -AheadOfMonotonic(clock));
-  return true;
 }
 
 Slot* OwnSlot() { return HasWorld() ? Claim(static_cast<int32_t>(SystemCall(SYS_gettid))) : nullptr; }
