@@ -342,7 +342,9 @@ function startTarget(root: string, output: string): Target {
   ];
   const clock = path.join(root, 'native', 'clock');
   const files = filesBelow(path.join(clock, 'start'), SOURCES);
-  const headers = ['moments.h', 'page.h', 'program.h', 'raw.h'].map((name) => path.join(clock, name));
+  const headers = ['moments.h', 'page.h', 'program.h', 'raw.h', 'waits.h'].map((name) =>
+    path.join(clock, name),
+  );
   return {
     file: path.join(output, `clove-start-${hashOf(flags, [...files, ...headers])}`),
     sources: files.filter((file) => file.endsWith('.cc')),

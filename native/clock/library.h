@@ -12,6 +12,7 @@
 #include "moments.h"
 #include "page.h"
 #include "raw.h"
+#include "waits.h"
 
 // A function of ours under a name of the C library. The label keeps its prototype out of the way.
 #define CLOVE_INTERPOSE(result, name, ...)                                                                     \
@@ -61,8 +62,6 @@ inline int Answer(long result) {
   return -1;
 }
 
-/** The slot of this thread; null when there is none to be had (then waits are seen by the coordinator as work). */
-Slot* OwnSlot();
 void ReleaseSlot();
 /** In a new process: its memory is a copy, its slot is not. */
 void ForgetSlot();
@@ -77,30 +76,19 @@ void AwaitNextTurn();
 bool FillSeeded(void* buffer, size_t size);
 
 /** A wait, from its entry to its exit, as the coordinator sees it. */
-class Wait {
+class Wait : public SlotWait {
  public:
   Wait(WaitKind kind, int64_t deadline);
   ~Wait();
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
   /** In a strict world this wait ends in a turn that begins after it, never in the one it began in. */
   void EndInNextTurn() { needsNextTurn_ = true; }
-  /** Word that changes when the coordinator wakes this thread; null without a slot. */
-  std::atomic<uint32_t>* word() const { return slot_ == nullptr ? nullptr : &slot_->word; }
 
  private:
-  void Publish(WaitKind kind, int64_t deadline);
   void AwaitTurn();
-  Slot* slot_;
-  uint32_t outerKind_ = 0;
-  int64_t outerDeadline_ = 0;
   uint32_t turn_ = 0;
-  bool nested_ = false;
   bool needsNextTurn_ = false;
 };
 
-/** True once for every wake signal that this thread has received. */
-bool TakeWake();
 int WakeSignal();
 
 /** Sleeps until a virtual moment. 0, or EINTR when a signal of the program's own arrived. */

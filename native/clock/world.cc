@@ -243,16 +243,7 @@ void CountExternal(int change) {
   }
 }
 
-void Wait::Publish(WaitKind kind, int64_t deadline) {
-  slot_->kind.store(kind, std::memory_order_relaxed);
-  slot_->deadline.store(deadline, std::memory_order_relaxed);
-  // Ordered against the look at the bell: one of the two sides sees the other.
-  slot_->state.exchange((slot_->state.load(std::memory_order_relaxed) + 1) | 1, std::memory_order_seq_cst);
-  if (agent->bell.armed.load(std::memory_order_seq_cst) != 0 && agent->bell.armed.exchange(0) != 0) {
-    agent->bell.word.fetch_add(1);
-    SystemCall(SYS_futex, Value(&agent->bell.word), 1 /* FUTEX_WAKE, shared */, 1);
-  }
-}
+Bell& AgentBell() { return agent->bell; }
 
 bool IsStrict() { return page->mode.load(std::memory_order_relaxed) == kStrictMode; }
 
@@ -281,22 +272,17 @@ bool FillSeeded(void* buffer, size_t size) {
   return true;
 }
 
-Wait::Wait(WaitKind kind, int64_t deadline) : slot_(OwnSlot()) {
+Wait::Wait(WaitKind kind, int64_t deadline) : SlotWait(OwnSlot()) {
   reads = 0;
-  if (slot_ == nullptr) return;
+  if (!hasSlot()) return;
   turn_ = agent->turn.word.load(std::memory_order_relaxed);
-  // In a signal handler that interrupted a wait.
-  nested_ = (slot_->state.load(std::memory_order_relaxed) & 1) != 0;
-  outerKind_ = slot_->kind.load(std::memory_order_relaxed);
-  outerDeadline_ = slot_->deadline.load(std::memory_order_relaxed);
-  Publish(kind, deadline);
+  Begin(kind, deadline);
 }
 
 Wait::~Wait() {
-  if (slot_ == nullptr) return;
-  if (!nested_ && IsStrict()) AwaitTurn();
-  if (nested_) Publish(static_cast<WaitKind>(outerKind_), outerDeadline_);
-  else slot_->state.store((slot_->state.load(std::memory_order_relaxed) | 1) + 1, std::memory_order_release);
+  if (!hasSlot()) return;
+  if (!isNested() && IsStrict()) AwaitTurn();
+  End();
 }
 
 /** Until the agent may run. Whoever was woken outside its turn does nothing before. */

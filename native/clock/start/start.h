@@ -18,6 +18,7 @@
 #include "../page.h"
 #include "../program.h"
 #include "../raw.h"
+#include "../waits.h"
 
 namespace clove::clock {
 
@@ -44,31 +45,21 @@ const char* WorldFolder();
 int WakeSignal();
 /** 0 or minus errno. */
 long ReadClock(long clock, timespec* time);
-Slot* OwnSlot();
 int IndexOf(const Slot* slot);
 /** Says of this process that nothing may be skipped while it lives, and why. */
 void Pin(uint32_t reason);
 
 /** A wait, from its entry to its exit, as the coordinator sees it. */
-class Wait {
+class Wait : public SlotWait {
  public:
-  Wait(WaitKind kind, int64_t deadline);
-  ~Wait();
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
-  /** Word that changes when the coordinator wakes this thread; null without a slot. */
-  std::atomic<uint32_t>* word() const { return slot_ == nullptr ? nullptr : &slot_->word; }
-
- private:
-  void Publish(uint32_t kind, int64_t deadline);
-  Slot* slot_;
-  uint32_t outerKind_ = 0;
-  int64_t outerDeadline_ = 0;
-  bool isNested_ = false;
+  Wait(WaitKind kind, int64_t deadline) : SlotWait(OwnSlot()) {
+    if (hasSlot()) Begin(kind, deadline);
+  }
+  ~Wait() {
+    if (hasSlot()) End();
+  }
 };
 void NoteWake();
-/** True once for every wake signal that this thread has received. */
-bool TakeWake();
 
 // --- waits.cc: each answers as the kernel would
 long SleepFor(int64_t ns, timespec* remaining);

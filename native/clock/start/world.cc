@@ -1,6 +1,5 @@
 // The world's files, the virtual clock read from them, and the slot of each thread.
 #include <errno.h>
-#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -123,6 +122,8 @@ long ReadClock(long clock, timespec* time) {
 
 Slot* OwnSlot() { return HasWorld() ? Claim(static_cast<int32_t>(SystemCall(SYS_gettid))) : nullptr; }
 
+Bell& AgentBell() { return agent->bell; }
+
 int IndexOf(const Slot* slot) { return static_cast<int>(slot - agent->slots); }
 
 void Pin(uint32_t reason) {
@@ -138,32 +139,6 @@ void NoteWake() {
 bool TakeWake() {
   const Slot* slot = OwnSlot();
   return slot != nullptr && wakes[IndexOf(slot)].exchange(0) != 0;
-}
-
-Wait::Wait(WaitKind kind, int64_t deadline) : slot_(OwnSlot()) {
-  if (slot_ == nullptr) return;
-  // In a signal handler that interrupted a wait.
-  isNested_ = (slot_->state.load(std::memory_order_relaxed) & 1) != 0;
-  outerKind_ = slot_->kind.load(std::memory_order_relaxed);
-  outerDeadline_ = slot_->deadline.load(std::memory_order_relaxed);
-  Publish(kind, deadline);
-}
-
-Wait::~Wait() {
-  if (slot_ == nullptr) return;
-  if (isNested_) Publish(outerKind_, outerDeadline_);
-  else slot_->state.store((slot_->state.load(std::memory_order_relaxed) | 1) + 1, std::memory_order_release);
-}
-
-void Wait::Publish(uint32_t kind, int64_t deadline) {
-  slot_->kind.store(kind, std::memory_order_relaxed);
-  slot_->deadline.store(deadline, std::memory_order_relaxed);
-  // Ordered against the look at the bell: one of the two sides sees the other.
-  slot_->state.exchange((slot_->state.load(std::memory_order_relaxed) + 1) | 1, std::memory_order_seq_cst);
-  if (agent->bell.armed.load(std::memory_order_seq_cst) != 0 && agent->bell.armed.exchange(0) != 0) {
-    agent->bell.word.fetch_add(1);
-    SystemCall(SYS_futex, Value(&agent->bell.word), FUTEX_WAKE, 1);
-  }
 }
 
 }  // namespace clove::clock
