@@ -1,7 +1,7 @@
 // Programs that say how long each of their waits took: a line per case with its name, the expected, the virtual and the real seconds.
 import type { Finished } from './testing.ts';
 
-/** What the issue allows, and what a tick of /proc/uptime hides. */
+/** How much later than asked a wait may end, and what a tick of /proc/uptime hides. */
 const ALLOWED_S = 0.05 + 0.02;
 /** Event loops count whole milliseconds. */
 const EARLY_S = 0.002;
