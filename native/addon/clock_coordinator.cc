@@ -94,6 +94,7 @@ std::string Coordinator::Start() {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+  LastBorn();  // tries out once whether it can be relied on
   const int error = pthread_create(&thread_, nullptr, &Coordinator::ThreadMain, this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) return std::string("cannot start the clock's thread: ") + strerror(error);

@@ -181,7 +181,7 @@ Blocker DescribeUncovered(int process);
 
 /**
  * The number that was given last to a new thread of any agent, or of anybody else whom this process could see: while it stays the same
- * nobody has been born. -1 = not to be had.
+ * nobody has been born. -1 = not to be had, or not to be relied on: the first call starts threads to see whether it tells of them.
  */
 int64_t LastBorn();
 

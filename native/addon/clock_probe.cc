@@ -1,5 +1,6 @@
 // What the kernel says of a thread: whether it sleeps, where, and how often it ran.
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -83,12 +84,35 @@ bool ThreadProbe::ReadCall(Call& call) const {
   return true;
 }
 
-int64_t LastBorn() {
+namespace {
+
+/** -1: cannot be read. */
+int64_t ReadLastBorn() {
   static const Fd fd(open("/proc/loadavg", O_RDONLY | O_CLOEXEC));
   char text[128];
   if (!fd.valid() || !ReadProcText(fd.get(), text, sizeof text)) return -1;
   const char* last = strrchr(text, ' ');
   return last == nullptr ? -1 : strtoll(last, nullptr, 10);
+}
+
+/** Whether the number follows births: a virtualised file (lxcfs) is of processes alone, or of a few seconds ago. */
+bool TellsBirths() {
+  // Another's birth, or a file that is renewed just now, may hide it once.
+  for (int i = 0; i < 4; i++) {
+    const int64_t before = ReadLastBorn();
+    pthread_t thread;
+    if (before < 0 || pthread_create(&thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr) != 0) return false;
+    pthread_join(thread, nullptr);
+    if (ReadLastBorn() == before) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+int64_t LastBorn() {
+  static const bool isTold = TellsBirths();
+  return isTold ? ReadLastBorn() : -1;
 }
 
 ThreadProbe::Rest ThreadProbe::Look() const {

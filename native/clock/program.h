@@ -172,8 +172,10 @@ inline size_t PointersFor(const Start& start, const Target& target) {
   return CountOf(start.environment) + 8 + (target.prefixCount == 0 ? 0 : CountOf(start.argv) + static_cast<size_t>(target.prefixCount) + 2);
 }
 inline size_t TextFor(const Start& start, const Target& target, const char* folder) {
-  const char* preload = FindVariable(start.environment, kPreloadVariable);
-  return (preload == nullptr ? 0 : LengthOf(preload)) + LengthOf(target.path) + 2 * LengthOf(folder) + 256;
+  size_t preloads = 0;  // an environment may well name a variable twice
+  for (char* const* entry = start.environment; entry != nullptr && *entry != nullptr; entry++)
+    if (BeginsWith(*entry, kPreloadVariable)) preloads += LengthOf(*entry) + 1;
+  return preloads + LengthOf(target.path) + 2 * LengthOf(folder) + 256;
 }
 
 /**

@@ -1,8 +1,9 @@
 // Time never jumps while something is on its way between two members, and watching many threads takes few descriptors.
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ClockFixture, unifiedMount } from './testing.ts';
 
@@ -61,5 +62,28 @@ describe('a kernel that may open few files', () => {
     // And the one that is open for the moment of a look.
     expect(watched).toBeLessThanOrEqual(files / 4 + 1);
     expect(skippedMs).toBeGreaterThan(3_500_000);
+  });
+});
+
+describe('a machine whose /proc/loadavg does not tell of births', () => {
+  it('passes over the work of no new thread', { timeout: 120_000 }, async () => {
+    const still = path.join(folder, 'loadavg');
+    writeFileSync(still, '0.00 0.00 0.00 1/100 4242\n');
+    const script = path.join(PROGRAMS, 'births-testing.ts');
+    // Mounted for the child alone.
+    const inNamespace = ['--mount', '--propagation', 'private', 'sh', '-c'];
+    const mounted = 'mount --bind "$0" /proc/loadavg && exec "$@"';
+    const { stdout } = await promisify(execFile)('unshare', [
+      ...inNamespace,
+      mounted,
+      still,
+      process.execPath,
+      script,
+    ]);
+    const { code, stderr, longestS, skippedMs } = JSON.parse(stdout);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    // Else it would be the hour that another thread sleeps meanwhile.
+    expect(longestS).toBeLessThan(1800);
+    expect(skippedMs).toBeGreaterThan(20 * 3_600_000);
   });
 });

@@ -36,6 +36,9 @@ beforeAll(() => {
   compile('static', CXX, ['-x', 'c++', '-std=c++20', '-O1', '-pthread', '-static'], 'primitives.cc');
   compile('start', CXX, ['-static'], 'start.cc');
   compile('glibc', 'gcc', ['-O1', '-pthread', '-static'], 'sleeper.c');
+  compile('forks', 'gcc', ['-O1', '-pthread', '-static'], 'forks.c');
+  compile('preloads', 'gcc', ['-O1'], 'preloads.c');
+  compile('preloads-static', 'gcc', ['-O1', '-static'], 'preloads.c');
   if (!hasMusl) return;
   compile('musl', 'musl-gcc', ['-O1', '-pthread', '-static'], 'sleeper.c');
   compile('musl-dynamic', 'musl-gcc', ['-O1', '-pthread'], 'sleeper.c');
@@ -171,4 +174,23 @@ describe('a program of the second tier', () => {
     // A twentieth of what was slept, and whatever the machine takes; never all of it.
     expect(realMs).toBeGreaterThanOrEqual(990);
   });
+
+  it('finds its timers free in a fork, whatever its threads were at', { timeout: 120_000 }, async () => {
+    fixture = new ClockFixture({ mode: 'skip' });
+    const { code, stderr } = await fixture.run(started(compiled('forks')));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  it.for(['preloads', 'preloads-static'])(
+    'is started with an environment that names LD_PRELOAD more than once (%s)',
+    { timeout: 60_000 },
+    async (program) => {
+      fixture = new ClockFixture({ mode: 'skip' });
+      const { code, signal, stderr } = await fixture.run(
+        started(compiled(program), compiled('glibc'), '600'),
+      );
+      expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' });
+      expect(fixture.world.clock.status().skippedMs).toBeGreaterThan(590_000);
+    },
+  );
 });

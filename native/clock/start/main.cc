@@ -99,7 +99,7 @@ extern "C" uintptr_t clove_start(long* stack) {
   if (!isTrapping)
     if (const long error = InstallFilter(); error < 0) startPlainly("the filter was refused", error);
   OwnSlot();
-  if (isOpen) AdoptTimer();
+  if (isOpen) PrepareTimers();
   TakeName(ProgramPath());
   if (loaded.hasExecutableStack)
     SystemCall(SYS_mprotect, static_cast<long>(reinterpret_cast<uintptr_t>(stack) & ~uintptr_t{4095}), 4096,

@@ -85,8 +85,8 @@ long OnRead(long number, const long* a, Mask own);
 long OnTimerCall(long number, const long* a);
 /** The kernel's own timers must do from here on: no thread of ours survives an exec. */
 void TimersBeforeExec();
-/** An interval timer that came over an exec is taken over. */
-void AdoptTimer();
+/** Before the program begins: an interval timer that came over an exec is taken over. */
+void PrepareTimers();
 // --- exec.cc
 long OnExecve(const char* path, char* const* argv, char* const* environment);
 long OnExecveat(const long* a);

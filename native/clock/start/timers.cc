@@ -33,7 +33,20 @@ constexpr size_t kThreadStack = 64 << 10;
 /** Sets the count of a timer's expirations: _IOW('T', 0, u64). */
 constexpr long kSetTicks = 0x40085400;
 Timer timers[kTimers];
-std::atomic<uint32_t> lock{0};
+/**
+ * What belongs to this memory, and is empty in that of a fork: the lock, which a thread that is not there may have held at the fork. A
+ * vfork child shares the memory, whose lock is really held.
+ */
+struct alignas(4096) OfMemory {
+  std::atomic<uint32_t> lock{0};
+  /** The timers are those that were set here. */
+  bool isKnown = false;
+  char rest[4096 - 8] = {};
+};
+OfMemory ofMemory;
+static_assert(sizeof ofMemory == 4096);
+/** Whether the kernel empties it. */
+bool isEmptied = false;
 /** Futex: changes when a deadline was set. */
 std::atomic<uint32_t> changes{0};
 /** The process whose timers these are, and whose thread it is: of a fork, neither. */
@@ -45,10 +58,10 @@ class Locked {
     // A handler that sets a timer must not meet its own thread in here.
     const Mask all = ~Mask{0};
     SystemCall(SYS_rt_sigprocmask, SIG_SETMASK, Value(&all), Value(&before_), sizeof before_);
-    while (lock.exchange(1, std::memory_order_acquire) != 0) SystemCall(SYS_sched_yield);
+    while (ofMemory.lock.exchange(1, std::memory_order_acquire) != 0) SystemCall(SYS_sched_yield);
   }
   ~Locked() {
-    lock.store(0, std::memory_order_release);
+    ofMemory.lock.store(0, std::memory_order_release);
     SystemCall(SYS_rt_sigprocmask, SIG_SETMASK, Value(&before_), 0, sizeof before_);
   }
   Locked(const Locked&) = delete;
@@ -171,7 +184,9 @@ bool EnsureThread() {
 /** Under the lock. In a fork: interval and POSIX timers are not inherited; descriptors are, and the parent's thread serves them. */
 void ForgetParents() {
   const auto process = static_cast<int32_t>(SystemCall(SYS_getpid));
-  if (owner == 0 || owner == process) return;
+  const bool isKnown = ofMemory.isKnown;
+  ofMemory.isKnown = isEmptied;
+  if (isKnown || owner == 0 || owner == process) return;
   for (Timer& timer : timers) {
     if (timer.kind == kDescriptor) timer.deadline = kForever;
     else timer.kind = kFree;
@@ -324,7 +339,9 @@ void TimersBeforeExec() {
       SetKernelTimer(timer, RealUntil(timer.deadline, kForever / 4) + 1, timer.interval);
 }
 
-void AdoptTimer() {
+void PrepareTimers() {
+  isEmptied = SystemCall(SYS_madvise, Value(&ofMemory), sizeof ofMemory, MADV_WIPEONFORK) == 0;
+  ofMemory.isKnown = isEmptied;
   itimerval value = {};
   if (SystemCall(SYS_getitimer, ITIMER_REAL, Value(&value)) != 0 || (value.it_value.tv_sec == 0 && value.it_value.tv_usec == 0)) return;
   const Locked locked;
