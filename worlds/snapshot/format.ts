@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
+import { type AgentPast, bytesOf, MAX_PAST_BYTES } from '../../kernel/recording/past.ts';
 import { EVENT_KIND_NAMES, parseEvent } from '../chaos/kinds.ts';
 import { CLOCK_MODES } from '../clock/types.ts';
 import { checkedPath } from '../filesystem/paths.ts';
@@ -74,11 +75,8 @@ const past = z.strictObject({
     .array(
       z.strictObject({
         opcode: z.int().min(0).max(255),
-        request: z.string().max(2 ** 26),
-        answer: z
-          .string()
-          .max(2 ** 26)
-          .nullable(),
+        request: z.string().max(MAX_PAST_BYTES),
+        answer: z.string().max(MAX_PAST_BYTES).nullable(),
         success: z.boolean(),
         delivered: z.boolean(),
         begun: count,
@@ -225,6 +223,7 @@ export function checkedBody(value: unknown): SnapshotBody {
   }
   for (const { checkpoint } of checked.image.agents)
     if (checkpoint !== null) assertJson(checkpoint.text, 'a checkpoint');
+  checkPasts(checked.image.agents.flatMap(({ past }) => past ?? []));
   // As they would be injected: with defaults, and under the names that are read.
   const active = checked.image.chaos.active.map((event) => {
     try {
@@ -234,6 +233,22 @@ export function checkedBody(value: unknown): SnapshotBody {
     }
   }) as typeof checked.image.chaos.active;
   return { ...checked, image: { ...checked.image, chaos: { ...checked.image.chaos, active } } };
+}
+
+/** Answers go to an agent as they stand. Requests are only compared with what it asks, and it may have asked nonsense. */
+function checkPasts(pasts: readonly AgentPast[]): void {
+  let bytes = 0;
+  for (const { calls } of pasts) {
+    let last = -1;
+    for (const call of calls) {
+      bytes += bytesOf(call);
+      if (call.begun <= last || call.ended < call.begun)
+        throw corrupt('calls of a past are not in their order');
+      last = call.begun;
+      if (call.answer !== null) assertJson(call.answer, 'an answer of a past');
+    }
+  }
+  if (bytes > MAX_PAST_BYTES) throw corrupt(`pasts of more than ${MAX_PAST_BYTES} bytes`);
 }
 
 function checkTree(entries: readonly TreeEntry[]): void {

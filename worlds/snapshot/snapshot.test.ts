@@ -117,6 +117,38 @@ it('takes lasting events with their defaults, under the names that are read, and
   expect(() => withImage({ schedule: [{ ...entry, baseMs: 1e300 }] })).toThrow(/baseMs/);
 });
 
+it('believes the past of an agent only in its order, with answers that are JSON, and within what a snapshot takes', async () => {
+  const { body } = packed(await make());
+  const first = {
+    opcode: 1,
+    request: 'nonsense that was refused',
+    answer: '{"success":false}',
+    success: false,
+    delivered: true,
+    begun: 1,
+    ended: 4,
+    at: '2026-01-01T00:00:00.000Z',
+    duration_us: 10,
+    until_ms: null,
+  };
+  const second = { ...first, begun: 2, ended: 3 };
+  const agent = { name: 'a', request: {}, withheld: [], checkpoint: null, reason: null };
+  const withPasts = (...pasts: readonly (readonly object[])[]) => {
+    const agents = pasts.map((calls, index) => ({
+      ...agent,
+      name: `a${index}`,
+      past: { seed: null, calls },
+    }));
+    return checkedBody(JSON.parse(JSON.stringify({ ...body, image: { ...body.image, agents } })));
+  };
+  expect(withPasts([first, second]).image.agents[0]?.past?.calls).toEqual([first, second]);
+  expect(() => withPasts([second, first])).toThrow(/not in their order/);
+  expect(() => withPasts([{ ...first, ended: 0 }])).toThrow(/not in their order/);
+  expect(() => withPasts([{ ...first, answer: 'half of {' }])).toThrow(/an answer of a past is not JSON/);
+  const large = { ...first, answer: JSON.stringify('x'.repeat(5 * 2 ** 20)) };
+  expect(() => withPasts([large], [large])).toThrow(/pasts of more than 8388608 bytes/);
+});
+
 describe('a world that goes on elsewhere', () => {
   it('does as it would have done: files, network, clock, luck, events, schedule, state', async () => {
     const original = await lived();
