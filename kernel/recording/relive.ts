@@ -14,6 +14,8 @@ import type { CallTap } from './tap.ts';
 
 /** How long an agent may take longer than it took then to make its next call. */
 const STALL_MS = 10_000;
+/** An agent that comes back holds the time of its world: what it slept, or computed, for longer than this it does not do again. */
+const MAX_RELIVING_MS = 5 * 60_000;
 const LOOK_MS = 100;
 
 /** An agent that lives again through what it did. */
@@ -131,13 +133,14 @@ class Reliving implements CallTap {
       () => replay.missing('missing', 'ended'),
       () => undefined,
     );
-    let progressAtMs = performance.now();
+    const startedAtMs = performance.now();
+    let progressAtMs = startedAtMs;
     let matched = -1;
     const watch = setInterval(() => {
       if (replay.matched !== matched) [matched, progressAtMs] = [replay.matched, performance.now()];
-      const limitMs = STALL_MS + 2 * replay.expectedMs;
-      if (performance.now() - progressAtMs > limitMs)
-        replay.missing('stalled', `did not come within ${Math.round(limitMs)} ms`);
+      const atMs = performance.now();
+      const how = stalled(replay.expectedMs, atMs - progressAtMs, atMs - startedAtMs);
+      if (how !== null) replay.missing('stalled', how);
     }, LOOK_MS);
     try {
       return await outcome.promise;
@@ -146,6 +149,16 @@ class Reliving implements CallTap {
       gone.abort();
     }
   }
+}
+
+/**
+ * How an agent has taken too long. null = it has not. ms: what it took then to its next call, what it has taken for that now, and for all
+ * since it was started.
+ */
+export function stalled(expectedMs: number, silentMs: number, livedMs: number): string | null {
+  const limitMs = STALL_MS + expectedMs;
+  if (silentMs > limitMs) return `did not come within ${Math.round(limitMs)} ms`;
+  return livedMs > MAX_RELIVING_MS ? `did not come to where it was within ${MAX_RELIVING_MS} ms` : null;
 }
 
 /** A wait ends when it would have, however long it had lasted. */
