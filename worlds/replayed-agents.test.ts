@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, type TestClient, TestKernel } from '../kernel/fixture.ts';
@@ -235,6 +235,23 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
     await client.call('WORLD_JOIN', { world_id: world, agent_id: id });
     const { agents } = await client.call('WORLD_SNAPSHOT', { world_id: world });
     expect(agents).toEqual([{ name: 'late', reason: expect.stringMatching(/started outside of the world/) }]);
+  });
+
+  it('has its past though the recording is stopped meanwhile, and a reason where that cannot be read', async () => {
+    const { recorder, agents } = kernel.running.kernel;
+    const world = await create();
+    for (const isLost of [false, true]) {
+      await client.call('RECORD_START');
+      const { id } = await client.spawn({ world, name: `still-${isLost}`, command: ['/bin/sleep', '600'] });
+      const agent = agents.get(id);
+      if (agent === undefined) throw new Error('it is not there');
+      const read = recorder.pastsOf([agent]);
+      const { file } = await client.call('RECORD_STOP');
+      if (isLost) rmSync(file);
+      const pasts = await read?.();
+      if (isLost) expect(pasts?.get(id)).toMatch(/its recording cannot be read/);
+      else expect(pasts?.get(id)).toMatchObject({ calls: [] });
+    }
   });
 
   it('is not taken for one that can come back, where nothing was recorded or more than the world was changed', async () => {

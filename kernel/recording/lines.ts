@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, type ReadStream } from 'node:fs';
 import { CloveError } from '../../errors/index.ts';
 
 /** The largest entry: a request and an answer, written as JSON in JSON. */
@@ -10,15 +10,15 @@ export interface Line {
   readonly ended: boolean;
 }
 
-/** Lines of a file, or of its first `bytes`. @throws NOT_FOUND, IO; DATA_CORRUPT for a line without end */
+/** Lines of a file, or of its first `bytes`; a descriptor stays open. @throws NOT_FOUND, IO; DATA_CORRUPT for a line without end */
 export async function* linesOf(
-  file: string,
+  file: string | number,
   bytes = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Line, void, void> {
   let parts: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 18, end: bytes - 1 })) {
+    for await (const chunk of readFrom(file, bytes - 1)) {
       let rest = chunk as Buffer;
       for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
         parts.push(rest.subarray(0, end));
@@ -45,4 +45,11 @@ export async function* linesOf(
     throw error;
   }
   if (length > 0) yield { bytes: Buffer.concat(parts), ended: false };
+}
+
+function readFrom(file: string | number, end: number): ReadStream {
+  const how = { highWaterMark: 2 ** 18, start: 0, end };
+  return typeof file === 'string'
+    ? createReadStream(file, how)
+    : createReadStream('', { ...how, fd: file, autoClose: false });
 }

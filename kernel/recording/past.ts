@@ -111,10 +111,10 @@ export function obstacleIn({
 
 /**
  * What the recording has of some agents until a mark; of each its past, or why there is none. To be asked when all that was answered
- * before the mark is in the file. @throws IO, DATA_CORRUPT
+ * before the mark is in the file, which may be given as open. @throws IO, DATA_CORRUPT
  */
 export async function pastsUntil(
-  { file, tick, underWay }: RecordingMark,
+  { file, tick, underWay }: Omit<RecordingMark, 'file'> & { readonly file: string | number },
   bytes: number,
   wanted: readonly PastOf[],
 ): Promise<Map<number, AgentPast | string>> {

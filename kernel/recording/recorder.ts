@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { CloveError } from '../../errors/index.ts';
 import type { WireRequest } from '../../native/types.ts';
 import type { Agent } from '../agents/agent.ts';
@@ -115,7 +116,7 @@ export class Recorder implements CallTap {
 
   /**
    * What these agents did from their start to this very moment, as the current recording has it; of each that, or why not. null = nothing
-   * is recorded. The moment is that of the call, whenever it is answered. @throws IO
+   * is recorded. The moment is that of the call, whenever it is answered.
    */
   pastsOf(agents: readonly Agent[]): (() => Promise<Map<number, AgentPast | string>>) | null {
     const session = this.#session;
@@ -123,8 +124,20 @@ export class Recorder implements CallTap {
     const mark = session.mark();
     const wanted = agents.map((agent) => ({ agent: agent.id, incarnation: this.#incarnation(agent) }));
     return async () => {
-      await session.writer.flush();
-      const pasts = await pastsUntil(mark, session.writer.writtenBytes, wanted);
+      let pasts: Map<number, AgentPast | string>;
+      let opened: number | null = null;
+      try {
+        // Open before anything is waited for: a recording that is stopped gives its file another name.
+        const last = this.#last;
+        opened = openSync(last?.session === session ? last.path : mark.file, 'r');
+        await session.writer.flush();
+        pasts = await pastsUntil({ ...mark, file: opened }, session.writer.writtenBytes, wanted);
+      } catch (error) {
+        const reason = `its recording cannot be read: ${(error as Error).message}`.slice(0, 500);
+        return new Map(wanted.map(({ agent }) => [agent, reason]));
+      } finally {
+        if (opened !== null) closeSync(opened);
+      }
       // What it had kept for itself in the life before is not in what it did since.
       for (const { agent, incarnation } of wanted)
         if (incarnation > 0) pasts.set(agent, 'it had been started anew');
