@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureNative } from '../../../native/index.ts';
 import { cleanUp, openDescriptors } from '../../../native/sandbox-testing.ts';
 import type { NetworkInput } from '../schema.ts';
+import { createAuthority } from './authority.ts';
 import { type TestWorld, testWorld } from './testing.ts';
 
 const isRoot = process.geteuid?.() === 0;
@@ -154,12 +155,14 @@ describe.runIf(isRoot)('real clients in a mounted world, TLS verified', () => {
   });
 
   it('do not trust what is not the world’s, nor an expired certificate', async () => {
+    const foreign = await createAuthority('another', () => Date.now());
     const { stdout } = await world.shell(
       'alice',
-      'curl -s --cacert /etc/hostname https://api.shop.test/v1/x; echo $?; curl -s https://fixed.test/ ; echo $?; curl -s --resolve wrong.test:443:198.18.0.1 https://wrong.test/ -o /dev/null; echo $?',
+      'printf %s "$FOREIGN_AUTHORITY" > /tmp/foreign.pem; curl -s --cacert /tmp/foreign.pem --capath /var/empty https://api.shop.test/v1/x; echo $?; curl -s https://fixed.test/ ; echo $?; curl -s --resolve wrong.test:443:198.18.0.1 https://wrong.test/ -o /dev/null; echo $?',
+      { env: { FOREIGN_AUTHORITY: foreign.pem } },
     );
-    // 77: no usable bundle. 0: any name has a certificate of its own, so also these two are verified.
-    expect(stdout.split('\n').filter((line) => /^\d+$/.test(line))).toEqual(['77', '0', '0']);
+    // 60: of another authority, once the folder of trusted ones is named too. 0: any name has a certificate of its own, so also these two are verified.
+    expect(stdout.split('\n').filter((line) => /^\d+$/.test(line))).toEqual(['60', '0', '0']);
     const handle = world.network.faults.set({ kind: 'tls_expiry', hosts: ['api.shop.test'] });
     const expired = await world.shell(
       'alice',
@@ -246,11 +249,14 @@ for name in ('gone.test', 'unheard-of.example'):
 
   it('Python: requests, httpx, aiohttp', async (ctx) => {
     if (!imports('requests, httpx, aiohttp')) ctx.skip('requests, httpx or aiohttp is not installed here');
-    const { stdout, stderr } = await world.run('alice', [
-      '/usr/bin/python3',
-      '-c',
-      `
-import asyncio, aiohttp, httpx, requests
+    const foreign = await createAuthority('another', () => Date.now());
+    const { stdout, stderr } = await world.run(
+      'alice',
+      [
+        '/usr/bin/python3',
+        '-c',
+        `
+import asyncio, aiohttp, httpx, os, requests, ssl
 url = 'https://api.shop.test/v1/x'
 with requests.Session() as session:
     print('requests', session.get(url).json()['agent'], session.post(url, json={'a': [1]}).json()['body'])
@@ -266,11 +272,20 @@ async def both():
         async with session.ws_connect('wss://ws.test/chat') as socket:
             print('aiohttp', (await socket.receive()).data)
 asyncio.run(both())
-for name, get in (('requests', requests.get), ('httpx', httpx.get)):
-    try: get('https://api.shop.test/v1/x', verify='/etc/hostname')
-    except Exception as error: print(name, 'trusts only the world')
+file = '/tmp/foreign.pem'
+with open(file, 'w') as text: text.write(os.environ['FOREIGN_AUTHORITY'])
+context = ssl.create_default_context(cafile=file)
+for name, get in (
+    ('requests', lambda: requests.get(url, verify=file)),
+    ('httpx', lambda: httpx.get(url, verify=context)),
+):
+    try: print(name, 'trusts anybody', get().status_code)
+    except (requests.exceptions.SSLError, httpx.ConnectError) as error:
+        print(name, type(error).__name__, 'CERTIFICATE_VERIFY_FAILED' in str(error))
 `,
-    ]);
+      ],
+      { env: { FOREIGN_AUTHORITY: foreign.pem } },
+    );
     expect(stderr).toBe('');
     expect(stdout.trim().split('\n')).toEqual([
       "requests alice {'a': [1]}",
@@ -279,8 +294,8 @@ for name, get in (('requests', requests.get), ('httpx', httpx.get)):
       'httpx alice',
       "aiohttp 200 {'c': None}",
       'aiohttp hello',
-      'requests trusts only the world',
-      'httpx trusts only the world',
+      'requests SSLError True',
+      'httpx ConnectError True',
     ]);
   });
 
