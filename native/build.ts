@@ -342,7 +342,7 @@ function startTarget(root: string, output: string): Target {
   ];
   const clock = path.join(root, 'native', 'clock');
   const files = filesBelow(path.join(clock, 'start'), SOURCES);
-  const headers = ['moments.h', 'page.h', 'program.h', 'raw.h', 'waits.h'].map((name) =>
+  const headers = ['moments.h', 'page.h', 'program.h', 'raw.h', 'schedule.h', 'waits.h'].map((name) =>
     path.join(clock, name),
   );
   return {

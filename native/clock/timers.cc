@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 
 #include "library.h"
+#include "schedule.h"
 
 using namespace clove::clock;
 
@@ -15,15 +16,11 @@ namespace {
 
 enum Kind : uint8_t { kFree, kInterval, kPosix, kDescriptor };
 
-struct Timer {
+struct Timer : Schedule {
   Kind kind;
   /** Its descriptor; of a POSIX timer its clock. */
   int fd;
   timer_t id;
-  int64_t deadline;  // kForever = not armed
-  int64_t interval;  // 0 = once
-  /** Expirations not yet read (descriptors). */
-  uint64_t expirations;
 };
 
 constexpr int kTimers = 256;
@@ -105,9 +102,7 @@ bool IsPending(const Timer& timer) {
 }
 
 void Expire(Timer& timer, int64_t now) {
-  const int64_t missed = timer.interval > 0 ? (now - timer.deadline) / timer.interval : 0;
-  timer.expirations += 1 + static_cast<uint64_t>(missed);
-  timer.deadline = timer.interval > 0 ? timer.deadline + (missed + 1) * timer.interval : kForever;
+  timer.expirations += timer.Advance(now);
   SetKernelTimer(timer, 1, 0);
   // Until the kernel has let it expire nobody is awake but this thread, and it must be: else time could jump over the moment.
   for (int i = 0; i < 10000 && IsPending(timer); i++) sched_yield();
@@ -173,37 +168,14 @@ Timer* FindInterval(bool orFree = false) {
   return Find([](const Timer& timer) { return timer.kind == kInterval; }, orFree);
 }
 
-itimerspec Remaining(const Timer* timer) {
-  itimerspec value = {};
-  if (timer == nullptr || timer->deadline == kForever) return value;
-  const int64_t remaining = timer->deadline - VirtualMonotonic();
-  value.it_interval = ToTimespec(timer->interval);
-  value.it_value = ToTimespec(remaining > 0 ? remaining : 1);
-  return value;
-}
-
 /** Sets a timer to a new deadline. */
 void Arm(Timer& timer, int64_t deadline, int64_t interval) {
-  timer.deadline = deadline;
-  timer.interval = interval;
-  timer.expirations = 0;
+  static_cast<Schedule&>(timer) = {deadline, interval, 0};
   SetKernelTimer(timer, 0, 0);
   if (deadline == kForever) return;
   if (!EnsureThread()) SetKernelTimer(timer, RealUntil(deadline, kForever / 4) + 1, interval);
   changes.fetch_add(1);
   WakeWord(&changes, 1, false);
-}
-
-/** it_value as a deadline. */
-int64_t DeadlineOf(clockid_t clock, bool isAbsolute, const itimerspec& value) {
-  if (value.it_value.tv_sec == 0 && value.it_value.tv_nsec == 0) return kForever;
-  int64_t deadline;
-  if (!isAbsolute || !ToDeadline(clock, value.it_value, &deadline)) return AddNs(VirtualMonotonic(), ToNsClamped(value.it_value));
-  return deadline;
-}
-
-bool IsValid(const itimerspec& value) {
-  return clove::clock::IsValid(value.it_value) && clove::clock::IsValid(value.it_interval) && value.it_value.tv_sec >= 0;
 }
 
 constexpr size_t kNotedDescriptors = 4096;
@@ -215,7 +187,6 @@ clockid_t ClockOf(int fd) {
   return noted == 0 ? CLOCK_MONOTONIC : noted - 1;
 }
 
-int64_t FromTimeval(const timeval& time) { return ToNsClamped({time.tv_sec, time.tv_usec * 1000}); }
 timeval ToTimeval(const timespec& time) { return {time.tv_sec, time.tv_nsec / 1000}; }
 
 /** An interval timer that came over an exec is taken over. */
@@ -304,7 +275,7 @@ CLOVE_INTERPOSE(int, timer_create, clockid_t clock, struct sigevent* event, time
   if (result == 0 && HasWorld() && IsVirtual(clock)) {
     const Locked locked;
     Timer* timer = FindPosix(*id, true);
-    if (timer != nullptr) *timer = {kPosix, clock, *id, kForever, 0, 0};
+    if (timer != nullptr) *timer = {kUnarmed, kPosix, clock, *id};
   }
   return result;
 }
@@ -346,7 +317,7 @@ CLOVE_INTERPOSE(int, timerfd_settime, int fd, int flags, const itimerspec* value
   const Locked locked;
   Timer* timer = FindDescriptor(fd, true);
   if (timer == nullptr) return real_timerfd_settime(fd, flags, value, before);
-  if (timer->kind == kFree) *timer = {kDescriptor, fd, nullptr, kForever, 0, 0};
+  if (timer->kind == kFree) *timer = {kUnarmed, kDescriptor, fd, nullptr};
   if (before != nullptr) *before = Remaining(timer);
   const int64_t deadline = DeadlineOf(ClockOf(fd), (flags & TFD_TIMER_ABSTIME) != 0, *value);
   Arm(*timer, deadline, ToNsClamped(value->it_interval));

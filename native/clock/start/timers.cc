@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/time.h>
 
+#include "../schedule.h"
 #include "start.h"
 
 namespace clove::clock {
@@ -17,15 +18,11 @@ namespace {
 
 enum Kind : uint8_t { kFree, kInterval, kPosix, kDescriptor };
 
-struct Timer {
+struct Timer : Schedule {
   Kind kind;
   /** Its descriptor or number. */
   int id;
   int clock;
-  int64_t deadline;  // kForever = not armed
-  int64_t interval;  // 0 = once
-  /** Expirations of a descriptor that nobody has read yet. */
-  uint64_t expirations;
 };
 
 constexpr int kTimers = 256;
@@ -75,7 +72,6 @@ timeval ToTimeval(int64_t ns) {
   const timespec time = ToTimespec(ns + (ns > 0 ? 999 : 0));
   return {time.tv_sec, time.tv_nsec / 1000};
 }
-int64_t FromTimeval(const timeval& time) { return ToNsClamped({time.tv_sec, time.tv_usec * 1000}); }
 
 /** Has the kernel's timer expire after this real time; 0 = disarms it. */
 long SetKernelTimer(const Timer& timer, int64_t realNs, int64_t interval) {
@@ -118,10 +114,9 @@ bool ExpireDescriptor(Timer& timer, uint64_t more) {
 }
 
 void Expire(Timer& timer, int64_t now) {
-  const int64_t missed = timer.interval > 0 ? (now - timer.deadline) / timer.interval : 0;
-  timer.deadline = timer.interval > 0 ? timer.deadline + (missed + 1) * timer.interval : kForever;
+  const uint64_t more = timer.Advance(now);
   if (timer.kind == kDescriptor) {
-    if (!ExpireDescriptor(timer, 1 + static_cast<uint64_t>(missed))) timer.kind = kFree;
+    if (!ExpireDescriptor(timer, more)) timer.kind = kFree;
     return;
   }
   SetKernelTimer(timer, 1, 0);
@@ -203,41 +198,19 @@ Timer* Find(Kind kind, int id) {
 Timer* Take(Kind kind, int id, int clock) {
   for (Timer& timer : timers) {
     if (timer.kind != kFree) continue;
-    timer = {kind, id, clock, kForever, 0, 0};
+    timer = {kUnarmed, kind, id, clock};
     return &timer;
   }
   return nullptr;
 }
 
-itimerspec Remaining(const Timer* timer) {
-  itimerspec value = {};
-  if (timer == nullptr || timer->deadline == kForever) return value;
-  const int64_t remaining = timer->deadline - VirtualMonotonic();
-  value.it_interval = ToTimespec(timer->interval);
-  value.it_value = ToTimespec(remaining > 0 ? remaining : 1);
-  return value;
-}
-
 void Arm(Timer& timer, int64_t deadline, int64_t interval) {
-  timer.deadline = deadline;
-  timer.interval = interval;
-  timer.expirations = 0;
+  static_cast<Schedule&>(timer) = {deadline, interval, 0};
   SetKernelTimer(timer, 0, 0);
   if (deadline == kForever) return;
   if (!EnsureThread()) SetKernelTimer(timer, RealUntil(deadline, kForever / 4) + 1, interval);
   changes.fetch_add(1);
   SystemCall(SYS_futex, Value(&changes), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
-}
-
-int64_t DeadlineOf(int clock, bool isAbsolute, const itimerspec& value) {
-  if (value.it_value.tv_sec == 0 && value.it_value.tv_nsec == 0) return kForever;
-  int64_t deadline;
-  if (!isAbsolute || !ToDeadline(clock, value.it_value, &deadline)) return AddNs(VirtualMonotonic(), ToNsClamped(value.it_value));
-  return deadline;
-}
-
-bool IsValidTimer(const itimerspec& value) {
-  return IsValid(value.it_value) && IsValid(value.it_interval) && value.it_value.tv_sec >= 0;
 }
 
 itimerval Coarse(const itimerspec& value) { return {ToTimeval(ToNs(value.it_interval)), ToTimeval(ToNs(value.it_value))}; }
@@ -267,7 +240,7 @@ long SetTimer(long number, const long* a, Kind kind) {
   auto* before = reinterpret_cast<itimerspec*>(a[3]);
   const auto id = static_cast<int>(a[0]);
   Timer* timer = Find(kind, id);
-  if (value == nullptr || !IsValidTimer(*value)) return -EINVAL;
+  if (value == nullptr || !IsValid(*value)) return -EINVAL;
   itimerspec ignored;
   if (timer == nullptr && kind == kDescriptor && SystemCall(SYS_timerfd_gettime, id, Value(&ignored)) == 0)
     timer = Take(kind, id, CLOCK_MONOTONIC);  // it came over an exec
