@@ -69,6 +69,11 @@ describe('a user who is not root', () => {
     expect(reduced.stdout.split('\n').slice(0, 1)).toEqual([String(UID)]);
     expect(reduced.stdout).toContain('none');
     expect(reduced.stderr).toContain('ran without these limits: mem');
+    for (const strength of ['reduced', 'least']) {
+      const named = await clove('run', '--require', strength, '--memory', '64M', '--', 'echo', 'unlimited');
+      expect(named).toMatchObject({ code: 125, stdout: '' });
+      expect(named.stderr).toContain('no --memory');
+    }
   }, 120_000);
 
   it('runs a grid, and the report names what its sandboxes lacked', async (context) => {

@@ -2,6 +2,7 @@
 import { CloveError, errorToData, isCloveError } from '../../errors/index.ts';
 import type { CloveClient, ReceivedMessage } from '../../sdk/typescript/index.ts';
 import type { Luck } from '../../worlds/luck/streams.ts';
+import type { Allowance } from '../runtimes/isolation.ts';
 import type { MetricTree, ParameterValue, TrialParameters, TrialResult } from '../types.ts';
 import { monotonicMs } from '../worker/execute.ts';
 import type { ActivityRecorder } from './activity.ts';
@@ -62,6 +63,7 @@ export class FleetRun<Facts> implements JudgedFleet {
   readonly client: CloveClient;
   readonly #clients: FleetClients;
   readonly #scenario: FleetScenario<Facts>;
+  readonly #allowance: Allowance;
   readonly #startedAtMs: number;
   readonly #startedWallMs: number;
   readonly #agents: FleetAgent[] = [];
@@ -83,6 +85,7 @@ export class FleetRun<Facts> implements JudgedFleet {
     site: Site & { readonly facts: Facts },
     clients: FleetClients,
     run: {
+      readonly allowance: Allowance;
       readonly signal: AbortSignal;
       readonly startedAtMs: number;
       readonly startedWallMs: number;
@@ -99,6 +102,7 @@ export class FleetRun<Facts> implements JudgedFleet {
     this.client = clients.client;
     this.#clients = clients;
     this.#scenario = scenario;
+    this.#allowance = run.allowance;
     this.#startedAtMs = run.startedAtMs;
     this.#startedWallMs = run.startedWallMs;
     this.#onLog = run.onLog;
@@ -374,7 +378,8 @@ export class FleetRun<Facts> implements JudgedFleet {
 
   async #spawn(name: string, roleName: string, role: Role): Promise<FleetAgent> {
     const seed = this.luck.derive(`agents/${name}`);
-    const request = spawnRequestOf(name, role, { seed, isProtected: this.isProtected });
+    const place = { seed, isProtected: this.isProtected, allowance: this.#allowance };
+    const request = spawnRequestOf(name, role, place);
     const { id, pid, isolation } = await this.client.spawn(request, { signal: this.signal });
     return { id, name, role: roleName, pid, layers: isolation.layers };
   }

@@ -13,7 +13,7 @@ import { connect } from '../../sdk/typescript/index.ts';
 import { lazyWorldHost } from '../../worlds/lazy.ts';
 import { Luck } from '../../worlds/luck/streams.ts';
 import { emptyUsage, infrastructureEnding, timeoutError } from '../runtimes/ending.ts';
-import { type IsolationStrength, reducedNotice, sandboxingOf } from '../runtimes/isolation.ts';
+import { allowanceOf, type IsolationStrength, reducedNotice, sandboxingOf } from '../runtimes/isolation.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from '../runtimes/runtime.ts';
 import type { AttemptUsage, TrialResult } from '../types.ts';
 import { monotonicMs, tailLog } from '../worker/execute.ts';
@@ -99,7 +99,13 @@ export function createFleetRuntime<Facts>(
         scenario,
         { ...site, facts: outside?.facts as Facts },
         { client, inbox, watcher },
-        { signal: over.signal, startedAtMs, startedWallMs, onLog: tail.log },
+        {
+          allowance: allowanceOf(strength),
+          signal: over.signal,
+          startedAtMs,
+          startedWallMs,
+          onLog: tail.log,
+        },
       );
       live.set(number, fleet);
       await fleet.listen();

@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SyscallRequest } from '../../sdk/typescript/index.ts';
+import type { Allowance } from '../runtimes/isolation.ts';
 import type { FleetScenario, Program, Role } from './types.ts';
 
 const MIB = 2 ** 20;
@@ -33,7 +34,12 @@ function memoryLimitOf({ limits }: Role): number {
 export function spawnRequestOf(
   name: string,
   role: Role,
-  place: { readonly seed: number; readonly isProtected: boolean },
+  place: {
+    readonly seed: number;
+    readonly isProtected: boolean;
+    /** Layers that may be missing where it is protected. */
+    readonly allowance?: Allowance;
+  },
 ): SyscallRequest<'SPAWN'> {
   const { restart } = role;
   return {
@@ -41,7 +47,7 @@ export function spawnRequestOf(
     ...programOf(role.program),
     env: { ...role.env, CLOVE_SEED: String(place.seed) },
     ...(place.isProtected
-      ? { limits: role.limits, mounts: [...(role.mounts ?? [])] }
+      ? { limits: role.limits, mounts: [...(role.mounts ?? [])], ...place.allowance }
       : { sandboxed: false, limits: SAFETY_NET }),
     ...(role.permissions === undefined ? {} : { permissions: role.permissions }),
     ...(role.timeoutMs === undefined ? {} : { timeout_ms: role.timeoutMs }),

@@ -16,7 +16,7 @@ import { LEAK_BEYOND_LIMIT_BYTES, workerOf } from './child.ts';
 import { pythonTemplate, type TrialTemplate, trialTemplate } from './clove-template.ts';
 import { endingOf, infrastructureEnding } from './ending.ts';
 import type { RuntimeChoice } from './index.ts';
-import { type IsolationStrength, reducedNotice, sandboxingOf } from './isolation.ts';
+import { allowanceOf, type IsolationStrength, reducedNotice, sandboxingOf } from './isolation.ts';
 import type { AttemptEnding, AttemptRequest, Runtime, RuntimeContext } from './runtime.ts';
 
 /**
@@ -30,6 +30,7 @@ const TEMPLATE_START_MS = 180_000;
 const TEMPLATE_MEMORY_BYTES = 512 * 2 ** 20;
 
 export async function createCloveRuntime(context: RuntimeContext, choice: RuntimeChoice): Promise<Runtime> {
+  const limits = { limits: limitsOf(context), ...allowanceOf(choice.isolation) };
   // Where no namespaces are to be had, and the caller goes on without: agents have the host's own paths.
   const isOnHostPaths = choice.isolation === 'least' && hostCapabilities().namespaces === 'none';
   const scratch = isOnHostPaths ? null : context.scratchDirectory;
@@ -70,7 +71,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
     // A kernel of our own that is not root cannot have templates: nothing is compiled for them then.
     const hasTemplates = (choice.kernelSocket !== null || process.geteuid?.() === 0) && !isOnHostPaths;
     if (choice.zygote && hasTemplates) template = await startTemplate(observer, program.mounts, context);
-    isolation = await probe(observer, program.mounts, probeCommand(context), limitsOf(context), template);
+    isolation = await probe(observer, program.mounts, probeCommand(context), limits, template);
   } catch (error) {
     await kernel?.close();
     throw error;
@@ -96,7 +97,7 @@ export async function createCloveRuntime(context: RuntimeContext, choice: Runtim
       ...(template === null ? program.request : template.request),
       stdin: JSON.stringify(order),
       mounts: [...program.mounts],
-      limits: limitsOf(context),
+      ...limits,
       timeout_ms: Math.ceil(timeoutMs),
       restart_policy: 'never',
     };
@@ -253,13 +254,13 @@ async function probe(
   client: CloveClient,
   mounts: readonly AgentMount[],
   command: readonly string[],
-  limits: NonNullable<SyscallRequest<'SPAWN'>['limits']>,
+  limits: Pick<SyscallRequest<'SPAWN'>, 'limits' | 'isolation'>,
   template: TrialTemplate | null,
 ): Promise<readonly LayerReport[]> {
   const { id, isolation } = await client.spawn({
     ...(template === null ? { command: [...command] } : { ...template.request, script: template.probe }),
     mounts: [...mounts],
-    limits,
+    ...limits,
   });
   const { reason, exit_code, log_tail } = await client.wait(id);
   if (reason !== 'exited' || exit_code !== 0)

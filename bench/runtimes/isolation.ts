@@ -14,6 +14,17 @@ export function sandboxingOf(strength: IsolationStrength): NonNullable<UserKerne
   return strength === 'full' ? 'required' : strength;
 }
 
+/** What a request of a bench adds to its limits. */
+export interface Allowance {
+  readonly isolation?: { readonly allow_degraded: Layer[] };
+}
+
+/** Below `full` the limits of trials may be missing, which the run says. Others who name a limit rely on it. */
+export function allowanceOf(strength: IsolationStrength): Allowance {
+  if (strength === 'full') return {};
+  return { isolation: { allow_degraded: ['mem', 'swap', 'cpu', 'cpuset', 'pids'] } };
+}
+
 const WHAT: Readonly<Partial<Record<Layer, string>>> = {
   uid: 'users of their own',
   mem: 'limits of memory',

@@ -1,6 +1,6 @@
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { TrialLimits } from '../types.ts';
-import { type IsolationStrength, sandboxingOf } from './isolation.ts';
+import { allowanceOf, type IsolationStrength, sandboxingOf } from './isolation.ts';
 
 /**
  * Whether this user can have the sandboxes of the runtime `clove`, asked before anything long is begun. Root can, or learns more
@@ -17,6 +17,7 @@ export async function requireSandboxes(
       request: {
         command: ['/bin/true'],
         limits: { memory: limits.memoryBytes, max_pids: limits.maxPids },
+        ...allowanceOf(strength),
       },
       kernel: { logLevel: 'silent', sandbox: sandboxingOf(strength) },
       stdin: null,

@@ -48,7 +48,7 @@ export const runCommand: CommandBuilder = (context) =>
     .addOption(
       new Option(
         '--require <strength>',
-        'full: every layer, or nothing runs; reduced: the walls, and what else this machine can give; least: what it can give, walls or not',
+        'full: every layer, or nothing runs; reduced: the walls, and what else this machine can give; least: what it can give, walls or not; limits that are named must hold',
       )
         .choices(['full', 'reduced', 'least'])
         .default('full'),
@@ -67,8 +67,8 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
     )
     .action(async (argv: string[], flags: RunFlags, command: Command) => {
       const cli = context(command);
-      // Without a sandbox the limits nobody named hold where they can be had; named ones must hold.
-      const must = (name: string) => flags.sandbox || command.getOptionValueSource(name) !== 'default';
+      // Named limits must hold, whatever is required; the usual ones are the kernel's, and hold with all else it requires.
+      const isNamed = (name: string) => command.getOptionValueSource(name) !== 'default';
       const { runForeground } = await import('../../kernel/foreground.ts');
       try {
         const result = await interruptible(cli.terminal, (signal) =>
@@ -76,9 +76,9 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
             request: {
               command: argv,
               limits: {
-                ...(must('memory') ? { memory: parseBytes(flags.memory, '--memory') } : {}),
-                ...(must('cpu') ? { cpu: parsePositive(flags.cpu, '--cpu') } : {}),
-                ...(must('pids') ? { max_pids: parseCount(flags.pids, '--pids') } : {}),
+                ...(isNamed('memory') ? { memory: parseBytes(flags.memory, '--memory') } : {}),
+                ...(isNamed('cpu') ? { cpu: parsePositive(flags.cpu, '--cpu') } : {}),
+                ...(isNamed('pids') ? { max_pids: parseCount(flags.pids, '--pids') } : {}),
               },
               ...(flags.timeout === undefined
                 ? {}
@@ -101,7 +101,8 @@ Exit status: that of the command; 128+n when signal n ended it, 124 on timeout, 
         cli.setExitCode(exitStatusOf(result.exit));
       } catch (error) {
         const status = execFailureStatus(error);
-        if (status === null) throw flags.require === 'full' ? withReducedHint(error) : error;
+        if (status === null)
+          throw withHintToGoWithout(error, flags.require === 'full' && flags.sandbox, isNamed);
         const { message, hint } = error as CloveError;
         cli.terminal.warn(escapeText(hint === undefined ? message : `${message}\n  hint: ${hint}`));
         cli.setExitCode(status);
@@ -119,14 +120,19 @@ export function sandboxingOf(flags: {
   return flags.require === 'reduced' || flags.require === 'least' ? flags.require : 'required';
 }
 
-/** Where only a layer that is no wall is missing, there is less to ask for. */
-function withReducedHint(error: unknown): unknown {
+/** Where only a layer that is no wall is missing, or a limit that was named, there is less to ask for. */
+function withHintToGoWithout(error: unknown, isFull: boolean, isNamed: (name: string) => boolean): unknown {
   if (!(error instanceof CloveError) || error.code !== 'SANDBOX_UNAVAILABLE') return error;
   const { layer } = (error.details ?? {}) as { layer?: string | null };
-  if (!BEYOND_WALLS.has(layer ?? '')) return error;
+  const limit = OPTION_OF_LIMIT.get(layer ?? '');
+  const less = [
+    ...(isFull && BEYOND_WALLS.has(layer ?? '') ? ['--require reduced'] : []),
+    ...(limit !== undefined && isNamed(limit) ? [`no --${limit}`] : []),
+  ];
+  if (less.length === 0) return error;
   return new CloveError(error.code, error.message, {
     cause: error,
-    hint: `${error.hint ?? ''} Or go without: --require reduced.`.trim(),
+    hint: `${error.hint ?? ''} Or go without: ${less.join(' and ')}.`.trim(),
     ...(error.details === undefined ? {} : { details: error.details }),
   });
 }
@@ -148,6 +154,11 @@ function explain(terminal: { warn(text: string): void }, exit: SandboxExit, flag
 }
 
 const LIMITS: ReadonlySet<Layer> = new Set(['mem', 'swap', 'cpu', 'pids']);
+const OPTION_OF_LIMIT: ReadonlyMap<string, string> = new Map([
+  ['mem', 'memory'],
+  ['cpu', 'cpu'],
+  ['pids', 'pids'],
+]);
 const BEYOND_WALLS: ReadonlySet<string> = new Set([...LIMITS, 'uid', 'freeze', 'landlock']);
 
 /** What was asked for and could not be had: limits, and whatever else stands beyond the walls. */

@@ -84,12 +84,13 @@ function layersByDefault(
   asked: LimitsRequest | null | undefined,
   limits: SandboxLimits,
 ): readonly Layer[] {
-  if (sandboxing === 'off') return layersNamedBy(asked);
-  if (sandboxing === 'least') return WITHOUT_HOST;
-  const all = [...PROFILE_LAYERS, ...layersOfLimits(limits)];
-  return sandboxing === 'required'
-    ? all
-    : all.filter((layer) => WALLS.includes(layer) && !MAY_DEGRADE.includes(layer));
+  if (sandboxing === 'required') return [...PROFILE_LAYERS, ...layersOfLimits(limits)];
+  // However little is demanded: who names a limit relies on it.
+  const named = layersNamedBy(asked);
+  if (sandboxing === 'off') return named;
+  if (sandboxing === 'least') return [...WITHOUT_HOST, ...named];
+  const walls = PROFILE_LAYERS.filter((layer) => WALLS.includes(layer) && !MAY_DEGRADE.includes(layer));
+  return [...walls, ...named];
 }
 
 export interface Isolation {
@@ -103,7 +104,7 @@ export interface Isolation {
 }
 
 /** The layers of limits that a request names itself. */
-function layersNamedBy(limits: LimitsRequest | null | undefined): Layer[] {
+export function layersNamedBy(limits: LimitsRequest | null | undefined): Layer[] {
   if (limits === null || limits === undefined) return [];
   const { memory, memory_mb, swap, max_pids, cpu_quota, cpu_percent, cpu, cpus, file_size, open_files } =
     limits;
@@ -131,7 +132,8 @@ function layersOfLimits(limits: SandboxLimits): Layer[] {
 
 /**
  * Which layers must hold, which are left out. Nothing is dropped from `require` but by words: the request's own, or those of
- * whoever turned the sandbox off (then only limits that the request names must hold) or reduced it to its walls, or to less. @throws SANDBOX_UNAVAILABLE
+ * whoever turned the sandbox off or reduced it to its walls, or to less; limits that the request names must hold all the same.
+ * @throws SANDBOX_UNAVAILABLE
  */
 export function resolveIsolation(
   request: Pick<SpawnRequest, 'isolation' | 'limits'>,

@@ -133,6 +133,23 @@ describe('the plan of a sandbox', () => {
     expect(sandbox.env.CLOVE_SOCKET).toBe('/run/clove/boot-x/a7.sock');
     expect((await makePlan(request({ sandboxed: false }), context)).launch.sandbox.require).toEqual([]);
   });
+
+  it('requires limits that are named also where it is content with less, unless the request lets them go', async () => {
+    for (const sandboxing of ['reduced', 'least'] as const) {
+      const requireOf = async (fields: Record<string, unknown>): Promise<readonly Layer[]> =>
+        (await makePlan(request(fields), { ...context, sandboxing })).launch.sandbox.require;
+      const usual = await requireOf({});
+      expect(usual).toEqual(expect.arrayContaining(['nnp', 'seccomp', 'fds', 'env', 'session']));
+      for (const layer of ['mem', 'swap', 'cpu', 'pids', 'cpuset', 'uid', 'mntns'])
+        expect(usual).not.toContain(layer);
+      const limits = { memory_mb: 64, max_pids: 9, cpu: 0.5 };
+      expect(await requireOf({ limits })).toEqual([...usual, 'mem', 'pids', 'cpu']);
+      expect(await requireOf({ limits, isolation: { allow_degraded: ['cpu', 'pids'] } })).toEqual([
+        ...usual,
+        'mem',
+      ]);
+    }
+  });
 });
 
 describe('a script', () => {

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { SandboxLimits, SandboxMount } from '../../native/types.ts';
 import type { LaunchPlan } from '../agents/agent.ts';
+import { layersNamedBy } from '../agents/isolation.ts';
 import { DEFAULT_LIMITS } from '../agents/limits.ts';
 import type { LimitsRequest, SpawnRequest } from '../agents/spawn-request.ts';
 import type { ChildBounds } from './grants.ts';
@@ -33,7 +34,19 @@ export function withParentsLimits(request: SpawnRequest, parent: Sandboxed): Spa
     ...(isCpuNamed ? {} : { cpu: least(1, coresOf(limits)) }),
   };
   const given = Object.fromEntries(Object.entries(named).filter(([, value]) => value != null));
-  return { ...request, limits: { ...usual, ...given } };
+  // What nobody named and the parent itself does without is no reason to refuse the child.
+  const { isolation } = request;
+  const relied = [...layersNamedBy(named), ...parent.require, ...(isolation?.require ?? [])];
+  const optional = layersNamedBy(usual).filter((layer) => !relied.includes(layer));
+  return {
+    ...request,
+    limits: { ...usual, ...given },
+    ...(optional.length === 0
+      ? {}
+      : {
+          isolation: { ...isolation, allow_degraded: [...(isolation?.allow_degraded ?? []), ...optional] },
+        }),
+  };
 }
 
 /** What of a request of an agent is not for agents to ask at all; null = nothing. */

@@ -131,6 +131,19 @@ describe('an agent that may spawn', () => {
     expect(limits).toMatchObject({ memoryBytes: 64 * MIB, maxPids: 20, cpuQuotaUs: 50_000 });
   });
 
+  it('gives a child that names no limits those it does without as little as itself', async () => {
+    const requireOf = ({ id }: { readonly id: number }) =>
+      kernel.running.kernel.agents.get(id)?.plan.sandbox.require ?? [];
+    const isolation = { allow_degraded: ['mem', 'pids'] };
+    const roomy = { memory: 512 * MIB, max_pids: 256, cpu: 4 };
+    const parent = await spawn({ permissions: 'unrestricted', limits: roomy, isolation });
+    expect(requireOf(parent)).not.toContain('mem');
+    const child = await spawn({}, parent);
+    expect(requireOf(child)).toEqual(requireOf(parent));
+    const named = await spawn({ limits: { memory: 64 * MIB } }, parent);
+    expect(requireOf(named).toSorted()).toEqual([...requireOf(parent), 'mem'].toSorted());
+  });
+
   it('has as many children as it may, however they are started', async () => {
     const parent = await spawn({ permissions: { can_spawn: true, exec: ['*'], spawn: { max_agents: 2 } } });
     const small = { memory: 16 * MIB, max_pids: 8, cpu: 0.1 };

@@ -147,6 +147,16 @@ try {
   await kernel.close();
 }
 
+for (const strength of ['reduced', 'least']) {
+  const { status, stdout } = clove('run', '--require', strength, '--memory', '64M', '--', '/bin/echo', 'ran');
+  const isHeld =
+    !lacking.includes('mem') && (strength === 'least' || report.strength !== 'none') && stdout === 'ran\n';
+  hold(
+    `a limit that is named holds under --require ${strength}, or nothing runs`,
+    isHeld || (status === 125 && stdout === ''),
+  );
+}
+
 for (const strength of ['full', 'reduced', 'least']) {
   const out = mkdtempSync(path.join(tmpdir(), 'clove-docker-run-'));
   const run = clove('bench', 'run', 'drug-discovery', '--quick', '--require', strength, '--runs-dir', out);
