@@ -7,6 +7,7 @@ import { isCloveError } from '../errors/index.ts';
 import { furnish, launch, poolState, reconcile, resizePool, unfurnish } from './index.ts';
 import {
   cleanUp,
+  EVERY_LAYER,
   leftoverGroups,
   processesOfTestUser,
   runToEnd,
@@ -19,6 +20,11 @@ import {
 } from './sandbox-testing.ts';
 
 const SIZE = 2;
+const LIMIT_FILES = [
+  ...['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes', 'memory.max', 'memory.swap.max'],
+  ...['cpu.cfs_period_us', 'cpu.cfs_quota_us', 'cpu.max', 'pids.max'],
+];
+const UNLIMITED = /^(-1|max|100000|max 100000|9223372036854771712)$/m;
 const WAIT = { timeout: 60_000, interval: 5 };
 const pool = () => poolState(testParent);
 
@@ -73,7 +79,8 @@ describe('a sandbox that was made ready for the next agent', () => {
       cut -d' ' -f4-6,9- /proc/self/mountinfo | sort
       df -k /work /tmp /run /dev/shm | awk '{ print $2, $6 }'; df -i /work | awk '{ print $2 }'
       ls -l /proc/self/fd | wc -l; cat /given/given; echo mine > /work/mine && cat /work/mine; nice
-      touch /etc/x /usr/x /given/x 2>&1; cat /proc/self/cgroup | wc -l; cat /proc/1/comm; ls /proc | grep -c '^[0-9]'`;
+      touch /etc/x /usr/x /given/x 2>&1; cat /proc/self/cgroup | wc -l; cat /proc/1/comm
+      ls /proc > /tmp/processes; grep -c '^[0-9]' /tmp/processes`;
     const changes: SpecChanges = {
       hostname: 'one-of-its-own',
       mounts: [{ source: path.join(folder, 'd'), target: '/given', readonly: true }],
@@ -144,6 +151,46 @@ describe('a guess that was wrong', () => {
     await vi.waitUntil(async () => (await pool()).discarded === before.discarded + 1, WAIT);
   });
 
+  const limitsUnlike: (readonly [what: string, guess: SpecChanges, changes: SpecChanges])[] = [
+    ['more memory, where memory with swap is limited as one', {}, { limits: { memoryBytes: 256 * 2 ** 20 } }],
+    ['the usual period after another', { limits: { cpuPeriodUs: 10_000 } }, {}],
+    ['no quota after one', {}, { limits: { cpuQuotaUs: null } }],
+    ['no limit of processes after one', {}, { limits: { maxPids: null } }],
+    ['no limit of memory after one', {}, { limits: { memoryBytes: null, swapBytes: null } }],
+  ];
+
+  it.each(limitsUnlike)('leaves no limit behind: %s', async (_, guess, changes) => {
+    const require = EVERY_LAYER.filter((layer) => !['mem', 'swap', 'cpu', 'pids'].includes(layer));
+    // What the files of its groups say.
+    const limitsOf = async () => {
+      const sandbox = await launch(
+        testSpec(['/bin/sleep', '600'], { require, stdout: 1, stderr: 2, ...changes }),
+      );
+      const limits: Record<string, string> = {};
+      for (const group of leftoverGroups().filter((name) => path.basename(name) === sandbox.instance))
+        for (const file of LIMIT_FILES) {
+          const name = path.join(group, file);
+          if (existsSync(name)) limits[file] = readFileSync(name, 'utf8');
+        }
+      sandbox.kill();
+      await sandbox.exited;
+      return { limits };
+    };
+    await resizePool(testParent, 0);
+    const alone = await limitsOf();
+    await resizePool(testParent, SIZE);
+    for (let i = 0; i < SIZE; i++) await runToEnd(['/bin/true']);
+    await furnished({ require, ...guess });
+    const guessed = await limitsOf();
+    expect(Object.keys(alone.limits).length).toBeGreaterThan(0);
+    for (const file of LIMIT_FILES) {
+      const { [file]: limit } = guessed.limits;
+      // One made for this agent alone has no group where it has no limit; one made ahead has a group that limits nothing.
+      if (alone.limits[file] === undefined) expect(limit ?? 'max', file).toMatch(UNLIMITED);
+      else expect(limit, file).toBe(alone.limits[file]);
+    }
+  });
+
   it('is not used where something else is at a place that is mounted', async () => {
     const folder = temporaryFolder();
     const source = path.join(folder, 'd');
@@ -167,6 +214,24 @@ describe('a guess that was wrong', () => {
     const { sandbox, stdout } = await shell('echo alive');
     expect(stdout).toBe('alive\n');
     expect(sandbox.initPid).not.toBe(initPid);
+  });
+
+  it('is not used when whoever waits at its gate was killed, and the pool goes on', async () => {
+    const waiting = (initPid: number) =>
+      Number(readFileSync(`/proc/${initPid}/task/${initPid}/children`, 'utf8').trim().split(' ')[0]);
+    // Once before it is looked at, once when that has long been noticed.
+    for (const isNoticed of [false, true]) {
+      const initPid = await furnished();
+      process.kill(waiting(initPid), 'SIGKILL');
+      if (isNoticed) await vi.waitUntil(() => !existsSync(`/proc/${initPid}`), WAIT);
+      const { sandbox, stdout } = await shell('echo alive');
+      expect(stdout).toBe('alive\n');
+      expect(sandbox.initPid).not.toBe(initPid);
+      // No launch is counted as under way that is none: new ones are made.
+      await vi.waitUntil(async () => (await pool()).waiting.length > 0, WAIT);
+    }
+    const initPid = await furnished();
+    expect((await shell('echo on')).sandbox.initPid).toBe(initPid);
   });
 
   it('is dropped when the agent does not come', async () => {

@@ -1,10 +1,11 @@
 // Agents that are born before anybody has asked for them, and what a template that is somebody else's could do to one.
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { endSpares } from './index.ts';
-import { cleanUp, leftoverGroups, noGroupsLeft } from './sandbox-testing.ts';
+import { endSpares, ZYGOTE_READY } from './index.ts';
+import { cleanUp, leftoverGroups, noGroupsLeft, readAll } from './sandbox-testing.ts';
 import {
+  closeTemplate,
   endTemplates,
   prepareTemplates,
   run,
@@ -227,6 +228,59 @@ if os.fork() == 0:
     running.kill();
     await running.exited;
     endSpares(TEMPLATE_UID);
+  });
+
+  it('do not keep a template that nobody can ask any more, and live on without it', async () => {
+    const retired = await startTemplate('python');
+    const stays = script('waits.py', 'import sys\nprint(sys.stdin.readline(), end="")\n');
+    const agent = await start(retired, stays, [], { stdin: 'pipe' }, SPARES);
+    closeTemplate(retired);
+    await until(
+      () => (commandOf(retired.sandbox.pid) === '' ? true : undefined),
+      'the template stays while its agent lives',
+    );
+    const said = readAll(agent.stdoutFd);
+    writeSync(agent.stdinFd as number, 'still here\n');
+    expect(await said).toBe('still here\n');
+    closeSync(agent.stdinFd as number);
+    expect(await agent.exited).toMatchObject({ reason: 'exited', exitCode: 0 });
+    await retired.sandbox.exited;
+  });
+
+  it('are refused where PID 1 is a program of the template, which gets no user', async () => {
+    // It never comes to the part of a template that is ours: it answers the kernel by itself.
+    const module = script(
+      'impostor.py',
+      `import array, ctypes, os, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+PIDFD_OPEN, NEWUSER, STAGE2 = 434, 0x10000000, 7
+# Where it takes requests: the one socket that it has.
+number = next(fd for fd in range(64) if os.path.lexists('/proc/self/fd/%d' % fd) and os.readlink('/proc/self/fd/%d' % fd).startswith('socket:'))
+channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=number)
+os.write(1, ${JSON.stringify(ZYGOTE_READY)}.encode() + b'\\n')
+while True:
+    data, ancillary, *_ = channel.recvmsg(4096, socket.CMSG_SPACE(64))
+    if not data: os._exit(0)
+    fds = array.array('i')
+    for _, _, content in ancillary: fds.frombytes(content[:len(content) - len(content) % 4])
+    if os.fork() == 0:
+        libc.unshare(NEWUSER)
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fds[0])
+        own = array.array('i', [libc.syscall(PIDFD_OPEN, os.getpid(), 0)])
+        control.sendmsg([struct.pack('IIiiIxxxxQ', STAGE2, 0, 0, 0, 255, 0)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, own)])
+        control.recv(8192)
+        os.write(1, ('MAP %r\\n' % open('/proc/self/uid_map').read()).encode())
+        os._exit(0)
+    for fd in fds: os.close(fd)
+`,
+    );
+    endSpares(TEMPLATE_UID);
+    const hostile = await startTemplate('python', [module]);
+    await expect(start(hostile, hello)).rejects.toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      details: { stage: 'clone', errno: 'EPERM' },
+    });
+    expect(hostile.stdout()).not.toMatch(/MAP '.*\d/);
   });
 
   it('end with their template, and leave nothing', async () => {

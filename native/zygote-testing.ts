@@ -142,6 +142,13 @@ export async function run(
   return { ...exit, sandbox, stdout, stderr };
 }
 
+/** Nobody asks it for an agent any more. */
+export function closeTemplate(template: Template): void {
+  templates.splice(templates.indexOf(template), 1);
+  closeSync(template.channel);
+  endSpares(TEMPLATE_UID);
+}
+
 export async function endTemplates(): Promise<void> {
   endSpares(TEMPLATE_UID);
   for (const { sandbox, channel } of templates) {

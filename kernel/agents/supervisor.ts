@@ -27,7 +27,7 @@ export interface SpawnOrder {
   readonly parentId: number;
   /** Called with id and name decided and taken. */
   plan(agentId: number, name: string): Promise<Plan>;
-  /** Its program runs. */
+  /** Its program runs, and nothing else is left to be done; not called where it is desired too. */
   readonly running?: () => void;
   /** What the next kernel needs to start it again; null = it ends with this one. */
   readonly desired?: ((plan: Plan) => DesiredSpec) | null;
@@ -99,7 +99,8 @@ export class Supervisor {
         fleet.admit(id);
         undo.push(() => fleet.remove(id)?.catch(() => {}));
       }
-      const sandbox = await this.#incarnations.start(life, order.running);
+      // Of one that is to outlive this kernel, "it runs" is not the whole of it: that it is desired may still be refused.
+      const sandbox = await this.#incarnations.start(life, isDesired ? undefined : order.running);
       const written = isDesired ? fleet.put(agent, order.desired(plan)) : null;
       try {
         await Promise.all([reserved, written]);

@@ -50,6 +50,17 @@ bool AreEqual(const CgroupLimits& a, const CgroupLimits& b) {
          a.cpuShares == b.cpuShares && a.maxPids == b.maxPids && a.cpus == b.cpus && a.oomGroup == b.oomGroup;
 }
 
+/**
+ * Whether groups with the guess's limits can be given these: limits are written, never taken away, the period of version 1 only
+ * where it is not the usual one, and there memory first and memory with swap after it, which does not let the first grow.
+ */
+bool CanFollow(const CgroupLimits& guess, const CgroupLimits& limits, bool memoryIsV1) {
+  const auto stays = [](int64_t before, int64_t after) { return before < 0 || after >= 0; };
+  return stays(guess.memoryBytes, limits.memoryBytes) && stays(guess.swapBytes, limits.swapBytes) && stays(guess.cpuQuotaUs, limits.cpuQuotaUs) &&
+         stays(guess.cpuShares, limits.cpuShares) && stays(guess.maxPids, limits.maxPids) && guess.cpuPeriodUs == limits.cpuPeriodUs &&
+         guess.cpus == limits.cpus && guess.oomGroup == limits.oomGroup && !(memoryIsV1 && guess.swapBytes >= 0 && limits.memoryBytes > guess.memoryBytes);
+}
+
 }  // namespace
 
 void Service::Furnish(std::unique_ptr<LaunchRequest> request) {
@@ -122,9 +133,11 @@ bool Service::TakeFurnished(Sandbox& sandbox) {
   Sandbox& member = *pool.furnished;
   LaunchRequest& request = sandbox.request;
   if (member.request.uid != request.uid) return false;  // somebody else
-  const bool isAlive = !member.failure && !HasEnded(member.initPidfd.get());
+  // PID 1 learns of the end of whoever waits at the gate, and may not have had the time to say so.
+  const bool isAlive = !member.failure && !HasEnded(member.initPidfd.get()) && (member.agentPid == 0 || !HasEnded(member.agentPidfd.get()));
   const bool isRight = isAlive && FitsPool(request) && request.faultStep == S_NONE && !HasChanged(member.mountTable.get()) &&
                        HostFingerprint() == member.hostFingerprint && SourcesOf(request) == member.mountSources &&
+                       CanFollow(member.request.limits, request.limits, member.cgroup.memoryIsV1()) &&
                        PlanOf(request, member.mountIsDirectory, member.layers[L_pids]) == member.planBytes;
   if (!isRight) {
     // Agents that differ each time are not guessed at again and again.

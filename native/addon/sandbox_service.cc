@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <thread>
@@ -15,6 +16,37 @@
 #include "sandbox_netns.h"
 
 namespace clove {
+namespace {
+
+constexpr int kMaxErrno = 4095;
+
+/** What clove-init and the agent do themselves and can always do: required of an agent of a template, its report must not be without. */
+constexpr uint64_t kOwnLayers = bit(L_uid) | bit(L_userns) | bit(L_pidns) | bit(L_mntns) | bit(L_netns) | bit(L_ipcns) | bit(L_utsns) | bit(L_cgroupns) |
+                                bit(L_root_ro) | bit(L_proc_masked) | bit(L_dev_min) | bit(L_sys_hidden) | bit(L_caps) | bit(L_nnp) | bit(L_seccomp) |
+                                bit(L_landlock) | bit(L_fds) | bit(L_session) | bit(L_pdeath);
+
+/** Takes the rows of a report over; that of a template's agent comes from the template's memory. False: they are none. */
+bool TakeReport(const Ready& ready, LayerResult (&layers)[LAYER_COUNT]) {
+  for (int layer = 0; layer < LAYER_COUNT; layer++) {
+    const LayerResult& row = ready.layers[layer];
+    if (row.state > STATE_NA || row.error < 0 || row.error > kMaxErrno) return false;
+    if (row.how[0] == 0) continue;
+    layers[layer] = row;
+    layers[layer].how[sizeof row.how - 1] = 0;
+  }
+  return true;
+}
+
+/** The process is the image that the kernel has given out, and no program of its template. Only who may look into it can tell. */
+bool Runs(pid_t pid, int pidfd, int image) {
+  struct stat theirs {}, ours {};
+  if (stat(("/proc/" + std::to_string(pid) + "/exe").c_str(), &theirs) != 0 || fstat(image, &ours) != 0) return false;
+  // Looked at afterwards: it lived, so the number was its own.
+  return theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino && !HasEnded(pidfd);
+}
+
+}  // namespace
+
 Service& Service::Get() {
   static Service* const service = new Service();  // never destroyed: its thread has no end of its own
   return *service;
@@ -206,6 +238,8 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   sandbox.initPidfd = std::move(pidfd);
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
   if (sandbox.failure) return Refuse(sandbox, {});
+  // Rights over what is made for the agent are given to nobody else.
+  if (!Runs(pid, sandbox.initPidfd.get(), initImage_.get())) return Refuse(sandbox, {S_clone, EPERM, "not clove-init"});
   CloseGroup(sandbox);
   if (sandbox.request.ahead) return SpareBorn(sandbox);
   StageClock stage(sandbox, sandbox.runningSinceUs);
@@ -223,6 +257,8 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
 
 void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (sandbox.phase != Sandbox::Setup || sandbox.agentPid != 0) return;
+  // Before there is a PID 1, or an order for it, nobody can be ready.
+  if (sandbox.initPid == 0 || (sandbox.request.ahead && !sandbox.furnished)) return Refuse(sandbox, {S_verify, EPROTO, "ready before it was made"});
   const uint64_t readyUs = NowUs();
   static const char* const stages[STAMP_COUNT] = {"init.groups", "init.root", "init.files", "init.rights", "init.filters"};
   uint64_t last = sandbox.runningSinceUs;
@@ -235,8 +271,14 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (!sandbox.furnished) {
     for (Fd& fd : sandbox.stdioChild) fd.reset();
   }
-  for (int layer = 0; layer < LAYER_COUNT; layer++)
-    if (ready.layers[layer].how[0] != 0) sandbox.layers[layer] = ready.layers[layer];
+  if (!TakeReport(ready, sandbox.layers)) return Refuse(sandbox, {S_verify, EBADMSG, "the report of the layers"});
+  if (sandbox.request.role == ROLE_FORKED) {
+    for (int layer = 0; layer < LAYER_COUNT; layer++) {
+      const LayerResult& row = sandbox.layers[layer];
+      if ((sandbox.request.require & kOwnLayers & 1ull << layer) != 0 && row.state != STATE_ON && row.state != STATE_DEGRADED)
+        return Refuse(sandbox, {S_verify, EPERM, std::string("required and not on: ") + LayerName(layer)});
+    }
+  }
   if (LayerResult& kill = sandbox.layers[L_kill]; kill.state == STATE_DEGRADED && KillsByUser(sandbox.request)) {
     sandbox.byUser = sandbox.layers[L_uid].state == STATE_ON;
     if (sandbox.byUser) {
@@ -280,8 +322,6 @@ void Service::OpenGate2(Sandbox& sandbox) {
   sandbox.isGateOpen = isSent;
   // A broken pipe: it has just died, and its pidfd will say so.
   if (!isSent && !(sandbox.furnished && (errno == EPIPE || errno == ECONNRESET))) return Refuse(sandbox, {S_gate2, errno, ""});
-  if (!isSent) return;
-  for (Fd& fd : sandbox.stdioChild) fd.reset();
 }
 
 // --------------------------------------------------------------------------------------------------------------- control
@@ -352,14 +392,23 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       if (sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
       return;
     case M_FAILED:
+      // Whoever waited at the gate was killed there, and PID 1 ends with it: nothing ran.
+      if (sandbox.phase == Sandbox::Setup && sandbox.taken && sandbox.furnished && message.step == S_gate2 && message.error == ECHILD) {
+        sandbox.isGateOpen = false;
+        return;
+      }
       return Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
     case M_EXEC_FAILED:
       sandbox.execFailed = true;
       return Refuse(sandbox, {S_exec, message.error, sandbox.request.program.argv[0]});
     case M_STARTED: {
       if (sandbox.phase != Sandbox::Setup || sandbox.failure) return;
+      if (!sandbox.isGateOpen) return Refuse(sandbox, {S_verify, EPROTO, "started before it was let go"});
       sandbox.phase = Sandbox::Running;
-      setups_--;
+      if (!sandbox.request.ahead) setups_--;
+      for (Fd& fd : sandbox.stdioChild) fd.reset();
+      // A template ends when nobody can ask it for anything any more, also while agents of it live.
+      sandbox.request.templateChannel.reset();
       const uint64_t now = NowUs();
       sandbox.setupUs.push_back({"exec", now - sandbox.runningSinceUs});
       sandbox.setupUs.push_back({"total", now - sandbox.request.calledAtUs});

@@ -22,14 +22,15 @@ bool Fits(const LaunchRequest& request) {
 
 bool Service::TakeSpare(Sandbox& sandbox) {
   LaunchRequest& request = sandbox.request;
-  if (request.role != ROLE_FORKED || request.ahead || !Fits(request)) return false;
+  // What goes the ordinary way after all must not bring back what has been ended meanwhile.
+  if (request.role != ROLE_FORKED || request.ahead || sandbox.noPool || !Fits(request)) return false;
   Spares& spares = spares_[request.templateUid];
   if (!spares.channel.valid()) spares.channel = Fd(fcntl(request.templateChannel.get(), F_DUPFD_CLOEXEC, 3));
   spares.client = sandbox.client;
   spares.cgroupParent = request.cgroupParent;
   spares.gid = request.templateGid;
   spares.size = request.spares;
-  while (!sandbox.noPool && !spares.waiting.empty() && !sandbox.taken) {
+  while (!spares.waiting.empty() && !sandbox.taken) {
     const std::shared_ptr<Sandbox> member = std::move(spares.waiting.front());
     spares.waiting.pop_front();
     TakeOver(sandbox, *member);

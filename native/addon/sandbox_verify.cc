@@ -47,7 +47,9 @@ Failure Verify(Sandbox& sandbox) {
   std::string status, groups, problem;
   if (!process.valid() || !ReadFileAt(process.get(), "status", status) || !ReadFileAt(process.get(), "cgroup", groups))
     return {S_verify, errno, "/proc/<agent> cannot be read"};
-  const auto on = [&](Layer layer) { return sandbox.layers[layer].state == STATE_ON; };
+  // The report of a template's agent comes out of the template's memory: what is required of it is looked at whatever that says.
+  const uint64_t regardless = sandbox.request.role == ROLE_FORKED ? sandbox.request.require : 0;
+  const auto on = [&](Layer layer) { return sandbox.layers[layer].state == STATE_ON || (regardless & bit(layer)) != 0; };
 
   if (on(L_uid)) {
     const std::string uid = std::to_string(sandbox.request.uid), gid = std::to_string(sandbox.request.gid);
@@ -85,8 +87,8 @@ Failure Verify(Sandbox& sandbox) {
     const bool isNamespace = layer != L_uid && layer != L_caps && layer != L_nnp && layer != L_seccomp;
     if (!on(layer) || (hidden && isNamespace)) continue;
     char* how = sandbox.layers[layer].how;
-    const size_t length = strlen(how);
-    snprintf(how + length, sizeof sandbox.layers[layer].how - length, "; seen from outside");
+    const size_t size = sizeof sandbox.layers[layer].how, length = strnlen(how, size);
+    if (length < size) snprintf(how + length, size - length, "; seen from outside");
   }
   return {};
 }

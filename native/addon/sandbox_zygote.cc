@@ -65,9 +65,10 @@ void CloseGroup(const Sandbox& sandbox) {
 Failure MapUsers(Sandbox& sandbox) {
   const LaunchRequest& request = sandbox.request;
   if (request.faultStep == S_id_maps) return {S_id_maps, request.faultErrno, "fault injection"};
-  // It waits at gate 1 and its descriptor was checked: the number is its own.
   const Fd process(open(("/proc/" + std::to_string(sandbox.initPid)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!process.valid()) return {S_id_maps, errno, "/proc/<pid>"};
+  // It lives after the folder was opened: the number was its own, and the folder is.
+  if (HasEnded(sandbox.initPidfd.get())) return {S_id_maps, ESRCH, "PID 1 has ended"};
   if (!WriteMap(process.get(), "uid_map", request.templateUid, request.uid)) return {S_id_maps, errno, "uid_map"};
   if (!WriteMap(process.get(), "gid_map", request.templateGid, request.gid)) return {S_id_maps, errno, "gid_map"};
   return {};

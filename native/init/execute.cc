@@ -113,6 +113,7 @@ int Child(void* argument) {
   if (Wanted(L_fds) && CloseRange(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0) return fail(S_close_fds, errno);
   if (launch.agent) {
     if (!(launch.isGiven ? PassGate2WithProgram(launch) : PassGate2())) _exit(125);
+    launch.isLetGo = true;
     if (Faulted(S_working_directory)) return fail(S_working_directory, errno);
     if (Faulted(S_exec)) return fail(S_exec, errno);
   }

@@ -96,6 +96,7 @@ struct Launch {
   volatile int error;
   bool isGiven;  // what to run, and its 0, 1, 2, come with gate 2: `base` and `command` are set then
   uint64_t size;
+  volatile bool isLetGo;  // of the agent itself: it has passed gate 2
 };
 /** Makes pointer tables out of the offset tables of a blob. False when an offset leaves the blob. */
 bool Relocate(char* base, uint64_t size, const Command& command);

@@ -138,7 +138,7 @@ namespace {
 /** Starts the agent and answers for it until it runs; afterwards serves. */
 [[noreturn]] void RunAgent() {
   static Launch launch;
-  launch = {reinterpret_cast<char*>(plan), &plan->command, {-1, -1, -1}, true, S_NONE, 0, plan->furnished != 0, 0};
+  launch = {reinterpret_cast<char*>(plan), &plan->command, {-1, -1, -1}, true, S_NONE, 0, plan->furnished != 0, 0, false};
   const int pid = Faulted(S_fork_agent) ? -1 : launch.isGiven ? StartGivenProgram(launch) : StartProgram(launch, nullptr);
   if (pid < 0) Fail(S_fork_agent, errno, "");
   const uint64_t startedUs = NowUs();
@@ -147,6 +147,8 @@ namespace {
     SendSimple(M_EXEC_FAILED, 0, launch.error, 0, 0);
     _exit(launch.error == EACCES ? 126 : 127);
   }
+  // Killed while it waited there: it ended without having become anything.
+  if (!launch.isLetGo) Fail(S_gate2, ECHILD, "the agent ended before it was let go");
   SendSimple(M_STARTED, 0, 0, 0, 0);
   if (launch.isGiven) munmap(launch.base, launch.size);
   Serve(pid, startedUs);

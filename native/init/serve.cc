@@ -74,7 +74,7 @@ void StartCommand() {
     munmap(mapping, size);
     return answer(EBADMSG);
   }
-  Launch launch{base, &command, {descriptors[1], descriptors[2], descriptors[3]}, false, S_NONE, 0, false, 0};
+  Launch launch{base, &command, {descriptors[1], descriptors[2], descriptors[3]}, false, S_NONE, 0, false, 0, false};
   int pidfd = -1;
   const int pid = StartProgram(launch, &pidfd);
   const int error = pid < 0 ? errno : launch.error;
