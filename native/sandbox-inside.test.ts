@@ -78,7 +78,9 @@ describe('a command run in a live sandbox', () => {
       timeoutMs: null,
     });
     expect(sandbox.stats().processIds).toContain(handle.pid);
-    expect(readFileSync(`/proc/${handle.pid}/cmdline`, 'utf8')).toBe('/bin/sleep\x0030\0');
+    // It is told of when the program has taken the place of clove-init for good, moments before the system shows its name.
+    const commandLine = () => readFileSync(`/proc/${handle.pid}/cmdline`, 'utf8');
+    await vi.waitUntil(() => commandLine() === '/bin/sleep\x0030\0', { timeout: 30_000 });
     handle.kill('SIGTERM');
     expect(await handle.exited).toMatchObject({ exitCode: null, signal: 'SIGTERM', timedOut: false });
     closeSync(handle.stdoutFd);
