@@ -101,6 +101,18 @@ describe('report.html in a browser', () => {
     },
   );
 
+  it('brings charts to life together that come into view together, each cut by paths of its own', async (context) => {
+    needChromium(context);
+    const { page } = await openPage('usual', { viewport: { width: 1280, height: 12_000 } });
+    for (const figure of await page.locator('figure[data-chart]').all())
+      await figure.and(page.locator('[data-live]')).waitFor();
+    const ids = await page
+      .locator('figure[data-live] clipPath')
+      .evaluateAll((paths) => paths.map((path) => path.id));
+    expect(ids.length).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
   it('really has the policy it states: a script of another origin or text does not run', async (context) => {
     needChromium(context);
     const { page, complaints } = await openPage('usual');

@@ -4,15 +4,20 @@ import type { TimeTools } from './time.ts';
 
 /** Live charts in place of the static drawings. */
 export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime, showTime }: TimeTools) {
-  /** Runs the chart library, which the page carries packed; its source is allowed by hash. */
-  async function loadVega(): Promise<PageVega> {
-    const page = pageGlobals();
-    if (page.vega === undefined) {
-      const script = make('script', await unpack('vega'));
-      page.document.body.append(script);
-    }
-    if (page.vega === undefined) throw new Error('the chart library did not start');
-    return page.vega;
+  let vega: Promise<PageVega> | null = null;
+
+  /**
+   * Runs the chart library, which the page carries packed; its source is allowed by hash. Once, however many charts come
+   * into view together: every copy would count the ids of its clip paths from 1, and charts would be cut as others are.
+   */
+  function loadVega(): Promise<PageVega> {
+    vega ??= unpack('vega').then((source) => {
+      const page = pageGlobals();
+      page.document.body.append(make('script', source));
+      if (page.vega === undefined) throw new Error('the chart library did not start');
+      return page.vega;
+    });
+    return vega;
   }
 
   /** A tooltip that holds plain text only. */
@@ -50,12 +55,12 @@ export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime,
     const page = pageGlobals();
     const plot = figure.querySelector('.plot');
     if (plot === null) return;
-    const vega = await loadVega();
+    const library = await loadVega();
     const place = make('div');
     const spec = data.fixedWidth
       ? data.vega
       : { ...data.vega, autosize: { type: 'fit-x', contains: 'padding' } };
-    const view: PageView = new vega.View(vega.parse(spec, null, { ast: true }), {
+    const view: PageView = new library.View(library.parse(spec, null, { ast: true }), {
       renderer: 'svg',
       container: place,
       hover: false,
