@@ -1,13 +1,25 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { expect, it } from 'vitest';
-import { hostCapabilities } from '../native/index.ts';
-import { openBoot, reconcileBoots } from './boot.ts';
+import { afterEach, describe, expect, it } from 'vitest';
+import { hostCapabilities, reconcile } from '../native/index.ts';
+import { openBoot } from './boot.ts';
+import { DeadBoots } from './dead-boots.ts';
+import { TestKernel, until } from './fixture.ts';
+import { FIRST_UID } from './locks.ts';
 import { createLog } from './log.ts';
 
 /** A group that a process holds as kernels do. Until it is held, any kernel that starts meanwhile takes it for a dead one's. */
@@ -43,9 +55,146 @@ it('waits for another kernel that clears up the groups of the same dead boot', a
     await removed;
     expect(readdirSync(runDirectory)).toEqual([]);
     expect(existsSync(group)).toBe(false);
-    await reconcileBoots(runDirectory, createLog('silent'));
+    const dead = new DeadBoots(runDirectory, createLog('silent'));
+    await dead.clear();
+    await dead.close();
   } finally {
     if (existsSync(group)) rmdirSync(group);
     rmSync(runDirectory, { recursive: true, force: true });
   }
 });
+
+/** Where the freezer of version 1 is mounted. */
+function freezerPath(): string | null {
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((mount) => / - cgroup \S+ (?:\S+,)?freezer(?:,|$)/.test(mount));
+  return line?.split(' ')[4] ?? null;
+}
+
+/** A process of a user, frozen by somebody else: no SIGKILL ends it before it is thawed. */
+class Frozen {
+  readonly pid: number;
+  readonly #freezer: string;
+  readonly #process;
+
+  constructor(freezer: string, groups: readonly string[], uid = 0) {
+    this.#process = spawn('sleep', ['3600'], { stdio: 'ignore', uid, gid: uid });
+    this.pid = this.#process.pid as number;
+    this.#freezer = path.join(freezer, `clove-test-${randomBytes(4).toString('hex')}`);
+    for (const group of [...groups, this.#freezer]) {
+      mkdirSync(group, { recursive: true });
+      writeFileSync(path.join(group, 'cgroup.procs'), String(this.pid));
+    }
+    writeFileSync(path.join(this.#freezer, 'freezer.state'), 'FROZEN');
+  }
+
+  async end(): Promise<void> {
+    if (!existsSync(this.#freezer)) return;
+    writeFileSync(path.join(this.#freezer, 'freezer.state'), 'THAWED');
+    this.#process.kill('SIGKILL');
+    if (this.#process.exitCode === null && this.#process.signalCode === null)
+      await once(this.#process, 'exit');
+    await until(() => {
+      try {
+        rmdirSync(this.#freezer);
+      } catch {
+        return false; // the process is not wholly gone
+      }
+      return true;
+    });
+  }
+}
+
+const freezer = freezerPath();
+const { cgroup2Path } = hostCapabilities();
+const isPossible = process.geteuid?.() === 0 && cgroup2Path !== null && freezer !== null;
+
+describe.skipIf(!isPossible)(
+  'what a dead kernel left and cannot end (needs root, cgroup v2 and the freezer of v1)',
+  () => {
+    const undo: (() => void | Promise<void>)[] = [];
+    afterEach(async () => {
+      for (const step of undo.splice(0).reverse()) await step();
+    });
+
+    /** A group of a kernel that is no more, with a frozen process in it. */
+    function deadBoot(uid = 0) {
+      const id = randomBytes(4).toString('hex');
+      const group = path.join(cgroup2Path as string, 'clove', id);
+      const process = new Frozen(freezer as string, [path.join(group, '1')], uid);
+      undo.push(() => process.end());
+      return { id, group, process };
+    }
+
+    it('does not keep the next kernel from answering, and is cleared once it can be', async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
+      undo.push(() => rmSync(folder, { recursive: true, force: true }));
+      const runDirectory = path.join(folder, 'run');
+      mkdirSync(runDirectory, { mode: 0o700 });
+      const own = deadBoot();
+      const foreign = deadBoot();
+      // As its process leaves it: nobody holds the lock.
+      writeFileSync(path.join(runDirectory, `boot-${own.id}.lock`), '');
+      mkdirSync(path.join(runDirectory, `boot-${own.id}`));
+      const kernel = await TestKernel.boot({ runDirectory });
+      undo.push(() => kernel.close());
+      expect(kernel.running.kernel.deadBoots.staying).toContain(own.id);
+      const client = await kernel.connect();
+      expect((await client.run({ command: ['/bin/echo', 'lives'], restart_policy: 'never' })).stdout).toBe(
+        'lives\n',
+      );
+      expect(existsSync(own.group)).toBe(true);
+      await own.process.end();
+      await foreign.process.end();
+      await until(() => !existsSync(own.group) && !existsSync(foreign.group));
+      await until(() => readdirSync(runDirectory).every((name) => !name.includes(own.id)));
+      expect(kernel.running.kernel.deadBoots.staying).not.toContain(own.id);
+    });
+
+    it('keeps its users from being given to agents', async () => {
+      const runDirectory = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
+      undo.push(() => rmSync(runDirectory, { recursive: true, force: true }));
+      const { id, process } = deadBoot(FIRST_UID + 3);
+      writeFileSync(path.join(runDirectory, `boot-${id}.lock`), '');
+      const dead = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => dead.close());
+      await dead.clear();
+      expect(dead.users.has(FIRST_UID + 3)).toBe(true);
+      dead.clearOn();
+      await process.end();
+      await until(() => dead.users.size === 0);
+    });
+
+    it('is named by whoever is to clear it', async () => {
+      const { id, group, process } = deadBoot();
+      await until(async () => {
+        const error = await reconcile(`clove/${id}`).catch((error: unknown) => error);
+        // CONFLICT: a kernel that starts at this moment clears it up as well.
+        expect(error).toMatchObject({ code: expect.stringMatching(/^(TIMEOUT|CONFLICT)$/) });
+        return (
+          (error as { code: string }).code === 'TIMEOUT' && String(error).includes(path.join(group, '1'))
+        );
+      });
+      await process.end();
+      await until(async () => {
+        await reconcile(`clove/${id}`).catch(() => {});
+        return !existsSync(group);
+      });
+    });
+
+    it('is thawed where a dead kernel itself has frozen it', async () => {
+      const id = `test-${randomBytes(4).toString('hex')}`;
+      const parent = path.join(freezer as string, 'clove', id);
+      const group = path.join(parent, '1');
+      const frozen = spawn('sleep', ['3600'], { stdio: 'ignore' });
+      const ended = once(frozen, 'exit');
+      mkdirSync(group, { recursive: true });
+      writeFileSync(path.join(group, 'cgroup.procs'), String(frozen.pid));
+      writeFileSync(path.join(group, 'freezer.state'), 'FROZEN');
+      await reconcile(`clove/${id}`);
+      expect(await ended).toEqual([null, 'SIGKILL']);
+      expect(existsSync(parent)).toBe(false);
+    });
+  },
+);

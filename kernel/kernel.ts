@@ -20,7 +20,8 @@ import { MAX_SPARES, Zygotes } from './agents/zygotes.ts';
 import { AsyncTasks } from './async/tasks.ts';
 import type { AuditLog } from './audit/audit-log.ts';
 import { AuditService } from './audit/service.ts';
-import { openBoot, reconcileBoots } from './boot.ts';
+import { openBoot } from './boot.ts';
+import { DeadBoots } from './dead-boots.ts';
 import { Dispatcher } from './dispatch.ts';
 import { EventBus } from './events/event-bus.ts';
 import { HttpClient } from './http/client.ts';
@@ -76,6 +77,7 @@ export interface Kernel {
   readonly supervisor: Supervisor;
   readonly groups: GroupRegistry;
   readonly limits: LimitWatch;
+  readonly deadBoots: DeadBoots;
   readonly fleet: Fleet;
   readonly codeCopies: CodeCopies;
   readonly launcher: Launcher;
@@ -162,7 +164,9 @@ async function start(
   const hasUsers = userId === 0 && isMappedUser(FIRST_UID);
   const uidBlock = hasUsers ? lockUidBlock(path.join(DEFAULT_RUN_DIRECTORY, 'uids')) : null;
   undo.push(() => uidBlock?.release());
-  await reconcileBoots(options.runDirectory, log);
+  const deadBoots = new DeadBoots(options.runDirectory, log);
+  undo.push(() => deadBoots.close());
+  await deadBoots.clear();
   const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'));
   const bootId = boot.id;
   undo.push(() => boot.remove());
@@ -225,7 +229,7 @@ async function start(
   const users =
     uidBlock === null
       ? ownUser(userId === 0 ? FIRST_UID : userId)
-      : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL - 1);
+      : new UidPool(uidBlock.firstUid, UIDS_PER_KERNEL - 1, deadBoots.users);
   const { directory: bootDirectory, cgroupParent } = boot;
   const zygotes = new Zygotes({
     bootId,
@@ -351,6 +355,7 @@ async function start(
     supervisor,
     groups,
     limits,
+    deadBoots,
     fleet,
     codeCopies,
     launcher,
@@ -408,6 +413,7 @@ async function start(
     sandboxing: options.sandbox,
   });
   if (options.tunnel.connectAtStart) tunnel.connectSoon();
+  deadBoots.clearOn();
   const { provider, model } = options.llm;
   log.info(
     { socket: options.socketPath, pid: process.pid, sandbox: options.sandbox, llm: { provider, model } },
@@ -434,6 +440,7 @@ async function start(
     () => auditing.stopped(),
     () => auditing.close(),
     () => sandboxPool.close(),
+    () => deadBoots.close(),
     () => boot.remove(),
     () => uidBlock?.release(),
     () => dataLock.release(),

@@ -79,7 +79,7 @@ export function seccompPolicy(profile: 'strict' | 'default' | 'debug'): {
 /**
  * Kills whatever lives in the groups of a kernel that is gone, and removes them from every hierarchy.
  * `cgroupParent` as in SandboxSpec ("clove/<boot>").
- * @throws CONFLICT when a living process still holds these groups: a {@link CloveError}.
+ * @throws CONFLICT when a living process still holds these groups; TIMEOUT when something stays for two seconds, and what: a {@link CloveError}.
  */
 export async function reconcile(cgroupParent: string): Promise<void> {
   const { op, done } = begin<string>();

@@ -26,6 +26,15 @@ describe('UidPool', () => {
     );
   });
 
+  it('passes over users that somebody else has, until they are free', () => {
+    const foreign = new Set([1000, 1002]);
+    const pool = new UidPool(1000, 3, foreign);
+    expect(pool.take()).toBe(1001);
+    expect(() => pool.take()).toThrow(/in use/);
+    foreign.clear();
+    expect([pool.take(), pool.take()].sort()).toEqual([1000, 1002]);
+  });
+
   it('lets a freed user rest while others are fresh', () => {
     const pool = new UidPool(1000, 3);
     const first = pool.take();

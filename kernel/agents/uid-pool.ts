@@ -42,25 +42,26 @@ export class UidPool implements Users {
   readonly #first: number;
   readonly #count: number;
   readonly #used = new Set<number>();
+  readonly #foreign: ReadonlySet<number>;
   #next = 0;
 
-  constructor(first: number, count: number) {
+  /** `foreign`: users that somebody else still has; they may become fewer. */
+  constructor(first: number, count: number, foreign: ReadonlySet<number> = new Set()) {
     this.#first = first;
     this.#count = count;
+    this.#foreign = foreign;
   }
 
   take(): number {
-    if (this.#used.size >= this.#count) {
-      throw new CloveError('OVERLOAD', `all ${this.#count} users for agents are in use`);
-    }
-    for (;;) {
+    for (let tries = 0; tries < this.#count; tries += 1) {
       const uid = this.#first + this.#next;
       this.#next = (this.#next + 1) % this.#count;
-      if (!this.#used.has(uid)) {
+      if (!this.#used.has(uid) && !this.#foreign.has(uid)) {
         this.#used.add(uid);
         return uid;
       }
     }
+    throw new CloveError('OVERLOAD', `all ${this.#count} users for agents are in use`);
   }
 
   release(uid: number): void {

@@ -121,10 +121,4 @@ class Cgroup {
   Fd unified_;
 };
 
-/**
- * Kills what lives in the groups of a parent and removes them from every hierarchy. False, and nothing done, when a
- * living process holds their lock.
- */
-bool RemoveParent(const std::string& path);
-
 }  // namespace clove

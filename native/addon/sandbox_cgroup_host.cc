@@ -1,9 +1,7 @@
 // Where groups can be made on this host: hierarchies, parent groups, their locks, their removal.
 #include "sandbox_cgroup.h"
 
-#include <dirent.h>
 #include <linux/magic.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -188,57 +186,6 @@ CgroupParent::~CgroupParent() {
     directories_[i].reset();
     for (size_t part = 0; part < Split(path_, '/').size() && rmdir(absolute.c_str()) == 0; part++) absolute.resize(absolute.rfind('/'));
   }
-}
-
-namespace {
-
-std::vector<std::string> Children(int directory) {
-  std::vector<std::string> names;
-  const int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* stream = copy < 0 ? nullptr : fdopendir(copy);
-  if (stream == nullptr) return names;
-  while (const dirent* entry = readdir(stream))
-    if (entry->d_type == DT_DIR && entry->d_name[0] != '.') names.push_back(entry->d_name);
-  closedir(stream);
-  return names;
-}
-
-/** Kills what is in a group and its children, then removes them. */
-void RemoveTree(int above, const std::string& name, bool unified) {
-  Fd directory(openat(above, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!directory.valid()) return;
-  if (unified) WriteFileAt(directory.get(), "cgroup.kill", "1");
-  for (const std::string& child : Children(directory.get())) RemoveTree(directory.get(), child, unified);
-  for (int attempt = 0; attempt < 400; attempt++) {
-    std::string processes;
-    ReadFileAt(directory.get(), "cgroup.procs", processes);
-    // A process of a pid namespace that is not below ours is listed as 0, and kill(0) would end ourselves.
-    for (const std::string& pid : Split(processes, '\n'))
-      if (atoi(pid.c_str()) > 0) kill(atoi(pid.c_str()), SIGKILL);
-    if (!unified) WriteFileAt(directory.get(), "freezer.state", "THAWED");  // v1: a frozen process dies only when thawed
-    if (unlinkat(above, name.c_str(), AT_REMOVEDIR) == 0 || errno != EBUSY) return;
-    SleepMs(5);
-  }
-}
-
-}  // namespace
-
-bool RemoveParent(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string above = slash == std::string::npos ? "" : path.substr(0, slash), name = path.substr(slash + 1);
-  for (const Hierarchy& hierarchy : HostCgroups().hierarchies) {
-    for (const std::string& base : {hierarchy.mount, hierarchy.mount + hierarchy.ownPath}) {
-      const std::string absolute = base + "/" + above;
-      const Fd directory(open(absolute.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (!directory.valid()) continue;
-      const Fd group(openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-      if (!group.valid()) continue;
-      if (flock(group.get(), LOCK_EX | LOCK_NB) != 0) return false;
-      RemoveTree(directory.get(), name, hierarchy.unified);
-      if (!above.empty()) rmdir(absolute.c_str());  // only when nobody else has a group there
-    }
-  }
-  return true;
 }
 
 }  // namespace clove

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "../init/sys.h"
+#include "sandbox_clear.h"
 #include "sandbox_remains.h"
 #include "sandbox_service.h"
 
@@ -220,9 +221,13 @@ void Service::Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> c
     }
     remains::Settle(path);
     if (!live) parents_.erase(path);  // gives up our own lock
-    if (live || !RemoveParent(path)) return Deliver(client, MakeError(op, "CONFLICT", "somebody lives in the groups of " + path));
-    auto event = MakeEvent(Event::Done, op);
-    Deliver(client, std::move(event));
+    const auto answer = [this, path, op, client](clearing::Outcome outcome) {
+      if (outcome.kind == clearing::Outcome::Gone) Deliver(client, MakeEvent(Event::Done, op));
+      else if (outcome.kind == clearing::Outcome::Held) Deliver(client, MakeError(op, "CONFLICT", "somebody lives in the groups of " + path));
+      else Deliver(client, MakeError(op, "TIMEOUT", "SIGKILL did not end what is in " + outcome.left));
+    };
+    if (live) return answer({clearing::Outcome::Held, ""});
+    clearing::Begin(path, [this, answer](clearing::Outcome outcome) { Post([answer, outcome = std::move(outcome)] { answer(outcome); }); });
   });
 }
 
