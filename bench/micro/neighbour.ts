@@ -14,6 +14,11 @@ export interface Latencies {
   readonly maxMs: number;
 }
 
+export interface Sample extends Latencies {
+  /** Of each call, in µs, in order of length. */
+  readonly timesUs: readonly number[];
+}
+
 /** Source of the sentinel: every call is awaited, timed and checked; a message asks for the figures so far and starts anew. */
 const SENTINEL = `
 import { connect } from 'clove/sdk';
@@ -23,10 +28,11 @@ let times = [];
 let failures = 0;
 let number = 0;
 (async () => {
-  for await (const { from } of asking.messages()) {
+  for await (const { from, message } of asking.messages()) {
     const sorted = times.sort((a, b) => a - b);
     const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
     const report = { count: sorted.length, failures, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: sorted.at(-1) ?? 0 };
+    if (message.wantsTimes) report.timesUs = sorted.map((ms) => Math.round(ms * 1000));
     times = [];
     failures = 0;
     await asking.send(from, report);
@@ -62,10 +68,29 @@ export async function startSentinel(client: CloveClient): Promise<number> {
 
 /** The sentinel's figures since the last time. */
 export async function latenciesOf(client: CloveClient): Promise<Latencies> {
-  await client.send('sentinel', { type: 'report' });
+  return (await report(client, false)) as Latencies;
+}
+
+/** With the time of each call: for phases of seconds, as all of it is one message. */
+export async function sampleOf(client: CloveClient): Promise<Sample> {
+  return (await report(client, true)) as Sample;
+}
+
+async function report(client: CloveClient, wantsTimes: boolean): Promise<unknown> {
+  await client.send('sentinel', { wantsTimes });
   const [answer] = await client.receive({ wait: true, max: 1, timeoutMs: 60_000 });
   if (answer === undefined) throw new Error('the sentinel does not answer');
-  return answer.message as Latencies;
+  return answer.message;
+}
+
+/** One sample of several: what quantiles are taken of. */
+export function pooled(samples: readonly Sample[]): Sample {
+  const timesUs = samples.flatMap((sample) => sample.timesUs).sort((a, b) => a - b);
+  const atMs = (share: number) =>
+    (timesUs[Math.min(timesUs.length - 1, Math.floor(timesUs.length * share))] ?? 0) / 1000;
+  const failures = samples.reduce((sum, sample) => sum + sample.failures, 0);
+  const count = timesUs.length;
+  return { count, failures, p50Ms: atMs(0.5), p99Ms: atMs(0.99), maxMs: atMs(1), timesUs };
 }
 
 export interface Attack {
@@ -76,7 +101,22 @@ export interface Attack {
   readonly resource: string | null;
 }
 
-const python = (source: string) => ({ command: ['/usr/bin/python3', '-c', source] });
+/**
+ * An attack tells once, on stderr, the CLOCK_MONOTONIC time in ns right before the step that first met the limit:
+ * `met(before)`. It is the clock of process.hrtime, too.
+ */
+const MET = `
+import sys, time
+now = time.monotonic_ns
+is_met = False
+def met(before):
+    global is_met
+    if not is_met: is_met = True; sys.stderr.write(f'met {before}\\n'); sys.stderr.flush()
+`;
+const python = (source: string) => ({ command: ['/usr/bin/python3', '-c', MET + source] });
+const LOG_BYTES = 64 * 1024;
+/** As many as an agent may have (kernel/agents/launcher.ts). */
+const CONNECTIONS = 16;
 const node = (source: string) => ({ command: ['node', '--input-type=module', '-e', source] });
 const SMALL = {
   memory_mb: 64,
@@ -93,12 +133,13 @@ export const ATTACKS: readonly Attack[] = [
     name: 'fork bomb',
     request: {
       ...python(`
-import os, time
+import os
 while True:
+    before = now()
     try:
         os.fork()
     except OSError:
-        time.sleep(0.01)`),
+        met(before); time.sleep(0.01)`),
       limits: SMALL,
     },
     resource: 'pids',
@@ -107,7 +148,7 @@ while True:
     name: 'memory hog',
     request: {
       ...python(`
-import os, time
+import os
 held = []
 while True:
     held.append(bytearray(os.urandom(1 << 20)))`),
@@ -123,13 +164,12 @@ while True:
     name: 'tmpfs fill',
     request: {
       ...python(`
-import time
 while True:
     try:
         with open('/tmp/full', 'ab') as file:
-            while True: file.write(b'x' * 65536); file.flush()
+            while True: before = now(); file.write(b'x' * 65536); file.flush()
     except OSError:
-        time.sleep(0.01)`),
+        met(before); time.sleep(0.01)`),
       limits: SMALL,
     },
     resource: 'tmpfs',
@@ -138,31 +178,44 @@ while True:
     name: 'inode fill',
     request: {
       ...python(`
-import time
 n = 0
 while True:
+    before = now()
     try:
         open(f'/tmp/f{n}', 'w').close(); n += 1
     except OSError:
-        time.sleep(0.01)`),
+        met(before); time.sleep(0.01)`),
       limits: SMALL,
     },
     resource: 'inodes',
   },
   {
     name: 'log flood',
-    request: { command: ['/bin/sh', '-c', 'yes "a line of a log that never ends"'], limits: SMALL },
+    request: {
+      ...python(`
+import os
+block = b'a line of a log that never ends\\n' * 2048
+written = 0
+while True:
+    before = now()
+    written += os.write(1, block)
+    if written > ${LOG_BYTES}: met(before)`),
+      limits: SMALL,
+      log_bytes: LOG_BYTES,
+    },
     resource: 'log',
   },
   {
     name: 'socket flood',
     request: {
       ...python(`
-import os, socket, time
+import os, socket
 held = []
 while True:
+    before = now()
     try:
         s = socket.socket(socket.AF_UNIX); s.setblocking(False); s.connect(os.environ['CLOVE_SOCKET']); held.append(s)
+        if len(held) == ${CONNECTIONS}: met(before)
     except OSError:
         held = held[-8:]; time.sleep(0.005)`),
       limits: SMALL,
@@ -175,11 +228,13 @@ while True:
       ...node(`
 import net from 'node:net';
 const frame = (opcode, body) => { const f = Buffer.alloc(17 + body.length); f.writeUInt32LE(0x41474e54, 0); f[8] = opcode; f.writeUInt32LE(body.length, 9); body.copy(f, 17); return f; };
+let isMet = false;
+const refused = (bytes) => { if (isMet || !bytes.includes('OVERLOAD')) return; isMet = true; process.stderr.write('met ' + process.hrtime.bigint() + '\\n'); };
 const batch = Buffer.concat(Array.from({ length: 256 }, () => frame(0x31, Buffer.from('{"key":"k"}'))));
 for (let n = 0; n < 4; n += 1) {
   const socket = net.connect(process.env.CLOVE_SOCKET);
   const write = () => { while (socket.write(batch)); };
-  socket.on('drain', write); socket.on('connect', write); socket.on('data', () => {}); socket.on('error', () => {});
+  socket.on('drain', write); socket.on('connect', write); socket.on('data', refused); socket.on('error', () => {});
 }`),
       limits: { ...SMALL, memory_mb: 256 },
     },
@@ -189,13 +244,14 @@ for (let n = 0; n < 4; n += 1) {
     name: 'descriptor exhaustion',
     request: {
       ...python(`
-import os, time
+import os
 held = []
 while True:
+    before = now()
     try:
         held.append(os.open('/dev/null', os.O_RDONLY))
     except OSError:
-        time.sleep(0.01)`),
+        met(before); time.sleep(0.01)`),
       limits: SMALL,
     },
     resource: 'fds',
