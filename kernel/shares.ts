@@ -38,7 +38,6 @@ export class Shares {
     if (credit === undefined) return 0;
     credit.ms = Math.min(BURST_MS, credit.ms + (nowMs - credit.atMs) * EARNED);
     credit.atMs = nowMs;
-    if (credit.ms >= BURST_MS) this.#credits.delete(id);
     if (credit.ms > 0 || !this.#isContended(id, nowMs)) return 0;
     return (1 - credit.ms) / EARNED;
   }

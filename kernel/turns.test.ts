@@ -117,6 +117,16 @@ describe('Turns', () => {
     expect(served.slice(2).map(({ n }) => n)).toEqual(Array.from({ length: 101 }, (_, n) => n));
   });
 
+  it('takes what comes while its lane has its turn, once and in order', async () => {
+    const { served, queue } = turns(({ n }) => {
+      if (n < 50) queue.add(1, false, { lane: 1, n: n + 1 });
+    });
+    queue.add(1, false, { lane: 1, n: 0 });
+    await untilServed(queue, served, 51);
+    expect(served.map(({ n }) => n)).toEqual(Array.from({ length: 51 }, (_, n) => n));
+    expect(queue.isIdle).toBe(true);
+  });
+
   it('names nobody whose turn is over, however many still wait', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;

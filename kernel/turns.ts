@@ -1,3 +1,4 @@
+import { type Lane, Lanes, Row } from './lanes.ts';
 import { Shares } from './shares.ts';
 
 /** What one lane may do before the next one has its turn: so many requests, or as many as begin within this time. */
@@ -5,58 +6,6 @@ const SLICE = 32;
 const SLICE_MS = 0.25;
 /** How long lanes are served before the event loop has its turn: whatever came in meanwhile is then seen. */
 const BUDGET_MS = 0.5;
-
-interface Lane<Item> {
-  readonly id: number;
-  readonly isFirst: boolean;
-  /** Whose turn it is after this one. */
-  next: Lane<Item> | null;
-  /** Those before the head were served, and are nobody's any more: what is still named here would outlive two collections. */
-  items: (Item | undefined)[];
-  head: number;
-}
-
-/**
- * Lanes in the order of their turns. A flood takes its turn thousands of times a second: what that would allocate in a map that
- * is deleted from and added to again grew the kernel by megabytes.
- */
-class Row<Item> {
-  readonly #lanes = new Map<number, Lane<Item>>();
-  #head: Lane<Item> | null = null;
-  #tail: Lane<Item> | null = null;
-
-  /** With the one whose turn it is. */
-  get size(): number {
-    return this.#lanes.size;
-  }
-
-  get(id: number): Lane<Item> | undefined {
-    return this.#lanes.get(id);
-  }
-
-  /** To the end of the row: a new one, or the one whose turn it was. */
-  add(lane: Lane<Item>): void {
-    if (!this.#lanes.has(lane.id)) this.#lanes.set(lane.id, lane);
-    lane.next = null;
-    if (this.#tail === null) this.#head = lane;
-    else this.#tail.next = lane;
-    this.#tail = lane;
-  }
-
-  /** The one whose turn it is now; it has to be added again, or removed. */
-  take(): Lane<Item> | null {
-    const lane = this.#head;
-    if (lane === null) return null;
-    this.#head = lane.next;
-    if (this.#head === null) this.#tail = null;
-    lane.next = null;
-    return lane;
-  }
-
-  remove({ id }: Lane<Item>): void {
-    this.#lanes.delete(id);
-  }
-}
 
 export interface TurnsOptions<Item> {
   readonly serve: (item: Item) => void;
@@ -74,10 +23,9 @@ export interface TurnsOptions<Item> {
 export class Turns<Item> {
   readonly #serve: (item: Item) => void;
   readonly #pauseMs: (laneId: number) => number;
+  readonly #lanes = new Lanes<Item>();
   readonly #first = new Row<Item>();
   readonly #others = new Row<Item>();
-  /** Lanes that wait for their own sake. */
-  readonly #paused = new Map<number, Lane<Item>>();
   /** Of the others: whoever is first is never held up. */
   readonly #shares = new Shares();
   #scheduled = false;
@@ -93,15 +41,16 @@ export class Turns<Item> {
   }
 
   add(laneId: number, isFirst: boolean, item: Item): void {
-    const lanes = isFirst ? this.#first : this.#others;
-    const lane = lanes.get(laneId) ?? this.#paused.get(laneId);
-    if (lane === undefined) lanes.add({ id: laneId, isFirst, next: null, items: [item], head: 0 });
-    else lane.items.push(item);
+    const lane = this.#lanes.get(laneId) ?? this.#lanes.make(laneId, isFirst);
+    lane.push(item);
+    if (lane.isWaiting) return;
+    lane.isWaiting = true;
+    this.#rowOf(lane).add(lane);
   }
 
   /** Serves an item at once if nothing waits before it. False = it has to be added. */
   serveNow(laneId: number, isFirst: boolean, item: Item): boolean {
-    if (!this.isIdle || this.#paused.has(laneId)) return false;
+    if (!this.isIdle || this.#lanes.get(laneId)?.isWaiting === true) return false;
     const nowMs = performance.now();
     if (this.#waitMs(laneId, isFirst, nowMs) > 0) return false;
     this.#serve(item);
@@ -109,15 +58,17 @@ export class Turns<Item> {
     return true;
   }
 
+  #rowOf({ isFirst }: Lane<Item>): Row<Item> {
+    return isFirst ? this.#first : this.#others;
+  }
+
   #waitMs(laneId: number, isFirst: boolean, nowMs: number): number {
     return this.#pauseMs(laneId) || (isFirst ? 0 : this.#shares.pauseMs(laneId, nowMs));
   }
 
   #pause(lane: Lane<Item>, forMs: number): void {
-    this.#paused.set(lane.id, lane);
     setTimeout(() => {
-      this.#paused.delete(lane.id);
-      (lane.isFirst ? this.#first : this.#others).add(lane);
+      this.#rowOf(lane).add(lane);
       this.run();
     }, forMs);
   }
@@ -146,9 +97,9 @@ export class Turns<Item> {
       if (lane === null) break;
       const pauseMs = this.#slice(lane);
       // To the end of the round, and out of it when there is nothing left, or nothing to be served yet.
-      if (lane.head < lane.items.length && pauseMs === 0) lanes.add(lane);
-      else lanes.remove(lane);
       if (pauseMs > 0) this.#pause(lane, pauseMs);
+      else if (lane.length > 0) lanes.add(lane);
+      else lane.isWaiting = false;
       if (performance.now() >= deadline) return false;
     }
     return performance.now() < deadline;
@@ -157,25 +108,17 @@ export class Turns<Item> {
   /** Serves some items of a lane; how many milliseconds those that are left have to wait, 0 = none. */
   #slice(lane: Lane<Item>): number {
     const { id, isFirst } = lane;
-    const end = Math.min(lane.items.length, lane.head + SLICE);
     const startedMs = performance.now();
     let nowMs = startedMs;
-    let pauseMs = 0;
-    do {
-      pauseMs = this.#waitMs(id, isFirst, nowMs);
-      if (pauseMs > 0) break;
-      const item = lane.items[lane.head] as Item;
-      lane.items[lane.head] = undefined;
-      lane.head += 1;
-      this.#serve(item);
+    for (let left = Math.min(lane.length, SLICE); left > 0; left -= 1) {
+      const pauseMs = this.#waitMs(id, isFirst, nowMs);
+      if (pauseMs > 0) return pauseMs;
+      this.#serve(lane.shift());
       const endedMs = performance.now();
       if (!isFirst) this.#shares.took(id, nowMs, endedMs);
       nowMs = endedMs;
-    } while (lane.head < end && nowMs < startedMs + SLICE_MS);
-    if (lane.head >= 1024 && lane.head < lane.items.length) {
-      lane.items = lane.items.slice(lane.head);
-      lane.head = 0;
+      if (nowMs >= startedMs + SLICE_MS) break;
     }
-    return pauseMs;
+    return 0;
   }
 }
