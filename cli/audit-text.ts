@@ -20,7 +20,12 @@ export function entryLine(entry: AuditRecord): string {
     decision === undefined
       ? `${body.event_type}${entry.agent_id === 0 ? '' : ` of ${entry.agent_id}${body.agent_name ? ` (${body.agent_name})` : ''}`}`
       : `${decision === 'allow' ? 'allowed' : 'DENIED'} ${body.syscall ?? `opcode ${body.opcode}`}${body.object ? ` ${body.object}` : ''} by ${body.rule}`;
-  const outcome = body.outcome === 'OK' ? (body.success ? '' : '  failed') : `  ${body.outcome}`;
+  const outcome =
+    body.outcome === 'OK'
+      ? body.success
+        ? ''
+        : '  failed'
+      : `  ${body.outcome === 'BEGUN' ? 'begun' : body.outcome}`;
   return escapeLine(`${entry.seq}  ${body.time}  ${entry.category}  ${who}  ${what}${outcome}`);
 }
 

@@ -162,12 +162,13 @@ export class Incarnations {
 
   // ---- incarnations
 
-  async start(life: Life, running?: () => void): Promise<Sandbox> {
+  async start(life: Life, begun?: () => void): Promise<Sandbox> {
     const { agent } = life;
     agent.state = 'starting';
     agent.restartAt = null;
-    const launched = await this.#options.launcher.launch(agent);
-    running?.();
+    const launching = this.#options.launcher.launch(agent);
+    begun?.();
+    const launched = await launching;
     const { sandbox } = launched;
     agent.sandbox = sandbox;
     agent.pid = sandbox.pid;

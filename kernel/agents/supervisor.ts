@@ -27,8 +27,8 @@ export interface SpawnOrder {
   readonly parentId: number;
   /** Called with id and name decided and taken. */
   plan(agentId: number, name: string): Promise<Plan>;
-  /** Its program runs, and nothing else is left to be done; not called where it is desired too. */
-  readonly running?: () => void;
+  /** It is being set up: what can still fail is the agent's start. */
+  readonly begun?: () => void;
   /** What the next kernel needs to start it again; null = it ends with this one. */
   readonly desired?: ((plan: Plan) => DesiredSpec) | null;
 }
@@ -99,8 +99,7 @@ export class Supervisor {
         fleet.admit(id);
         undo.push(() => fleet.remove(id)?.catch(() => {}));
       }
-      // Of one that is to outlive this kernel, "it runs" is not the whole of it: that it is desired may still be refused.
-      const sandbox = await this.#incarnations.start(life, isDesired ? undefined : order.running);
+      const sandbox = await this.#incarnations.start(life, order.begun);
       const written = isDesired ? fleet.put(agent, order.desired(plan)) : null;
       try {
         await Promise.all([reserved, written]);

@@ -168,12 +168,12 @@ describe('a decision', () => {
     });
   });
 
-  it('is corrected with its own request, whatever was called after it was recorded as done', async () => {
+  it('is corrected with its own request, whatever was called after it was recorded as begun', async () => {
     const { log, store: disk, folder } = open({ config: { log_state: true } });
     const record = log.begin(agent, store, ALLOW, { key: 'own' });
     if (record === null) throw new Error('off');
-    const done = log.during(record, () => log.whenDone());
-    done();
+    const begun = log.during(record, () => log.whenBegun());
+    begun();
     const next = log.begin(operator, kill, ALLOW, { id: 7, name: 'of somebody else' });
     if (next === null) throw new Error('off');
     void log.end(record, store, 'IO');
@@ -181,10 +181,10 @@ describe('a decision', () => {
     await disk.settled();
     const bodies = entriesOf(folder).map(({ body }) => body);
     const call = bodies.find(({ syscall }) => syscall === 'STORE');
-    expect(call).toMatchObject({ object: 'own', outcome: 'OK', details: { key: 'own' } });
+    expect(call).toMatchObject({ object: 'own', outcome: 'BEGUN', success: true, details: { key: 'own' } });
     const correction = bodies.find(({ event_type }) => event_type === 'SYSCALL_FAILED_AFTER_WRITE');
     // Its time is in no doubt either.
-    expect(correction?.details).toEqual({ call: { ...call, outcome: 'OK' }, outcome: 'IO' });
+    expect(correction).toMatchObject({ success: false, details: { call, outcome: 'IO' } });
     expect(bodies.find(({ syscall }) => syscall === 'KILL')?.details).toEqual({
       id: 7,
       name: 'of somebody else',

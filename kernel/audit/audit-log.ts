@@ -118,14 +118,14 @@ export class AuditLog {
   }
 
   /**
-   * For a handler, before it first waits: what it gets records its call as done, while its answer is still being made. Should it
-   * fail after that, a second record says so.
+   * For a handler, before it first waits: what it gets records its call as begun, so that this is on its way to the disk while the
+   * effect comes about. Should the call fail after that, a second record says so.
    */
-  whenDone(): () => void {
+  whenBegun(): () => void {
     const record = this.#entered;
     return () => {
       if (record === null || record.isUnderWay) return;
-      record.outcome = 'OK';
+      record.outcome = 'BEGUN';
       // Should the call fail after this, its bytes are asked for again when others have been on the desk.
       if (record === this.#onDesk) record.keep();
       this.#write(record, true);
@@ -141,7 +141,8 @@ export class AuditLog {
     const isWaitedFor =
       outcome === 'OK' && definition.readOnly !== true && !TRANSIENT.has(definition.permission);
     if (record.isUnderWay) {
-      if (record.outcome !== outcome) this.#correct(record, outcome);
+      const isAsExpected = record.outcome === outcome || (record.outcome === 'BEGUN' && outcome === 'OK');
+      if (!isAsExpected) this.#correct(record, outcome);
     } else {
       record.outcome = outcome;
       this.#write(record, isWaitedFor);

@@ -92,7 +92,12 @@ const call = fc.record({
   ruleId: text,
   allowed: fc.boolean(),
   worldTime: fc.option(text),
-  outcome: fc.constantFrom('OK' as const, 'NOT_FOUND' as const, 'SANDBOX_UNAVAILABLE' as const),
+  outcome: fc.constantFrom(
+    'OK' as const,
+    'BEGUN' as const,
+    'NOT_FOUND' as const,
+    'SANDBOX_UNAVAILABLE' as const,
+  ),
 });
 type Call = Parameters<
   Parameters<typeof fc.property<[typeof call extends fc.Arbitrary<infer T> ? T : never]>>[1]
@@ -122,7 +127,7 @@ function expectedOf({
     policy: 'digest',
     rule: boundText(ruleId, 1024),
     subject: { id, kind, name: ofCaller, pid: peer.pid, uid: peer.uid },
-    success: outcome === 'OK',
+    success: outcome === 'OK' || outcome === 'BEGUN',
     syscall: definition?.name ?? null,
     world_time: worldTime,
   };

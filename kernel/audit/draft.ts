@@ -2,7 +2,8 @@ import type { ErrorCode } from '../../errors/index.ts';
 import type { CallEntry } from '../store/record-chunk.ts';
 import type { Draft } from '../store/record-queue.ts';
 
-export type Outcome = 'OK' | ErrorCode;
+/** BEGUN: written ahead of the effect, whose own record tells what came of it. */
+export type Outcome = 'OK' | 'BEGUN' | ErrorCode;
 
 /** A record on its way to the disk, and who waits for it to be there. */
 export abstract class AuditDraft implements Draft {

@@ -6,7 +6,7 @@ import type { AuditCategory, SyscallDefinition } from '../syscalls/define.ts';
 import type { CallBytes } from './call-bytes.ts';
 import { canonicalJson, canonicalString } from './canonical.ts';
 import { chainOf } from './chains.ts';
-import { AuditDraft, isoTime } from './draft.ts';
+import { AuditDraft, isoTime, type Outcome } from './draft.ts';
 import { boundText } from './summary.ts';
 import type { SummaryWriter } from './summary-bytes.ts';
 
@@ -132,7 +132,7 @@ export class CallRecord extends AuditDraft {
     const { details, object, world } = this.#bytes.texts;
     return (
       `${toDetails}${details}${toMonotonic}${this.#bytes.monotonicUs}${toObject}${object}${toOutcome}${this.outcome}` +
-      `${toSuccess}${this.outcome === 'OK'}${toTime}${isoTime(this.#bytes.wallMs)}","world_time":${world === '' ? 'null' : world}}`
+      `${toSuccess}${isFailure(this.outcome) ? 'false' : 'true'}${toTime}${isoTime(this.#bytes.wallMs)}","world_time":${world === '' ? 'null' : world}}`
     );
   }
 }
@@ -182,6 +182,11 @@ export class EventRecord extends AuditDraft {
       `"success":${this.outcome === 'OK' && success !== false},"time":"${isoTime(this.#wallMs)}","world_time":${worldTimeJson(this.#scene.worldTime)}}`
     );
   }
+}
+
+/** As far as is known when it is written. */
+function isFailure(outcome: Outcome): boolean {
+  return outcome !== 'OK' && outcome !== 'BEGUN';
 }
 
 function worldTimeJson(worldTime: string | null): string {

@@ -54,7 +54,7 @@ export const spawn = defineSyscall({
   async handle(request, context) {
     const { kernel, caller } = context;
     const { supervisor, launcher, fleet, options } = kernel;
-    const running = kernel.audit.whenDone();
+    const begun = kernel.audit.whenBegun();
     const authority = authoriseSpawn(kernel, caller, request);
     const { readScript } = authority;
     const isInWorld = request.world != null || kernel.worlds?.joinedBy(caller.id) != null;
@@ -70,7 +70,7 @@ export const spawn = defineSyscall({
       const { agent, plan, sandbox } = await supervisor.spawn({
         name: request.name ?? null,
         parentId: caller.id,
-        running,
+        begun,
         plan: async (agentId, name) => {
           const made = await makePlan(authority.request, {
             agentId,

@@ -149,6 +149,37 @@ describe('one record per decision', () => {
     expect(seqs).toEqual(Array.from(seqs, (_, at) => before + 1 + at));
   });
 
+  it('a start ahead of its effect, and what came of it', async () => {
+    const before = await last();
+    const ok = await client.call('SPAWN', { command: ['/bin/true'], name: 'starts' });
+    await client.call('WAIT', { id: ok.id });
+    const failed = await client.call('SPAWN', { command: ['/etc/hostname'], name: 'fails' });
+    const unplanned = await client.call('SPAWN', { script: '/none/such.py', name: 'none' });
+    expect([ok.success, failed.code, unplanned.code]).toEqual([true, 'EXEC_FAILED', 'NOT_FOUND']);
+    const { entries } = await client.call('AUDIT_QUERY', { since_seq: before, limit: 1000, end: 'oldest' });
+    const starts = entries.filter(({ body }: Answer) => /^(SYSCALL|AGENT_SPAWNED)/.test(body.event_type));
+    const told = starts.map(({ body: { event_type, syscall, outcome, success, agent_name } }: Answer) => [
+      event_type === 'SYSCALL' ? syscall : `${event_type} ${agent_name ?? ''}`.trim(),
+      outcome,
+      success,
+    ]);
+    expect(told).toEqual(
+      expect.arrayContaining([
+        ['SPAWN', 'BEGUN', true],
+        ['AGENT_SPAWNED starts', 'OK', true],
+        ['SPAWN', 'NOT_FOUND', false],
+      ]),
+    );
+    expect(told.filter(([what]: string[]) => what === 'SPAWN')).toHaveLength(3);
+    const corrections = starts.filter(({ body }: Answer) => body.event_type === 'SYSCALL_FAILED_AFTER_WRITE');
+    expect(corrections.map(({ body }: Answer) => body)).toMatchObject([
+      {
+        success: false,
+        details: { call: { syscall: 'SPAWN', details: { name: 'fails' } }, outcome: 'EXEC_FAILED' },
+      },
+    ]);
+  });
+
   it('restarts, kills, changes of permissions, unknown opcodes', async () => {
     await client.call('SET_AUDIT_CONFIG', { log_syscalls: true });
     const before = await last();

@@ -102,7 +102,7 @@ export const auditQuery = defineSyscall({
     event_types: z.array(z.string()).max(64).optional(),
     syscall: z.string().optional(),
     decision: z.enum(['allow', 'deny']).optional(),
-    outcome: z.string().optional().describe('OK or an error code.'),
+    outcome: z.string().optional().describe('OK, BEGUN or an error code.'),
     since_seq: seq.optional().describe('Only records behind this one.'),
     before_seq: seq.optional().describe('Only records before this one.'),
     from: isoTime.optional(),

@@ -146,7 +146,7 @@ bool PutBody(Writer& out, Span chunk, size_t offset) {
   out.Put(constant[3]);
   out.Put(outcome);
   out.Put(constant[4]);
-  out.Put(outcome == "OK" ? "true" : "false");
+  out.Put(outcome == "OK" || outcome == "BEGUN" ? "true" : "false");
   out.Put(constant[5]);
   PutIsoTime(out, WideAt(payload + 12));
   out.Put("\",\"world_time\":");
