@@ -12,8 +12,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createKernel, type RunningKernel } from '../../kernel/index.ts';
 import { type CloveClient, connect } from '../../sdk/typescript/index.ts';
-import { BareParent } from './bare-parent.ts';
+import { bareParent } from './bare-parent.ts';
+import type { NativeTimer } from './native-timer.ts';
 import { ociRuns } from './oci-peers.ts';
+import { spawnClient } from './spawn-client.ts';
 
 const spawns = Number(process.argv[2] ?? 1000);
 const treeSize = Number(process.argv[3] ?? 1000);
@@ -23,6 +25,7 @@ const POOL_SIZE = 4;
 /** As large as a turn: what is made ahead between two turns is enough for one. */
 const LARGE_POOL_SIZE = 32;
 const ROUND = 25;
+const PACED_ROUND = 10;
 const IDLE_AGENTS = 50;
 const SETTLE_MS = 500;
 const TRUE = ['/bin/true'];
@@ -74,7 +77,7 @@ async function spawnAndWait(client: CloveClient): Promise<void> {
 
 async function withKernel<T>(
   sandboxPool: number,
-  work: (client: CloveClient, kernel: RunningKernel) => Promise<T>,
+  work: (client: CloveClient, kernel: RunningKernel, socketPath: string) => Promise<T>,
 ): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'clove-micro-'));
   const socketPath = join(folder, 'clove.sock');
@@ -87,7 +90,7 @@ async function withKernel<T>(
     });
     const client = await connect(socketPath);
     try {
-      return await work(client, kernel);
+      return await work(client, kernel, socketPath);
     } finally {
       client.close();
       await kernel.close();
@@ -110,12 +113,12 @@ function line(name: string, samplesMs: readonly number[]): string {
 
 function waysOf(
   clients: readonly (readonly [name: string, client: CloveClient])[],
-  bare: BareParent,
+  native: readonly (readonly [name: string, timer: NativeTimer])[],
   folder: string,
 ): Way[] {
   const ways: Way[] = [
     ...clients.map(([name, client]) => ({ name, run: () => timed(() => spawnAndWait(client)) })),
-    { name: 'bare process (posix_spawn in C)', run: () => bare.run() },
+    ...native.map(([name, timer]) => ({ name, run: () => timer.run() })),
     ...PEERS.filter(([, program]) => program.startsWith('/') || isInstalled(program)).map(
       ([name, program, args]) => ({ name, run: () => timed(() => runProgram(program, args)) }),
     ),
@@ -253,21 +256,25 @@ console.log(
     .join(' ')}`,
 );
 const folder = mkdtempSync(join(tmpdir(), 'clove-micro-'));
-const bare = new BareParent(folder, TRUE);
 await withKernel(0, (plain) =>
   withKernel(LARGE_POOL_SIZE, (large) =>
-    withKernel(POOL_SIZE, async (pooled, kernelOf) => {
+    withKernel(POOL_SIZE, async (pooled, kernelOf, socketPath) => {
       const clients = [
         [`clove, pool of ${POOL_SIZE}`, pooled],
         [`clove, pool of ${LARGE_POOL_SIZE}`, large],
         ['clove, no pool', plain],
       ] as const;
-      const ways = waysOf(clients, bare, folder);
+      const native = [
+        [`clove, pool of ${POOL_SIZE}, client in C++`, spawnClient(folder, socketPath, TRUE)],
+        ['bare process (posix_spawn in C++)', bareParent(folder, TRUE)],
+      ] as const;
+      const ways = waysOf(clients, native, folder);
       for (const { run } of ways) for (let i = 0; i < 2 * LARGE_POOL_SIZE; i++) await run();
-      console.log(`\nfrom asked to ended, one every ${PACE_MS} ms, in turns`);
-      await sideBySide(ways, paced, 1, PACE_MS);
+      console.log(`\nfrom asked to ended, one every ${PACE_MS} ms, in turns of ${PACED_ROUND}`);
+      await sideBySide(ways, paced, PACED_ROUND, PACE_MS);
       console.log(`\nfrom asked to ended, one after the other, in turns of ${ROUND}`);
       await sideBySide(ways, spawns, ROUND, 0);
+      for (const [, timer] of native) timer.close();
       if (treeSize === 0) return;
       console.log(`\n${spawns} spawns`);
       await curve('clove, pool', pooled);
@@ -280,7 +287,6 @@ await withKernel(0, (plain) =>
     }),
   ),
 );
-bare.close();
 rmSync(folder, { recursive: true, force: true });
 console.log(
   `load average ${loadavg()
