@@ -182,6 +182,29 @@ describe('a host with cgroup v1 only', () => {
   });
 });
 
+describe('a host with hierarchies mounted at a second place', () => {
+  it('makes one group in each, and limits, freezes and ends as elsewhere', async (context) => {
+    if (!needsBoth()) context.skip('needs root and both versions of cgroups');
+    const again = [...cgroupMounts('cgroup'), ...cgroupMounts('cgroup2')]
+      .map((point, index) => `mkdir -p /mnt/${index} && mount --bind ${point} /mnt/${index}`)
+      .join(' && ');
+    const prepare = ['unshare', '--mount', '--propagation', 'private', '/bin/sh', '-c'];
+    const answer = await onHost(
+      [...prepare, `mount -t tmpfs none /mnt && ${again} && exec "$@"`, 'sh'],
+      `const sandbox = await startReady(['/bin/sh', '-c', 'echo ready; sleep 30']);
+      await sandbox.freeze();
+      sandbox.kill();
+      const oom = await shell('head -c 60M /dev/zero > /tmp/a', { limits: { memoryBytes: 16 << 20, tmpfsBytes: 128 << 20, fileSizeBytes: null } });
+      return { layers: sandbox.layers, exit: await sandbox.exited, more: oom.reason };`,
+    );
+    expect(answer.error).toBeUndefined();
+    expect(answer.exit).toMatchObject({ reason: 'killed' });
+    expect(answer.more).toBe('oom');
+    for (const layer of ['mem', 'cpu', 'pids', 'freeze', 'kill'])
+      expect(stateOf(answer, layer)?.state).toBe('on');
+  });
+});
+
 describe('a host whose cgroup v2 has none of the controllers', () => {
   it('places, freezes and kills, refuses limits, and never pretends', async (context) => {
     if (!needsBoth()) context.skip('needs root and both versions of cgroups');

@@ -1,5 +1,14 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -55,6 +64,27 @@ const named = (layers: readonly Layer[]) => layers.map(({ layer }) => layer);
 const isRoot = process.geteuid?.() === 0;
 const asUser = ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups', '--'];
 const hasPython = spawnSync('/usr/bin/python3', ['-c', '']).status === 0;
+
+/** The hierarchies of this machine. */
+const cgroupMounts = () =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => ({ point: line.split(' ')[4] ?? '', options: line.split(' ').at(-1) ?? '' }));
+const covered = (mounts: readonly string[]) =>
+  mounts.map((mount) => `mount -t tmpfs none ${mount}`).join(' && ');
+
+/** A mount namespace of its own in which the mounts are changed first. */
+const inOwnMounts = (change: string): string[] => [
+  'unshare',
+  '--mount',
+  '--propagation',
+  'private',
+  '/bin/sh',
+  '-c',
+  `${change} && exec "$@"`,
+  'sh',
+];
 
 /** Runs a command under a seccomp filter. `rules`: Python that adds to `program`, with the number of the call loaded. */
 const filterOf = (rules: string) => `
@@ -266,22 +296,9 @@ describe('clove doctor', () => {
 
   it('tells what a machine without cgroups lacks', async (context) => {
     if (!isRoot) context.skip('needs root');
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .filter((line) => / - cgroup2? /.test(line))
-      .map((line) => line.split(' ')[4] ?? '');
+    const mounts = cgroupMounts().map(({ point }) => point);
     if (mounts.length === 0) context.skip('this machine is such a one');
-    const cover = mounts.map((mount) => `mount -t tmpfs none ${mount}`).join(' && ');
-    const prepare = [
-      'unshare',
-      '--mount',
-      '--propagation',
-      'private',
-      '/bin/sh',
-      '-c',
-      `${cover} && exec "$@"`,
-      'sh',
-    ];
+    const prepare = inOwnMounts(covered(mounts));
     const result = await doctor(prepare);
     expect(result).toMatchObject({ status: 1, ok: false, strength: 'reduced' });
     expect(named(missing(result))).toEqual(expect.arrayContaining(['mem', 'cpu', 'pids']));
@@ -289,5 +306,101 @@ describe('clove doctor', () => {
       ({ layer }) => !['mem', 'swap', 'cpu', 'pids', 'cpuset', 'freeze', 'kill'].includes(layer),
     );
     expect(only).toEqual([]);
+  });
+
+  describe('proposes what works: done, every layer is on', () => {
+    const mounts = cgroupMounts();
+    const worlds: [title: string, change: string][] = [
+      [
+        'the groups are mounted read-only',
+        mounts.map(({ point }) => `mount -o remount,bind,ro ${point}`).join(' && '),
+      ],
+      [
+        'the controller of memory is not mounted',
+        covered(mounts.filter(({ options }) => /\bmemory\b/.test(options)).map(({ point }) => point)),
+      ],
+      ['nothing of cgroups is mounted', covered(mounts.map(({ point }) => point))],
+    ];
+
+    it.skipIf(!isRoot || mounts.length < 2).each(worlds)('where %s', async (_, change) => {
+      const before = await doctor(inOwnMounts(change));
+      expect(before).toMatchObject({ status: 1, strength: 'reduced', error: null });
+      const remedies = new Set(missing(before).map(({ remedy }) => remedy));
+      expect(remedies.size).toBe(1);
+      const after = await doctor(inOwnMounts(`${change} && ${[...remedies][0]}`));
+      expect(missing(after)).toEqual([]);
+      expect(after).toMatchObject({ status: 0, strength: 'full' });
+    });
+
+    const takenAway: [capability: string, layer: string][] = [
+      ['chown', 'disk'],
+      ['setgid', 'uid'],
+      ['setuid', 'uid'],
+      ['setpcap', 'caps'],
+      ['net_admin', 'netns'],
+    ];
+    it.skipIf(!isRoot || mounts.length === 0).each(takenAway)(
+      'root without CAP_%s is told to have it, for %s',
+      async (capability, layer) => {
+        const result = await doctor([
+          'setpriv',
+          '--inh-caps',
+          `-${capability}`,
+          '--bounding-set',
+          `-${capability}`,
+        ]);
+        expect(named(missing(result))).toContain(layer);
+        for (const { remedy, how } of missing(result)) {
+          expect(how).not.toBe('');
+          expect(remedy).toMatch(new RegExp(`CAP_${capability}|--cap-add ${capability}|privileged`, 'i'));
+        }
+      },
+    );
+
+    it('where few files may be open', async () => {
+      const result = await doctor(['prlimit', '--nofile=500:500']);
+      const nofile = result.layers.find(({ layer }) => layer === 'nofile');
+      expect(nofile).toMatchObject({ state: 'off', remedy: expect.stringContaining('nofile=1024:1024') });
+      if (isRoot) expect(missing(await doctor(['prlimit', '--nofile=1024:1024']))).not.toContain(nofile);
+    });
+  });
+
+  it('is not led by files that lie where it is started', async () => {
+    const planted = path.join(folder, 'planted');
+    mkdirSync(path.join(planted, '.clove'), { recursive: true });
+    mkdirSync(path.join(planted, '.git', 'hooks'), { recursive: true });
+    mkdirSync(path.join(planted, 'node_modules', 'commander'), { recursive: true });
+    const mark = path.join(folder, 'was-run');
+    const run = `require('node:fs').writeFileSync(${JSON.stringify(mark)}, '')`;
+    const files: Record<string, string> = {
+      '.npmrc': `node-options=--require ${planted}/evil.cjs\nscript-shell=${planted}/evil.sh\n`,
+      '.env': `NODE_OPTIONS=--require ${planted}/evil.cjs\nCLOVE_SOCKET=/nowhere\n`,
+      'evil.cjs': run,
+      'evil.sh': `#!/bin/sh\ntouch ${mark}\n`,
+      'clove.yaml': 'agents: [',
+      'package.json':
+        '{"type":"commonjs","imports":{"#x":"./evil.cjs"},"scripts":{"preinstall":"./evil.sh"}}',
+      'node.config.json': '{"nodeOptions":{"require":["./evil.cjs"]}}',
+      '.clove/config.json': '{"isolation":{"require":[]}}',
+      '.clove/permissions.json': 'not even JSON',
+      '.git/hooks/post-checkout': `#!/bin/sh\ntouch ${mark}\n`,
+      'node_modules/commander/index.js': run,
+      'tsconfig.json': '{',
+    };
+    for (const [name, content] of Object.entries(files)) {
+      writeFileSync(path.join(planted, name), content);
+      chmodSync(path.join(planted, name), 0o755);
+    }
+    const launcher = path.join(root, 'bin/clove');
+    const states = (cwd: string) => {
+      const { stdout } = spawnSync(launcher, ['doctor', '--json'], {
+        cwd,
+        encoding: 'utf8',
+        env: { PATH: process.env.PATH, HOME: planted },
+      });
+      return (JSON.parse(stdout) as Result).layers.map(({ layer, state }) => [layer, state]);
+    };
+    expect(states(planted)).toEqual(states(root));
+    expect(existsSync(mark)).toBe(false);
   });
 });

@@ -168,12 +168,18 @@ Failure Cgroup::Apply(const CgroupLimits& limits, uint64_t disable, uint64_t req
   };
   if (unified_.valid()) report(L_freeze, STATE_ON, "cgroup2:cgroup.freeze");
   else if (Of(C_FREEZER) >= 0) report(L_freeze, STATE_ON, "cgroup1:freezer.state");
-  else report(L_freeze, STATE_OFF, "no cgroup2 and no freezer controller");
+  else {
+    const CgroupHost& host = HostCgroups();
+    const int index = host.unified >= 0 ? host.unified : host.of[C_FREEZER];
+    const int refused = index < 0 ? 0 : parent_->error(index);
+    report(L_freeze, STATE_OFF, refused != 0 ? "no group of ours under cgroup2 or the freezer controller" : "no cgroup2 and no freezer controller");
+    if ((disable & bit(L_freeze)) == 0) layers[L_freeze].error = refused != 0 ? refused : ENOENT;
+  }
   if (unified_.valid()) report(L_kill, STATE_ON, "cgroup2:cgroup.kill");
   else if ((disable & bit(L_pidns)) == 0) report(L_kill, STATE_ON, "SIGKILL to PID 1 of the pid namespace");
   else report(L_kill, STATE_DEGRADED, kOneByOne);
   for (Layer layer : {L_freeze, L_kill})
-    if ((require & bit(layer)) != 0 && layers[layer].state != STATE_ON) return {S_cgroup_create, ENOENT, layers[layer].how};
+    if ((require & bit(layer)) != 0 && layers[layer].state != STATE_ON) return {S_cgroup_create, layers[layer].error != 0 ? layers[layer].error : ENOENT, layers[layer].how};
   return {};
 }
 

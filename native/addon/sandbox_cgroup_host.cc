@@ -45,6 +45,10 @@ CgroupHost Discover() {
     } else if (right[0] == "cgroup") {
       hierarchy.controllers = ControllerBits(Split(right[2], ','));
       if (hierarchy.controllers == 0 || info.f_type != CGROUP_SUPER_MAGIC) continue;
+      // Mounted at a second place, or covered by itself: one group in it is enough, and two of one name are none.
+      bool known = true;
+      for (int c = 0; c < CONTROLLER_COUNT; c++) known = known && ((hierarchy.controllers & (1u << c)) == 0 || host.of[c] >= 0);
+      if (known) continue;
     } else {
       continue;
     }

@@ -85,7 +85,7 @@ void Namespaces() {
   LayerSet(L_timens, STATE_NA, 0, "not asked for");
   LayerSet(L_overlay, STATE_NA, 0, "not asked for");
   if (plan->role == ROLE_FORKED) LayerOn(L_userns, "own user namespace; inside, 0 is the template's user and %u the agent's", plan->uid);
-  else if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, plan->hostUid == 0 ? "the kernel is root: the agent has a host uid of its own" : "no namespace asked for");
+  else if (plan->userns == 0) LayerSet(L_userns, STATE_NA, 0, plan->hostUid == 0 ? "the kernel is root: it needs none" : "no namespace asked for");
   else LayerOn(L_userns, "uid %u inside is uid %u of the host", plan->uid, plan->hostUid);
 }
 

@@ -347,6 +347,7 @@ void BuildRoot() {
     else if (STEP_CALL(S_proc_masks, MaskProc(how, sizeof how))) LayerOn(L_proc_masked, "%s", how);
   }
   hasScratch = STEP_CALL(S_scratch_tmpfs, MakeScratch());
+  if (!hasScratch) LayerSet(L_inodes, STATE_OFF, ready.layers[L_disk].error, "needs the mounts of disk");
   if (!Wanted(L_sys_hidden)) {
     LayerSet(L_sys_hidden, STATE_OFF, 0, "left out by request; the host's /sys is bound");
     Check(S_mounts, MakeDirectory("sys") != 0 || mount("/sys", "sys", nullptr, MS_BIND | MS_REC, nullptr) != 0 ? -1 : 0, "bind of /sys");
@@ -369,6 +370,7 @@ void FurnishRoot() {
     if (Wanted(L_inodes)) LayerOn(L_inodes, "tmpfs nr_inodes=%llu each", static_cast<unsigned long long>(plan->tmpfsInodes));
     else LayerSet(L_inodes, STATE_OFF, 0, "left out by request");
   }
+  if (hasScratch && ready.layers[L_inodes].how[0] == 0) LayerSet(L_inodes, STATE_OFF, ready.layers[L_disk].error, "needs the mounts of disk");
   AttachMounts();
   if (!Wanted(L_root_ro)) LayerSet(L_root_ro, STATE_OFF, 0, "left out by request");
   else if (STEP_CALL(S_root_readonly, MountSetattr(AT_FDCWD, "/", 0, kReadOnlySafe))) LayerOn(L_root_ro, "/ and /usr mounted ro,nosuid,nodev");
