@@ -9,6 +9,8 @@ const TMPFS_MAGIC = 0x01021994;
 /** Processes of one agent whose descriptors are counted at a time. */
 const MAX_PROCESSES = 16;
 const TEXT_BYTES = 512;
+/** Of a list of processes: a pid has at most seven digits, and half a line at its end is a process more or less. */
+const PROCESSES_BYTES = MAX_PROCESSES * 8;
 
 export interface Fill {
   readonly where: string;
@@ -22,6 +24,7 @@ export class Probe {
   readonly #limits: SandboxLimits;
   readonly #pidsEvents: number | null;
   readonly #cpuStat: number | null;
+  readonly #processes: number | null;
   readonly #text = Buffer.alloc(TEXT_BYTES);
   #folders: readonly string[];
 
@@ -32,6 +35,9 @@ export class Probe {
     this.#cpuStat =
       open(findCgroupFile(roots, 'unified', cgroupPath, 'cpu.stat')) ??
       open(findCgroupFile(roots, 'cpuacct', cgroupPath, 'cpuacct.usage'));
+    this.#processes =
+      open(findCgroupFile(roots, 'unified', cgroupPath, 'cgroup.procs')) ??
+      open(findCgroupFile(roots, 'memory', cgroupPath, 'cgroup.procs'));
     const hasOwn = sandbox.layers.some(({ layer, state }) => layer === 'disk' && state === 'on');
     this.#folders = hasOwn ? SIZED_FOLDERS : [];
   }
@@ -71,9 +77,9 @@ export class Probe {
 
   /** Descriptors of the process that has most of them. */
   fds(): number {
-    const { processIds } = this.#sandbox.stats();
+    const listed = this.#read(this.#processes).slice(0, PROCESSES_BYTES).split('\n').slice(0, -1);
     let most = 0;
-    for (const pid of [this.#sandbox.pid, ...processIds.slice(0, MAX_PROCESSES)]) {
+    for (const pid of [this.#sandbox.pid, ...listed.slice(0, MAX_PROCESSES)]) {
       try {
         // Since Linux 6.2 the size of the folder is the number of its entries.
         most = Math.max(most, statSync(`/proc/${pid}/fd`).size);
@@ -85,7 +91,7 @@ export class Probe {
   }
 
   close(): void {
-    for (const fd of [this.#pidsEvents, this.#cpuStat]) if (fd !== null) closeSync(fd);
+    for (const fd of [this.#pidsEvents, this.#cpuStat, this.#processes]) if (fd !== null) closeSync(fd);
   }
 
   #read(fd: number | null): string {

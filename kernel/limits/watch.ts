@@ -4,10 +4,17 @@ import { type CgroupRoots, findCgroupRoots } from '../metrics/cgroup.ts';
 import { LimitGauge, type LimitWarning } from './gauge.ts';
 import { Probe } from './probe.ts';
 
+/** Looks are made every so often, each at those whose time has come. */
+const TICK_MS = 25;
 /** Between two looks at an agent that does something. */
-const ACTIVE_MS = 80;
-/** The longest between two looks at one that does nothing. */
-const IDLE_MS = 400;
+const ACTIVE_MS = 2 * TICK_MS;
+/** The longest between two looks at one that does nothing, and what each agent more than a hundred adds to it. */
+const IDLE_MS = 3 * TICK_MS;
+const IDLE_MS_PER_AGENT = IDLE_MS / 100;
+/** A timer that fires a little early is not to cost a tick. */
+const EARLY_MS = TICK_MS / 5;
+/** Looks take at most so much of the kernel's thread, however many agents are busy. */
+const MAX_SHARE = 0.1;
 
 export interface LimitWatchOptions {
   /** Parent of the agents' cgroups, as in SandboxSpec. */
@@ -22,7 +29,6 @@ interface Watched {
   /** Made for the first look: one that ends before is not to pay for it. */
   probe: Probe | null;
   work: string | null;
-  intervalMs: number;
   dueMs: number;
   pidsRefused: number;
   droppedBytes: number;
@@ -30,13 +36,14 @@ interface Watched {
 
 /**
  * Notices within a tenth of a second when a running agent meets a limit, and tells it: operators, and the agent itself. One
- * that does nothing costs two reads of open files every 400 ms.
+ * that does nothing costs two reads of open files every 75 ms.
  */
 export class LimitWatch {
   readonly #options: LimitWatchOptions;
   readonly #roots: CgroupRoots;
   readonly #watched = new Map<number, Watched>();
   #timer: NodeJS.Timeout | null = null;
+  #restUntilMs = 0;
 
   constructor(options: LimitWatchOptions) {
     this.#options = options;
@@ -56,12 +63,11 @@ export class LimitWatch {
       instance: sandbox.instance,
       probe: null,
       work: null,
-      intervalMs: ACTIVE_MS,
       dueMs: performance.now() + ACTIVE_MS,
       pidsRefused: 0,
       droppedBytes: droppedBytesOf(agent),
     });
-    this.#timer ??= setInterval(() => this.#look(), ACTIVE_MS / 2).unref();
+    this.#timer ??= setInterval(() => this.#look(), TICK_MS).unref();
   }
 
   /** With what was not told while it ran. */
@@ -110,7 +116,11 @@ export class LimitWatch {
 
   #look(): void {
     const now = performance.now();
-    for (const watched of this.#watched.values()) if (watched.dueMs <= now) this.#lookAt(watched, now);
+    if (now < this.#restUntilMs) return;
+    for (const watched of this.#watched.values())
+      if (watched.dueMs <= now + EARLY_MS) this.#lookAt(watched, now);
+    const tookMs = performance.now() - now;
+    this.#restUntilMs = now + tookMs / MAX_SHARE;
   }
 
   #lookAt(watched: Watched, now: number): void {
@@ -130,9 +140,7 @@ export class LimitWatch {
     const isActive = work === null || work !== watched.work;
     watched.work = work;
     // With thousands that do nothing, each is looked at more seldom.
-    const idleMs = Math.max(IDLE_MS, this.#watched.size);
-    watched.intervalMs = isActive ? ACTIVE_MS : Math.min(idleMs, watched.intervalMs * 2);
-    watched.dueMs = now + watched.intervalMs;
+    watched.dueMs = now + (isActive ? ACTIVE_MS : Math.max(IDLE_MS, this.#watched.size * IDLE_MS_PER_AGENT));
     this.#countPids(watched, probe.pidsRefused(), maxPids, now);
     this.#countDropped(watched, now);
     if (isActive) this.#lookAtFills(watched, probe, now);
