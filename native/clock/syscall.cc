@@ -41,33 +41,15 @@ struct WideMask {
 
 /** FUTEX_WAIT and FUTEX_WAIT_BITSET with a time-out. */
 long Futex(uint32_t* word, int operation, uint32_t value, const timespec* timeout, long word2, uint32_t bits) {
-  const int command = operation & FUTEX_CMD_MASK;
-  const bool isShared = (operation & FUTEX_PRIVATE_FLAG) == 0;
-  int64_t deadline;
-  if (command == FUTEX_WAIT) deadline = AddNs(VirtualMonotonic(), ToNsClamped(*timeout));
-  else ToDeadline((operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, *timeout, &deadline);
-  if (command == FUTEX_WAIT || bits == FUTEX_BITSET_MATCH_ANY)
-    return Answer(-WaitOnWord(word, value, isShared, deadline, false));
-  // Of two words at once only whole ones can be waited for: this one is looked at now and then.
-  Wait wait(kWaitChunk, deadline);
-  for (;;) {
-    const int64_t remaining = RealUntil(deadline, kPollNs);
-    const timespec until = ToTimespec(RealMonotonic() + remaining);
-    const long result = SystemCall(SYS_futex, Value(word), (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, value,
-                                   Value(&until), word2, bits);
-    if (result != -ETIMEDOUT || remaining <= 0) return Answer(result);
-  }
+  const int64_t deadline = FutexDeadline(operation, *timeout);
+  if (WaitsForAnybody(operation, bits)) return Answer(-WaitOnWord(word, value, (operation & FUTEX_PRIVATE_FLAG) == 0, deadline, false));
+  return Answer(WaitOnBits<Wait>(word, operation, value, word2, bits, deadline));
 }
 
-/** Repeats a call that takes a real time-out in small pieces until the virtual deadline. */
+/** RepeatUntil of a call that answers with errno. */
 template <typename Attempt>
 auto Repeat(int64_t deadline, int overError, Attempt&& attempt) {
-  Wait wait(kWaitChunk, deadline);
-  for (;;) {
-    const int64_t remaining = RealUntil(deadline, kPollNs);
-    const auto result = attempt(remaining);
-    if (result >= 0 || errno != overError || remaining <= 0) return result;
-  }
+  return RepeatUntil<Wait>(deadline, [=](auto result) { return result < 0 && errno == overError; }, attempt);
 }
 
 timespec RealtimeIn(int64_t ns) {

@@ -140,4 +140,37 @@ long WaitOnWordBy(Call call, const void* word, uint32_t expected, bool isShared,
   }
 }
 
+/**
+ * Repeats a call that takes a real time-out, in small pieces, until the virtual deadline: it is told how long it may take, and `isOver`
+ * whether an answer says that this has passed.
+ */
+template <typename Wait, typename IsOver, typename Attempt>
+auto RepeatUntil(int64_t deadline, IsOver&& isOver, Attempt&& attempt) {
+  Wait wait(kWaitChunk, deadline);
+  for (;;) {
+    const int64_t remaining = RealUntil(deadline, kPollNs);
+    const auto result = attempt(remaining);
+    if (!isOver(result) || remaining <= 0) return result;
+  }
+}
+
+/** Until when FUTEX_WAIT and FUTEX_WAIT_BITSET wait. */
+inline int64_t FutexDeadline(int operation, const timespec& timeout) {
+  if ((operation & FUTEX_CMD_MASK) == FUTEX_WAIT) return AddNs(VirtualMonotonic(), ToNsClamped(timeout));
+  int64_t deadline;
+  ToDeadline((operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, &deadline);
+  return deadline;
+}
+/** Whether a futex is waited for whoever wakes it. */
+inline bool WaitsForAnybody(int operation, uint32_t bits) { return (operation & FUTEX_CMD_MASK) == FUTEX_WAIT || bits == FUTEX_BITSET_MATCH_ANY; }
+
+/** FUTEX_WAIT_BITSET for some only. Of two words at once only whole ones can be waited for: this one is looked at now and then. */
+template <typename Wait>
+long WaitOnBits(const void* word, int operation, uint32_t expected, long word2, uint32_t bits, int64_t deadline) {
+  return RepeatUntil<Wait>(deadline, [](long result) { return result == -ETIMEDOUT; }, [=](int64_t ns) {
+    const timespec until = ToTimespec(RealMonotonic() + ns);
+    return SystemCall(SYS_futex, Value(word), (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, expected, Value(&until), word2, bits);
+  });
+}
+
 }  // namespace clove::clock

@@ -36,23 +36,14 @@ long WaitOnWord(const void* word, uint32_t expected, bool isShared, int64_t dead
 }
 
 long OnFutex(const long* a) {
-  const int operation = static_cast<int>(a[1]), command = operation & FUTEX_CMD_MASK;
+  const int operation = static_cast<int>(a[1]);
   const auto* timeout = reinterpret_cast<const timespec*>(a[3]);
   const auto expected = static_cast<uint32_t>(a[2]), bits = static_cast<uint32_t>(a[5]);
   if (!IsValid(*timeout) || timeout->tv_sec < 0) return -EINVAL;
-  int64_t deadline;
-  if (command == FUTEX_WAIT) deadline = AddNs(VirtualMonotonic(), ToNsClamped(*timeout));
-  else ToDeadline((operation & FUTEX_CLOCK_REALTIME) != 0 ? CLOCK_REALTIME : CLOCK_MONOTONIC, *timeout, &deadline);
-  if (command == FUTEX_WAIT || bits == FUTEX_BITSET_MATCH_ANY)
-    return WaitOnWord(reinterpret_cast<const void*>(a[0]), expected, (operation & FUTEX_PRIVATE_FLAG) == 0, deadline);
-  // Of two words at once only whole ones can be waited for: this one is looked at now and then.
-  Wait wait(kWaitChunk, deadline);
-  for (;;) {
-    const int64_t remaining = RealUntil(deadline, kPollNs);
-    const timespec until = ToTimespec(RealMonotonic() + remaining);
-    const long result = SystemCall(SYS_futex, a[0], (operation & FUTEX_PRIVATE_FLAG) | FUTEX_WAIT_BITSET, a[2], Value(&until), a[4], a[5]);
-    if (result != -ETIMEDOUT || remaining <= 0) return result;
-  }
+  const auto* word = reinterpret_cast<const void*>(a[0]);
+  const int64_t deadline = FutexDeadline(operation, *timeout);
+  if (WaitsForAnybody(operation, bits)) return WaitOnWord(word, expected, (operation & FUTEX_PRIVATE_FLAG) == 0, deadline);
+  return WaitOnBits<Wait>(word, operation, expected, a[4], bits, deadline);
 }
 
 long OnSigtimedwait(const long* a) {
@@ -73,15 +64,10 @@ long OnSigtimedwait(const long* a) {
 
 namespace {
 
-/** Repeats a call that takes a real time-out in small pieces until the virtual deadline. */
+/** RepeatUntil of a call that answers as the kernel does. */
 template <typename Attempt>
 long Repeat(int64_t deadline, long overError, Attempt&& attempt) {
-  Wait wait(kWaitChunk, deadline);
-  for (;;) {
-    const int64_t remaining = RealUntil(deadline, kPollNs);
-    const long result = attempt(remaining);
-    if (result != overError || remaining <= 0) return result;
-  }
+  return RepeatUntil<Wait>(deadline, [=](long result) { return result == overError; }, attempt);
 }
 
 }  // namespace
