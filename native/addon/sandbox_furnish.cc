@@ -12,9 +12,6 @@
 namespace clove {
 namespace {
 
-/** In place of what the agent will run. */
-const ProgramRequest kNothing{{"-"}, {}, "/", ""};
-
 /** What is at the places that a request mounts: the same as long as nothing else is put there. */
 std::string SourcesOf(const LaunchRequest& request) {
   std::string found;
@@ -37,7 +34,7 @@ bool HasChanged(int mountTable) {
 
 /** The plan of this agent, whatever it runs: two with the same bytes get the same sandbox. */
 std::string PlanOf(LaunchRequest& request, const std::vector<bool>& mountIsDirectory, const LayerResult& pids) {
-  ProgramRequest program = std::exchange(request.program, kNothing);
+  ProgramRequest program = std::exchange(request.program, kNoProgram);
   const bool before = std::exchange(request.furnished, true);
   std::string bytes = BuildPlan(request, {mountIsDirectory, pids.state == STATE_ON ? 0 : std::max(pids.error, 1), 0, false, 0});
   request.program = std::move(program);
@@ -107,7 +104,7 @@ void Service::FurnishNext(Pool& pool) {
     member->request = std::move(*wanted);
     LaunchRequest& request = member->request;
     request.instance = instance;
-    request.program = kNothing;
+    request.program = kNoProgram;
     for (StdioRequest& stdio : request.stdio) stdio = {};
     request.ahead = request.furnished = true;
     request.calledAtUs = NowUs();

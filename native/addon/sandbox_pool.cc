@@ -15,7 +15,6 @@
 namespace clove {
 namespace {
 
-constexpr uint32_t kFailuresUntilGivenUp = 3;
 constexpr uint64_t kRestUs = 8 * kMs;
 
 /** Steps that a sandbox in a pool has behind it: to make one of them fail, a sandbox must be made. */
@@ -140,11 +139,7 @@ bool Service::TakeFromPool(Sandbox& sandbox) {
     break;
   }
   if (!sandbox.taken) return false;
-  StageClock stage(sandbox);
-  stage("queue");
-  Failure failure = Order(sandbox, stage);
-  if (failure) Refuse(sandbox, std::move(failure));
-  else AwaitReady(sandbox);
+  OrderTaken(sandbox);
   return true;
 }
 
@@ -176,6 +171,14 @@ Failure Service::Order(Sandbox& sandbox, StageClock& stage) {
   return {};
 }
 
+void Service::OrderTaken(Sandbox& sandbox) {
+  StageClock stage(sandbox);
+  stage("queue");
+  Failure failure = Order(sandbox, stage);
+  if (failure) Refuse(sandbox, std::move(failure));
+  else AwaitReady(sandbox);
+}
+
 void Service::StartWithoutPool(Sandbox& dead) {
   auto fresh = std::make_shared<Sandbox>();
   fresh->client = dead.client;
@@ -200,6 +203,24 @@ void Service::StartWithoutPool(Sandbox& dead) {
 }
 
 // -------------------------------------------------------------------------------------------------------------- members
+
+std::shared_ptr<Sandbox> Service::NewMember(const char* kind, const std::shared_ptr<Client>& client, const std::string& cgroupParent) {
+  auto member = std::make_shared<Sandbox>();
+  member->id = nextId_++;
+  member->client = client;
+  LaunchRequest& request = member->request;
+  request.ahead = true;
+  request.calledAtUs = NowUs();
+  request.cgroupParent = cgroupParent;
+  request.instance = std::string(kind) + "-" + std::to_string(getpid()) + "-" + std::to_string(member->id);
+  request.program = kNoProgram;
+  return member;
+}
+
+void Service::Enter(const std::shared_ptr<Sandbox>& sandbox) {
+  const std::lock_guard lock(tableMutex_);
+  table_[sandbox->id] = sandbox;
+}
 
 void Service::PlanRefill(const std::string& cgroupParent, uint64_t delayUs) {
   const auto found = pools_.find(cgroupParent);
@@ -228,27 +249,17 @@ void Service::Refill(const std::string& cgroupParent) {
   else if (pool.waiting.size() * 2 >= wanted) return PlanRefill(cgroupParent, pool.busyAtUs + kRestUs - now);
   if (pool.making != nullptr || pool.waiting.size() >= wanted) return;
   if (pool.failuresInARow >= kFailuresUntilGivenUp || geteuid() != 0) return;
-  auto member = std::make_shared<Sandbox>();
-  member->id = nextId_++;
-  member->client = pool.client;
+  const auto member = NewMember("pool", pool.client, cgroupParent);
   member->poolOf = cgroupParent;
   LaunchRequest& request = member->request;
-  request.ahead = true;
-  request.calledAtUs = NowUs();
-  request.cgroupParent = cgroupParent;
-  request.instance = "pool-" + std::to_string(getpid()) + "-" + std::to_string(member->id);
   request.hostname = "clove";
-  request.program = {{"-"}, {}, "/", ""};
   request.tmpfsBytes = pool.tmpfsBytes;
   request.tmpfsInodes = pool.tmpfsInodes;
   // A step that an agent could do without is one that its own sandbox can report on; here it must not fail.
   request.require = (1ull << LAYER_COUNT) - 1;
   pool.making = member;
   pool.alive++;
-  {
-    const std::lock_guard lock(tableMutex_);
-    table_[member->id] = member;
-  }
+  Enter(member);
   Make(member);
 }
 

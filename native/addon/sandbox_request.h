@@ -24,6 +24,9 @@ struct ProgramRequest {
   std::string cwd, searchPath;
 };
 
+/** In place of what an agent that is not known yet will run. */
+inline const ProgramRequest kNoProgram{{"-"}, {}, "/", ""};
+
 struct StdioRequest {
   Fd fd;              // duplicate of the caller's; invalid = /dev/null or a pipe
   bool pipe = false;  // make one and return our end

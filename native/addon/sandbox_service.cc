@@ -156,10 +156,7 @@ uint32_t Service::Launch(std::shared_ptr<Client> client, std::unique_ptr<LaunchR
   sandbox->request = std::move(*request);
   sandbox->launchOp = launchOp;
   sandbox->exitOp = exitOp;
-  {
-    const std::lock_guard lock(tableMutex_);
-    table_[sandbox->id] = sandbox;
-  }
+  Enter(sandbox);
   Post([this, sandbox] { Start(sandbox); });
   return sandbox->id;
 }

@@ -12,6 +12,9 @@
 
 namespace clove {
 
+/** What was begun ahead and came to nothing so often in a row is not begun again. */
+inline constexpr uint32_t kFailuresUntilGivenUp = 3;
+
 struct PendingOp {
   enum Kind { Exec, Open } kind = Open;
   uint32_t exitOp = 0;
@@ -200,6 +203,8 @@ class Service {
   /** Gives what a waiting member holds to the one that was asked for. False: it has ended. */
   bool TakeOver(Sandbox& sandbox, Sandbox& member);
   Failure Order(Sandbox& sandbox, StageClock& stage);
+  /** Begins what a member that was taken over is for. */
+  void OrderTaken(Sandbox& sandbox);
   // sandbox_furnish.cc
   /** Puts the one that was made ready for just this agent in the place of the one to be made. False: there is none. */
   bool TakeFurnished(Sandbox& sandbox);
@@ -210,6 +215,10 @@ class Service {
   // sandbox_pool.cc
   /** What was taken died before it had its agent: nothing ran, and the launch goes the ordinary way. */
   void StartWithoutPool(Sandbox& dead);
+  /** One to be made ahead, for nobody yet; its groups are called after its `kind`. */
+  std::shared_ptr<Sandbox> NewMember(const char* kind, const std::shared_ptr<Client>& client, const std::string& cgroupParent);
+  /** Into the table of what there is. */
+  void Enter(const std::shared_ptr<Sandbox>& sandbox);
   void PlanRefill(const std::string& cgroupParent, uint64_t delayUs);
   /** An agent is being started, runs, or has ended. */
   void NoteBusy(const std::string& cgroupParent);

@@ -10,7 +10,6 @@ namespace {
 
 /** The agent that was started last has the machine first. */
 constexpr uint64_t kDelayUs = 10 * kMs;
-constexpr uint32_t kFailuresUntilGivenUp = 3;
 
 /** What a birth has behind it that requests may differ in. */
 bool Fits(const LaunchRequest& request) {
@@ -39,11 +38,7 @@ bool Service::TakeSpare(Sandbox& sandbox) {
     spares.wanted = std::min(spares.wanted + 1, spares.size);
     return false;
   }
-  StageClock stage(sandbox);
-  stage("queue");
-  Failure failure = Order(sandbox, stage);
-  if (failure) Refuse(sandbox, std::move(failure));
-  else AwaitReady(sandbox);
+  OrderTaken(sandbox);
   return true;
 }
 
@@ -61,25 +56,15 @@ void Service::MakeSpare(uint32_t templateUid) {
   spares.isPlanned = false;
   if (spares.making != nullptr || spares.waiting.size() >= spares.wanted || spares.failuresInARow >= kFailuresUntilGivenUp) return;
   if (setups_ > 0) return PlanSpare(templateUid);
-  auto member = std::make_shared<Sandbox>();
-  member->id = nextId_++;
-  member->client = spares.client;
+  const auto member = NewMember("spare", spares.client, spares.cgroupParent);
   member->spareOf = templateUid;
   LaunchRequest& request = member->request;
-  request.ahead = true;
   request.role = ROLE_FORKED;
-  request.calledAtUs = NowUs();
-  request.cgroupParent = spares.cgroupParent;
-  request.instance = "spare-" + std::to_string(getpid()) + "-" + std::to_string(member->id);
-  request.program = {{"-"}, {}, "/", ""};
   request.templateUid = templateUid;
   request.templateGid = spares.gid;
   request.templateChannel = Fd(fcntl(spares.channel.get(), F_DUPFD_CLOEXEC, 3));
   spares.making = member;
-  {
-    const std::lock_guard lock(tableMutex_);
-    table_[member->id] = member;
-  }
+  Enter(member);
   Start(member);
 }
 
