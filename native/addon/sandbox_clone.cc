@@ -64,12 +64,6 @@ NamespaceFacts Measure() {
 
 }  // namespace
 
-bool HasClone3() {
-  // Without arguments it answers EINVAL, and makes nothing.
-  static const bool has = syscall(SYS_clone3, nullptr, 0) >= 0 || errno != ENOSYS;
-  return has;
-}
-
 long CloneWithoutClone3(uint64_t flags, void* stackTop, int* pidfd, void (*entry)(void*), void* argument) {
   Entry call{entry, argument};
   const int pid = clone(Enter, stackTop, static_cast<int>(flags), &call, pidfd);

@@ -1,11 +1,9 @@
-// Where clone3 cannot be called, and what can be made of namespaces at all: both decided by trying, once.
+// What is left where clone3 cannot be called (HasClone3), and what can be made of namespaces at all: both decided by trying, once.
 #pragma once
 #include <stdint.h>
 
 namespace clove {
 
-/** Filters of containers answer clone3 with ENOSYS, because they cannot see its flags; clone(2) is left then. */
-bool HasClone3();
 /** clone(2) in place of clone3: `entry` runs on the stack below `stackTop`. Returns the pid or -errno. */
 long CloneWithoutClone3(uint64_t flags, void* stackTop, int* pidfd, void (*entry)(void*), void* argument);
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../init/sys.h"
 #include "sandbox_cgroup.h"
 #include "sandbox_clone.h"
 #include "sandbox_request.h"

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "../init/steps.h"
 #include "sandbox_clone.h"
 #include "sandbox_request.h"
 #include "sandbox_seccomp.h"
@@ -10,19 +11,6 @@
 namespace clove {
 namespace {
 
-struct StepRow {
-  const char* name;
-  int layer;
-  const char* call;
-};
-constexpr int L_NONE_ = L_NONE;
-const StepRow kSteps[] = {
-#define NONE NONE_
-#define STEP(name, layer, call) {#name, L_##layer, call},
-#include "../init/steps.def"
-#undef STEP
-#undef NONE
-};
 const char* const kLayers[] = {
 #define LAYER(name) #name,
 #include "../init/layers.def"

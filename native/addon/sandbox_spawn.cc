@@ -16,19 +16,8 @@
 #include "sandbox_remains.h"
 #include "sandbox_service.h"
 
-#ifndef CLONE_INTO_CGROUP
-#define CLONE_INTO_CGROUP 0x200000000ULL
-#endif
-#ifndef CLONE_NEWCGROUP
-#define CLONE_NEWCGROUP 0x02000000
-#endif
-
 namespace clove {
 namespace {
-
-struct CloneArguments {
-  uint64_t flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup;
-};
 
 /** clone3 whose child runs `entry` on its own stack; glibc has no such call. Returns the pid or -errno. */
 __attribute__((noinline)) long Clone3(CloneArguments* arguments, void (*entry)(void*), void* argument) {

@@ -110,7 +110,7 @@ int Child(void* argument) {
   for (int fd = 0; fd < 3; fd++)
     if (launch.stdio[fd] >= 0 && dup2(launch.stdio[fd], fd) < 0) return fail(S_close_fds, errno);
   // Everything from 3 up belongs to PID 1; the next exec is the last time it could travel.
-  if (Wanted(L_fds) && CloseRange(3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */) != 0) return fail(S_close_fds, errno);
+  if (Wanted(L_fds) && CloseRange(3, ~0u, kCloseRangeCloexec) != 0) return fail(S_close_fds, errno);
   if (launch.agent) {
     if (!(launch.isGiven ? PassGate2WithProgram(launch) : PassGate2())) _exit(125);
     launch.isLetGo = true;

@@ -32,7 +32,6 @@ constexpr int MAX_SENT_FDS = 4;
 bool SendTo(int socket, const void* data, size_t size, const int* descriptors, int count);
 bool Send(const void* data, size_t size, int descriptor = -1);
 void SendSimple(MessageKind kind, uint32_t op, int error, int status, uint64_t wallUs, int descriptor = -1);
-const char* StepName(Step step);
 
 // --- main.cc
 /** Everything between the plan and the agent: groups, namespaces, root, rights, filters. */

@@ -4,31 +4,12 @@
 #include <sys/socket.h>
 
 #include "init.h"
+#include "steps.h"
 
 namespace clove {
 
 Plan* plan;
 Ready ready;
-
-namespace {
-
-struct StepInfo {
-  const char* name;
-  uint8_t layer;
-  const char* call;
-};
-constexpr uint8_t L_NONE_ = L_NONE;
-const StepInfo kSteps[] = {
-#define NONE NONE_
-#define STEP(name, layer, call) {#name, L_##layer, call},
-#include "steps.def"
-#undef STEP
-#undef NONE
-};
-
-}  // namespace
-
-const char* StepName(Step step) { return step < STEP_COUNT ? kSteps[step].name : "?"; }
 
 bool Wanted(Layer layer) { return (plan->disable & bit(layer)) == 0; }
 

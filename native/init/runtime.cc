@@ -21,36 +21,15 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "../clock/raw.h"
 #include "sys.h"
 
 namespace {
 
+using clove::clock::SystemCall;
+using clove::clock::Value;
+
 int errorNumber;
-
-long Raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
-#if defined(__x86_64__)
-  long result;
-  register long r10 asm("r10") = d;
-  register long r8 asm("r8") = e;
-  register long r9 asm("r9") = f;
-  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-#elif defined(__aarch64__)
-  register long x8 asm("x8") = number;
-  register long x0 asm("x0") = a;
-  register long x1 asm("x1") = b;
-  register long x2 asm("x2") = c;
-  register long x3 asm("x3") = d;
-  register long x4 asm("x4") = e;
-  register long x5 asm("x5") = f;
-  asm volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-  return x0;
-#else
-#error "no system calls for this architecture"
-#endif
-}
-
-long Value(const void* pointer) { return reinterpret_cast<long>(pointer); }
 
 /** errno and -1, as programs expect it. */
 long Answer(long result) {
@@ -60,7 +39,7 @@ long Answer(long result) {
 }
 
 int Call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
-  return static_cast<int>(Answer(Raw(number, a, b, c, d, e, f)));
+  return static_cast<int>(Answer(SystemCall(number, a, b, c, d, e, f)));
 }
 
 struct Output {
@@ -170,11 +149,11 @@ long syscall(long number, ...) noexcept {
   long a[6];
   for (long& argument : a) argument = va_arg(list, long);
   va_end(list);
-  return Answer(Raw(number, a[0], a[1], a[2], a[3], a[4], a[5]));
+  return Answer(SystemCall(number, a[0], a[1], a[2], a[3], a[4], a[5]));
 }
 
 void _exit(int status) {
-  for (;;) Raw(SYS_exit_group, status);
+  for (;;) SystemCall(SYS_exit_group, status);
 }
 int open(const char* path, int flags, ...) {
   va_list list;
@@ -213,8 +192,8 @@ int prctl(int option, ...) noexcept {
   return Call(SYS_prctl, option, a[0], a[1], a[2], a[3]);
 }
 int close(int fd) { return Call(SYS_close, fd); }
-ssize_t read(int fd, void* to, size_t size) { return Answer(Raw(SYS_read, fd, Value(to), static_cast<long>(size))); }
-ssize_t write(int fd, const void* from, size_t size) { return Answer(Raw(SYS_write, fd, Value(from), static_cast<long>(size))); }
+ssize_t read(int fd, void* to, size_t size) { return Answer(SystemCall(SYS_read, fd, Value(to), static_cast<long>(size))); }
+ssize_t write(int fd, const void* from, size_t size) { return Answer(SystemCall(SYS_write, fd, Value(from), static_cast<long>(size))); }
 int dup(int fd) noexcept { return Call(SYS_dup, fd); }
 int dup2(int from, int to) noexcept { return from == to ? fcntl(from, F_GETFD) < 0 ? -1 : to : Call(SYS_dup3, from, to, 0); }
 int chdir(const char* path) noexcept { return Call(SYS_chdir, Value(path)); }
@@ -234,13 +213,13 @@ int mount(const char* source, const char* target, const char* type, unsigned lon
 }
 int umount2(const char* target, int flags) noexcept { return Call(SYS_umount2, Value(target), flags); }
 void* mmap(void* at, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  return reinterpret_cast<void*>(Answer(Raw(SYS_mmap, Value(at), static_cast<long>(size), protection, flags, fd, offset)));
+  return reinterpret_cast<void*>(Answer(SystemCall(SYS_mmap, Value(at), static_cast<long>(size), protection, flags, fd, offset)));
 }
 int munmap(void* at, size_t size) noexcept { return Call(SYS_munmap, Value(at), static_cast<long>(size)); }
 int socket(int domain, int type, int protocol) noexcept { return Call(SYS_socket, domain, type, protocol); }
-ssize_t sendmsg(int fd, const msghdr* message, int flags) { return Answer(Raw(SYS_sendmsg, fd, Value(message), flags)); }
-ssize_t recvmsg(int fd, msghdr* message, int flags) { return Answer(Raw(SYS_recvmsg, fd, Value(message), flags)); }
-ssize_t recv(int fd, void* to, size_t size, int flags) { return Answer(Raw(SYS_recvfrom, fd, Value(to), static_cast<long>(size), flags)); }
+ssize_t sendmsg(int fd, const msghdr* message, int flags) { return Answer(SystemCall(SYS_sendmsg, fd, Value(message), flags)); }
+ssize_t recvmsg(int fd, msghdr* message, int flags) { return Answer(SystemCall(SYS_recvmsg, fd, Value(message), flags)); }
+ssize_t recv(int fd, void* to, size_t size, int flags) { return Answer(SystemCall(SYS_recvfrom, fd, Value(to), static_cast<long>(size), flags)); }
 int poll(pollfd* sources, nfds_t count, int) {  // always without a time limit
   return Call(SYS_ppoll, Value(sources), static_cast<long>(count), 0, 0, 0); }
 int signalfd(int fd, const sigset_t* mask, int flags) noexcept { return Call(SYS_signalfd4, fd, Value(mask), 8, flags); }
@@ -286,7 +265,7 @@ namespace clove {
 void DefaultSignal(int signal) {
   // The kernel's structure, all zero: SIG_DFL, no flags, no restorer, empty mask.
   const uint64_t standard[4] = {};
-  Raw(SYS_rt_sigaction, signal, Value(standard), 0, 8);
+  SystemCall(SYS_rt_sigaction, signal, Value(standard), 0, 8);
 }
 
 int CloneWithStack(int (*entry)(void*), char* stackTop, unsigned long flags, void* argument, int* pidfd, int* childTid) {

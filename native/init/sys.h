@@ -9,6 +9,14 @@
 
 #include <initializer_list>
 
+// In <linux/sched.h> of 5.7, which glibc 2.36 does not repeat, and in <sched.h>.
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
 namespace clove {
 
 inline int OpenAt2(int dir, const char* path, uint64_t flags, uint64_t mode, uint64_t resolve) {
@@ -34,11 +42,22 @@ inline int PivotRoot(const char* newRoot, const char* putOld) {
 inline int CloseRange(unsigned first, unsigned last, unsigned flags) {
   return static_cast<int>(syscall(SYS_close_range, first, last, flags));
 }
+/** What clone3 takes. */
+struct CloneArguments {
+  uint64_t flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup;
+};
+/** Filters of containers answer clone3 with ENOSYS, because they cannot see its flags; clone(2) is left then. */
+inline bool HasClone3() {
+  // Without arguments it answers EINVAL, and makes nothing.
+  static const bool has = syscall(SYS_clone3, nullptr, 0) >= 0 || errno != ENOSYS;
+  return has;
+}
 inline int PidfdOpen(int pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 inline int PidfdSendSignal(int pidfd, int signal) {
   return static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
 }
 
+constexpr unsigned kCloseRangeCloexec = 4;
 constexpr unsigned kOpenTreeClone = 1, kOpenTreeCloexec = O_CLOEXEC;
 constexpr unsigned kMoveFromEmpty = 0x4, kMoveToEmpty = 0x40;
 constexpr unsigned kAtEmptyPath = 0x1000, kAtRecursive = 0x8000;

@@ -21,10 +21,6 @@ long WriteProc(const char* path, const char* text) {
   return written == static_cast<ssize_t>(strlen(text)) ? 0 : -1;
 }
 
-struct CloneArguments {
-  uint64_t flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup;
-};
-
 /** Whoever owns the namespace is who the agent is outside of it: never root of the host. */
 void BecomeAgentUser() {
   if (setgroups(0, nullptr) != 0 || setresgid(plan->gid, plan->gid, plan->gid) != 0 || setresuid(plan->uid, plan->uid, plan->uid) != 0)

@@ -10,21 +10,8 @@
 
 #include "birth.h"
 
-#ifndef CLONE_INTO_CGROUP
-#define CLONE_INTO_CGROUP 0x200000000ULL
-#endif
-#ifndef CLONE_NEWCGROUP
-#define CLONE_NEWCGROUP 0x02000000
-#endif
-
 namespace clove {
 namespace {
-
-constexpr unsigned kCloseOnExec = 4;  // CLOSE_RANGE_CLOEXEC
-
-struct CloneArguments {
-  uint64_t flags, pidfd, childTid, parentTid, exitSignal, stack, stackSize, tls, setTid, setTidSize, cgroup;
-};
 
 long CloneSharing(long number, long first, long second) __attribute__((always_inline));
 /**
@@ -70,7 +57,7 @@ void ExecuteInit(const Received& received, int family) {
   int last = 0;
   for (const int fd : from)
     if (dup3(fd, last++, 0) < 0) return;
-  if (CloseRange(static_cast<unsigned>(last), ~0u, kCloseOnExec) != 0) return;
+  if (CloseRange(static_cast<unsigned>(last), ~0u, kCloseRangeCloexec) != 0) return;
   char name[] = "clove-init";
   char* const argv[] = {name, nullptr};
   char* const env[] = {nullptr};
@@ -106,9 +93,8 @@ inline bool CloneInto(Birth* birth, uint64_t more, int group, void (*next)(Birth
   arguments.exitSignal = SIGCHLD;
   arguments.cgroup = static_cast<uint64_t>(group);
   // Where a filter hides clone3 the agent's group is among those that a process moves itself into.
-  static const bool hasClone3 = syscall(SYS_clone3, nullptr, 0) >= 0 || errno != ENOSYS;
-  const long pid = hasClone3 ? CloneSharing(SYS_clone3, reinterpret_cast<long>(&arguments), sizeof arguments)
-                             : CloneSharing(SYS_clone, static_cast<long>(arguments.flags & 0xffffffff) | SIGCHLD, 0);
+  const long pid = HasClone3() ? CloneSharing(SYS_clone3, reinterpret_cast<long>(&arguments), sizeof arguments)
+                               : CloneSharing(SYS_clone, static_cast<long>(arguments.flags & 0xffffffff) | SIGCHLD, 0);
   if (pid == 0) {
     next(birth, mask);
     return true;
