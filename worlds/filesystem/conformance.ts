@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { compareTrees } from './changes.ts';
-import type { FileLimits, TreeEntry, WorldFiles } from './types.ts';
+import type { FileLimits, FileRules, TreeEntry, WorldFiles } from './types.ts';
 import { THE_WORLD } from './types.ts';
-import type { FileRules } from './virtual.ts';
 
 /** A form of world files under test. */
 export interface FilesUnderTest {

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { CloveError } from '../../errors/index.ts';
+import { full } from './errors.ts';
 import { checkedPath } from './paths.ts';
 import type { FileLimits, TreeEntry } from './types.ts';
 
@@ -54,8 +54,4 @@ function asMade({ kind, mode, mtimeMs, hash, size, target }: TreeEntry, at: stri
   return kind === 'folder'
     ? { ...common, kind }
     : { ...common, kind, hash: hash as string, size: size as number };
-}
-
-export function full(file: string, reason: string): CloveError {
-  return new CloveError('OVERLOAD', `${file.slice(0, 200)}: ${reason}`, { details: { errno: 'ENOSPC' } });
 }

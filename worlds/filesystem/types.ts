@@ -1,4 +1,4 @@
-import type { RandomStream } from '../luck/streams.ts';
+import type { Corruption } from './corruption.ts';
 
 /** The files of a world, whichever form they have: in memory for calls, or mounted for processes. Paths are absolute. */
 
@@ -86,6 +86,15 @@ export interface FileLimits {
   readonly fileBytes: number;
 }
 
+export interface FileRules {
+  /** Paths that are the world's. */
+  readonly intercept: readonly string[];
+  /** What nobody in the world may change. */
+  readonly readonly: readonly string[];
+  /** Where files may be made; empty = everywhere. */
+  readonly writable: readonly string[];
+}
+
 export interface WorldFiles {
   readonly form: 'virtual' | 'mounted';
   /** Whether this path is the world's. */
@@ -114,10 +123,7 @@ export interface WorldFiles {
   content(hash: string): Buffer;
   readonly faults: FileFaults;
   /** Changes bytes of files that match, for good. Returns their paths. */
-  corrupt(
-    pattern: string | undefined,
-    options: { bytes: number; files: number; random: RandomStream },
-  ): string[];
+  corrupt(pattern: string | undefined, how: Corruption): string[];
   metrics(): FileMetrics;
   /** The latest modifications, oldest first (bounded). */
   modifications(): readonly Modification[];

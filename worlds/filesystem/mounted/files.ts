@@ -1,53 +1,35 @@
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  ftruncateSync,
-  readFileSync,
-  readSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fchmodSync, ftruncateSync, readFileSync, writeSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { CloveError } from '../../../errors/index.ts';
 import type { AttachedParts, Attachment, Incarnation } from '../../../kernel/agents/attachment.ts';
-import {
-  changeIn,
-  makeWorldTree,
-  type TreeEntry as NativeEntry,
-  openIn,
-  type WorldTree,
-  walkTreeNow,
-} from '../../../native/index.ts';
+import { changeIn, makeWorldTree, type WorldTree } from '../../../native/index.ts';
 import type { RandomStream } from '../../luck/streams.ts';
 import type { BlockStore } from '../blocks.ts';
+import { type Corruption, filesToCorrupt } from '../corruption.ts';
+import { denied, full, notFound } from '../errors.ts';
+import { ModificationLog } from '../modification-log.ts';
 import { PathPatterns } from '../path-patterns.ts';
 import { checkedPath } from '../paths.ts';
 import {
   type FileActor,
   type FileLimits,
   type FileMetrics,
+  type FileRules,
   type FileStat,
   type Modification,
   THE_WORLD,
   type TreeEntry,
   type WorldFiles,
 } from '../types.ts';
-import type { FileRules } from '../virtual.ts';
 import { MountedFaults } from './faults.ts';
 import { addFolder, exposed, spread, writeLayer } from './layer.ts';
 import { type Places, placesOf } from './places.ts';
 import { copyTree, namesIn, removeTree, withFolders } from './tree.ts';
+import { TreeAccess } from './tree-access.ts';
+import { TreeEntries } from './tree-entries.ts';
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_APPEND, O_DIRECTORY, O_NOFOLLOW } = constants;
-/** Of Linux; Node has no name for it. */
-const O_PATH = 0o10000000;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFLNK = 0o120000;
-const S_IFREG = 0o100000;
-const KEPT_MODIFICATIONS = 1000;
+const { O_RDONLY, O_WRONLY, O_CREAT, O_APPEND, O_DIRECTORY } = constants;
 /** More mounts than a sandbox takes beside its own. */
 const MOST_PLACES = 40;
 /** Protected files that get a mount of their own. */
@@ -77,18 +59,13 @@ export class MountedFiles implements WorldFiles, Attachment {
   readonly worldId: string;
   readonly #options: MountedFilesOptions;
   readonly #tree: WorldTree;
+  readonly #access: TreeAccess;
+  readonly #entries: TreeEntries;
   readonly #intercept: PathPatterns;
-  readonly #base: readonly TreeEntry[];
-  readonly #baseByPath: ReadonlyMap<string, TreeEntry>;
   readonly #places: Places;
   readonly #how: string;
-  readonly #listeners = new Set<(change: Modification) => void>();
-  readonly #kept: Modification[] = [];
-  /** Contents of files of the upper layer, by what they looked like when they were read. */
-  #hashes = new Map<string, string>();
-  /** Places in the tree where a launch has mounted something of an agent: made for that, and nobody's change. */
-  readonly #mountPoints = new Set<string>();
-  #counts = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, modifications: 0 };
+  readonly #log: ModificationLog;
+  #counts = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0 };
   #closed = false;
 
   private constructor(options: MountedFilesOptions, tree: WorldTree, places: Places, isShared: boolean) {
@@ -97,11 +74,11 @@ export class MountedFiles implements WorldFiles, Attachment {
     this.#tree = tree;
     this.#places = places;
     this.#intercept = new PathPatterns(options.rules.intercept);
-    this.#base = options.base;
-    this.#baseByPath = new Map(options.base.map((entry) => [entry.path, entry]));
-    const { limits, clock, random } = options;
+    const { limits, clock, random, base, blocks } = options;
+    this.#access = new TreeAccess(tree);
+    this.#log = new ModificationLog(clock);
     this.faults = new MountedFaults({ tree, limits, clock, random });
-    for (const { hash } of options.base) if (hash !== undefined) options.blocks.hold(hash);
+    this.#entries = new TreeEntries({ tree, base, clock, blocks, limits, targets: this.targets });
     const { bytes, files } = options.limits;
     const shared = isShared
       ? 'shared by default ACL'
@@ -170,7 +147,7 @@ export class MountedFiles implements WorldFiles, Attachment {
   /** What a launch gets: a copy of every mount. */
   async prepare({ targets }: Incarnation): Promise<AttachedParts> {
     const { places } = this.#places;
-    for (const target of targets) this.#mountPoints.add(target);
+    this.#entries.addMountPoints(targets);
     const fds = await this.#tree.copy(places.map(({ target }) => target.slice(1)));
     return {
       mounts: [],
@@ -209,7 +186,7 @@ export class MountedFiles implements WorldFiles, Attachment {
 
   async read(file: string, by: FileActor): Promise<Buffer> {
     if (by.id !== 0) await this.faults.meet('read', checkedPath(file));
-    const fd = this.#openFile(file, O_RDONLY);
+    const fd = this.#access.openFile(checkedPath(file), O_RDONLY);
     try {
       const content = readFileSync(fd);
       this.#counts.reads += 1;
@@ -230,9 +207,9 @@ export class MountedFiles implements WorldFiles, Attachment {
     if (by.id !== 0) await this.faults.meet('write', at);
     if (content.length > this.#options.limits.fileBytes)
       throw full(at, `a file of a world has at most ${this.#options.limits.fileBytes} bytes`);
-    this.#inParent(at, () => undefined);
-    const isNew = this.#statOrNull(at) === null;
-    const fd = this.#openFile(at, O_WRONLY | O_CREAT | (append ? O_APPEND : 0), 0o666);
+    this.#access.inParent(at, () => undefined);
+    const isNew = this.#access.stat(at) === null;
+    const fd = this.#access.openFile(at, O_WRONLY | O_CREAT | (append ? O_APPEND : 0), 0o666);
     try {
       if (isNew) fchmodSync(fd, 0o666);
       if (!append) ftruncateSync(fd, 0);
@@ -244,25 +221,25 @@ export class MountedFiles implements WorldFiles, Attachment {
     }
     this.#counts.writes += 1;
     this.#counts.bytesWritten += content.length;
-    this.#changed(append ? 'append' : 'write', at, by, content.length);
+    this.#log.add(append ? 'append' : 'write', at, by, content.length);
   }
 
   async stat(file: string): Promise<FileStat> {
     const at = checkedPath(file);
-    const stat = this.#statOrNull(at);
+    const stat = this.#access.stat(at);
     if (stat === null) throw notFound(at);
-    const kind = (stat.mode & S_IFMT) === S_IFDIR ? 'folder' : 'file';
+    const kind = stat.isDirectory() ? 'folder' : 'file';
     return {
       kind,
-      mode: this.#toldMode(at, stat.mode),
+      mode: this.#entries.toldMode(at, stat.mode),
       size: kind === 'folder' ? 0 : stat.size,
-      mtimeMs: this.#worldMs(stat.mtimeMs),
+      mtimeMs: this.#entries.worldMs(stat.mtimeMs),
     };
   }
 
   async list(folder: string): Promise<string[]> {
     const at = checkedPath(folder);
-    const fd = this.#open(at, O_RDONLY | O_DIRECTORY, 0, true);
+    const fd = this.#access.open(at, O_RDONLY | O_DIRECTORY);
     try {
       return namesIn(fd).sort();
     } finally {
@@ -273,19 +250,16 @@ export class MountedFiles implements WorldFiles, Attachment {
   async mkdir(folder: string, by: FileActor): Promise<void> {
     const at = checkedPath(folder);
     this.#assertMayWrite(at, by);
-    this.#inParent(at, (parent, name) => {
-      changeIn(parent, name, ['mkdir', 0o777]);
-      this.#opened(parent, name, O_RDONLY | O_DIRECTORY, (fd) => fchmodSync(fd, 0o777));
-    });
-    this.#changed('mkdir', at, by);
+    this.#access.makeFolder(at);
+    this.#log.add('mkdir', at, by);
   }
 
   async remove(file: string, by: FileActor): Promise<void> {
     const at = checkedPath(file);
     if (at === '/') throw new CloveError('PATH_REFUSED', 'the root of a world is not removed');
     this.#assertMayWrite(at, by);
-    this.#inParent(at, (parent, name) => removeTree(parent, name), false);
-    this.#changed('remove', at, by);
+    this.#access.inParent(at, (parent, name) => removeTree(parent, name), false);
+    this.#log.add('remove', at, by);
   }
 
   async rename(from: string, to: string, by: FileActor): Promise<void> {
@@ -296,8 +270,8 @@ export class MountedFiles implements WorldFiles, Attachment {
       throw new CloveError('PATH_REFUSED', `${target}: a folder is not moved into itself`);
     this.#assertMayWrite(source, by);
     this.#assertMayWrite(target, by);
-    this.#inParent(target, (toParent, toName) => {
-      this.#inParent(
+    this.#access.inParent(target, (toParent, toName) => {
+      this.#access.inParent(
         source,
         (parent, name) => {
           try {
@@ -312,95 +286,53 @@ export class MountedFiles implements WorldFiles, Attachment {
         false,
       );
     });
-    this.#changed('rename', target, by);
+    this.#log.add('rename', target, by);
   }
 
   async symlink(target: string, file: string, by: FileActor): Promise<void> {
     const at = checkedPath(file);
     this.#assertMayWrite(at, by);
-    this.#inParent(at, (parent, name) => changeIn(parent, name, ['symlink', target]));
-    this.#changed('link', at, by);
+    this.#access.inParent(at, (parent, name) => changeIn(parent, name, ['symlink', target]));
+    this.#log.add('link', at, by);
   }
 
   async chmod(file: string, mode: number, by: FileActor): Promise<void> {
     const at = checkedPath(file);
     this.#assertMayWrite(at, by);
-    const fd = this.#open(at, O_RDONLY, 0, true);
+    const fd = this.#access.open(at, O_RDONLY);
     try {
       fchmodSync(fd, spread(mode) | (mode & 0o7000));
     } finally {
       closeSync(fd);
     }
-    this.#changed('chmod', at, by);
+    this.#log.add('chmod', at, by);
   }
 
   find(file: string): TreeEntry | null {
     const at = checkedPath(file);
-    const stat = this.#statOrNull(at);
+    const stat = this.#access.stat(at);
     if (stat === null) return null;
     // Where it really is: through links.
     return this.entries().find((entry) => entry.path === at && entry.kind !== 'link') ?? null;
   }
 
   entries(): readonly TreeEntry[] {
-    const tree = new Map(this.#baseByPath);
-    const removeBelow = (at: string) => {
-      for (const known of [...tree.keys()]) if (known.startsWith(`${at}/`)) tree.delete(known);
-    };
-    const hashes = new Map<string, string>();
-    let bytes = 0;
-    for (const entry of walkTreeNow(this.#tree.upperFd, this.#options.limits.files + 1024)) {
-      // A name that is no text cannot be told of; it stays in the world.
-      if (entry.rawPath !== null) continue;
-      const at = `/${entry.path}`;
-      const type = entry.mode & S_IFMT;
-      if (entry.whiteout || type !== S_IFDIR || entry.opaque) removeBelow(at);
-      if (entry.whiteout) {
-        tree.delete(at);
-        continue;
-      }
-      // Files with holes are longer than what they take up: all of it would be read.
-      if (type === S_IFREG) bytes += entry.size;
-      if (bytes > this.#options.limits.bytes || entry.size > this.#options.limits.fileBytes)
-        throw new CloveError(
-          'OVERLOAD',
-          `the files of the world are longer than it may hold, at ${at.slice(0, 200)}`,
-          {
-            details: { limits: { ...this.#options.limits } },
-          },
-        );
-      const made = this.#entryOf(at, entry, hashes);
-      if (made === null) tree.delete(at);
-      else tree.set(at, made);
-    }
-    for (const [key, hash] of this.#hashes) if (!hashes.has(key)) this.#options.blocks.release(hash);
-    this.#hashes = hashes;
-    for (const point of this.#mountPoints) this.#forgetMountPoint(point, tree);
-    // Folders that are there for processes alone are not what anybody put there.
-    for (const { target } of this.#places.places) if (!this.#baseByPath.has(target)) tree.delete(target);
-    return [...tree.values()].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+    return this.#entries.now();
   }
 
   baseEntries(): readonly TreeEntry[] {
-    return this.#base;
+    return this.#entries.base;
   }
 
   content(hash: string): Buffer {
     return this.#options.blocks.get(hash);
   }
 
-  corrupt(
-    pattern: string | undefined,
-    { bytes, files, random }: { bytes: number; files: number; random: RandomStream },
-  ): string[] {
-    const patterns = new PathPatterns([pattern ?? '**']);
-    const candidates = this.entries().filter(
-      (entry) => entry.kind === 'file' && (entry.size ?? 0) > 0 && patterns.matches(entry.path),
-    );
-    const chosen = random.shuffle(candidates).slice(0, files);
+  corrupt(pattern: string | undefined, how: Corruption): string[] {
+    const chosen = filesToCorrupt(this.entries(), pattern, how);
     for (const entry of chosen) {
-      this.#damage(entry.path, bytes, random);
-      this.#changed('corrupt', entry.path, THE_WORLD, bytes);
+      this.#access.damage(entry.path, how.bytes, how.random);
+      this.#log.add('corrupt', entry.path, THE_WORLD, how.bytes);
     }
     return chosen.map((entry) => entry.path).sort();
   }
@@ -414,27 +346,26 @@ export class MountedFiles implements WorldFiles, Attachment {
       bytes_read: this.#counts.bytesRead,
       bytes_written: this.#counts.bytesWritten,
       total_size_bytes: files.reduce((sum, { size = 0 }) => sum + size, 0),
-      modifications: this.#counts.modifications,
+      modifications: this.#log.count,
     };
   }
 
   /** Those made through the kernel; what processes do by themselves is in the tree. */
   modifications(): readonly Modification[] {
-    return this.#kept;
+    return this.#log.latest;
   }
 
   onChange(listener: (change: Modification) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#log.onChange(listener);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#listeners.clear();
+    this.#access.close();
+    this.#log.close();
     this.faults.close();
-    for (const hash of this.#hashes.values()) this.#options.blocks.release(hash);
-    for (const { hash } of this.#base) if (hash !== undefined) this.#options.blocks.release(hash);
+    this.#entries.close();
     this.#tree.close();
   }
 
@@ -446,11 +377,11 @@ export class MountedFiles implements WorldFiles, Attachment {
   /** Makes the tree what it was when these entries were taken. */
   async #become(entries: readonly TreeEntry[]): Promise<void> {
     const wanted = new Map(withFolders(entries).map((entry) => [entry.path, entry]));
-    for (const { path: at } of this.#base.toReversed()) {
-      if (!wanted.has(at)) this.#inParent(at, (parent, name) => removeTree(parent, name), false);
+    for (const { path: at } of this.#entries.base.toReversed()) {
+      if (!wanted.has(at)) this.#access.inParent(at, (parent, name) => removeTree(parent, name), false);
     }
     for (const entry of wanted.values()) {
-      const was = this.#baseByPath.get(entry.path);
+      const was = this.#entries.inBase(entry.path);
       if (
         was !== undefined &&
         was.kind === entry.kind &&
@@ -462,7 +393,7 @@ export class MountedFiles implements WorldFiles, Attachment {
       if (was !== undefined && was.kind !== entry.kind) await this.remove(entry.path, THE_WORLD);
       if (entry.kind === 'folder') {
         // Some are there for processes, whatever the definition says.
-        if (this.#statOrNull(entry.path) === null) await this.mkdir(entry.path, THE_WORLD);
+        if (this.#access.stat(entry.path) === null) await this.mkdir(entry.path, THE_WORLD);
       } else if (entry.kind === 'link') {
         if (was?.kind === 'link') await this.remove(entry.path, THE_WORLD);
         await this.symlink(entry.target ?? '', entry.path, THE_WORLD);
@@ -476,168 +407,18 @@ export class MountedFiles implements WorldFiles, Attachment {
     }
   }
 
-  #forgetMountPoint(point: string, tree: Map<string, TreeEntry>): void {
-    for (let at = point; at !== '/' && !this.#baseByPath.has(at); at = path.posix.dirname(at)) {
-      if ([...tree.keys()].some((other) => other.startsWith(`${at}/`))) return;
-      tree.delete(at);
-    }
-  }
-
-  #entryOf(at: string, entry: NativeEntry, hashes: Map<string, string>): TreeEntry | null {
-    const type = entry.mode & S_IFMT;
-    const mtimeMs = this.#worldMs(Number(entry.modifiedNs / 1_000_000n));
-    const common = { path: at, mode: this.#toldMode(at, entry.mode), mtimeMs };
-    if (type === S_IFDIR) return { ...common, kind: 'folder' };
-    if (type === S_IFLNK) return { ...common, kind: 'link', mode: 0o777, target: entry.target };
-    // Sockets and pipes are of processes that run: no part of the tree.
-    if (type !== S_IFREG) return null;
-    // A time of modification can be set back by whoever may write; that of change cannot.
-    const key = `${entry.inode}/${entry.changedNs}/${entry.modifiedNs}/${entry.size}`;
-    let hash = this.#hashes.get(key) ?? hashes.get(key);
-    if (hash === undefined) {
-      let content: Buffer;
-      try {
-        const fd = openIn(this.#tree.upperFd, at.slice(1), { flags: O_RDONLY | O_NOFOLLOW, follow: false });
-        try {
-          content = readFileSync(fd);
-        } finally {
-          closeSync(fd);
-        }
-      } catch {
-        return null; // gone meanwhile
-      }
-      hash = this.#options.blocks.put(content);
-    }
-    hashes.set(key, hash);
-    return { ...common, kind: 'file', hash, size: this.#options.blocks.get(hash).length };
-  }
-
-  /** The mode as the definition would say it: what is for all is the owner's, spread. */
-  #toldMode(at: string, mode: number): number {
-    const bits = mode & 0o777;
-    const base = this.#baseByPath.get(at);
-    if (base !== undefined && (spread(base.mode) === bits || (spread(base.mode) & ~0o222) === bits))
-      return base.mode;
-    if (spread(bits) !== bits) return bits;
-    return bits & 0o755;
-  }
-
-  /** A time of the host as one of the world; exact while neither clock jumps. */
-  #worldMs(hostMs: number): number {
-    return Math.round(hostMs + this.#options.clock.nowMs() - Date.now());
-  }
-
-  #statOrNull(at: string) {
-    try {
-      const fd = this.#open(at, O_PATH, 0, true);
-      try {
-        return fstatSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-    } catch (error) {
-      if ((error as CloveError).code === 'NOT_FOUND') return null;
-      throw error;
-    }
-  }
-
-  #open(at: string, flags: number, mode: number, follow: boolean): number {
-    if (this.#closed) throw new CloveError('CANCELLED', 'the world has ended');
-    try {
-      return openIn(this.#tree.rootFd, at === '/' ? '.' : at.slice(1), { flags, mode, follow });
-    } catch (error) {
-      if ((error as CloveError).code === 'NOT_FOUND') throw notFound(at);
-      throw error;
-    }
-  }
-
-  #openFile(file: string, flags: number, mode = 0): number {
-    const at = checkedPath(file);
-    const fd = this.#open(at, flags, mode, true);
-    if (fstatSync(fd).isFile()) return fd;
-    closeSync(fd);
-    throw new CloveError('PATH_REFUSED', `${at} is no regular file`);
-  }
-
-  #opened(folder: number, name: string, flags: number, use: (fd: number) => void): void {
-    const fd = openIn(folder, name, { flags: flags | O_NOFOLLOW, follow: false });
-    try {
-      use(fd);
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  /** Runs with the open folder of a path; folders on the way are made unless told not to. */
-  #inParent(at: string, work: (parentFd: number, name: string) => void, make = true): void {
-    const parent = path.posix.dirname(at);
-    if (make && parent !== '/' && this.#statOrNull(parent) === null) {
-      this.#inParent(parent, (fd, name) => {
-        changeIn(fd, name, ['mkdir', 0o777]);
-        this.#opened(fd, name, O_RDONLY | O_DIRECTORY, (made) => fchmodSync(made, 0o777));
-      });
-    }
-    const fd = this.#open(parent, O_RDONLY | O_DIRECTORY, 0, true);
-    try {
-      work(fd, path.posix.basename(at));
-    } finally {
-      closeSync(fd);
-    }
-  }
-
   /** The rules, for what the kernel does on behalf of members; processes meet the modes of the files. */
   #assertMayWrite(at: string, by: FileActor): void {
     if (by.id === 0) return;
     const readonly = new PathPatterns(this.#options.rules.readonly);
     const writable = new PathPatterns(this.#options.rules.writable);
-    const stat = this.#statOrNull(at);
-    const denied =
+    const stat = this.#access.stat(at);
+    const isDenied =
       (!readonly.isNothing && readonly.matches(at)) ||
       (stat !== null && (stat.mode & 0o222) === 0) ||
       (stat === null && !writable.isNothing && !writable.matches(at));
-    if (denied)
-      throw new CloveError('FORBIDDEN', 'Virtual filesystem write denied', { details: { path: at } });
+    if (isDenied) throw denied(at);
   }
-
-  #damage(at: string, bytes: number, random: RandomStream): void {
-    const content = Buffer.alloc(1);
-    const fd = this.#open(at, constants.O_RDWR | O_NOFOLLOW, 0, false);
-    try {
-      const { size } = fstatSync(fd);
-      for (let index = 0; index < bytes && size > 0; index += 1) {
-        const position = random.integer(0, size - 1);
-        readSync(fd, content, 0, 1, position);
-        content[0] = (content[0] as number) ^ random.integer(1, 255);
-        writeSync(fd, content, 0, 1, position);
-      }
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  #changed(operation: Modification['operation'], file: string, by: FileActor, bytes?: number): void {
-    const change = {
-      atMs: this.#options.clock.nowMs(),
-      agentId: by.id,
-      operation,
-      path: file,
-      ...(bytes === undefined ? {} : { bytes }),
-    };
-    this.#counts.modifications += 1;
-    this.#kept.push(change);
-    if (this.#kept.length > KEPT_MODIFICATIONS) this.#kept.shift();
-    for (const listener of this.#listeners) listener(change);
-  }
-}
-
-function notFound(at: string): CloveError {
-  return new CloveError('NOT_FOUND', 'File not found in virtual filesystem', {
-    details: { path: at, errno: 'ENOENT' },
-  });
-}
-
-function full(at: string, reason: string): CloveError {
-  return new CloveError('OVERLOAD', `${at}: ${reason}`, { details: { errno: 'ENOSPC' } });
 }
 
 function asFileError(at: string, error: unknown): CloveError {
