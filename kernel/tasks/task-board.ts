@@ -4,9 +4,11 @@ import type { KeepsByCaller } from '../kernel.ts';
 import { Versions } from '../state/versions.ts';
 import type { DurableStore } from '../store/durable-store.ts';
 import type { StoreOperation } from '../store/schema.ts';
-import { ReadyQueue } from './ready-queue.ts';
+import { type ClaimOptions, Claims } from './claims.ts';
 import type { TaskRows } from './rows.ts';
-import { bytesOf, isOver, TASK_LIMITS, type Task, type TaskLimits } from './task.ts';
+import { isOver, TASK_LIMITS, type Task, type TaskLimits } from './task.ts';
+import { TaskIndex } from './task-index.ts';
+import { TaskTimer } from './task-timer.ts';
 
 export interface TaskBoardOptions {
   /** null = kept in memory only. */
@@ -45,20 +47,6 @@ export interface Outcome {
   readonly retry: boolean;
 }
 
-interface Claim {
-  readonly callerId: number;
-  readonly kinds: ReadonlySet<string> | null;
-  readonly leaseMs: number | null;
-  readonly signal: AbortSignal;
-  give(task: Task, durable: Promise<void> | null): void;
-}
-
-/** What has a task end by itself, on the monotonic clock. */
-interface Times {
-  leaseAtMs: number | null;
-  deadlineAtMs: number | null;
-}
-
 /**
  * Work that agents leave for each other, in the durable store. A task is given to one worker at a time, for as long as its
  * lease lasts; a worker that does not finish in time, or is gone, loses it to the next. Every change is visible at once and
@@ -67,27 +55,22 @@ interface Times {
 export class TaskBoard implements KeepsByCaller {
   readonly #options: TaskBoardOptions;
   readonly #limits: TaskLimits;
-  readonly #monotonicMs: () => number;
   readonly #wallMs: () => number;
   readonly #ids: Versions;
-  readonly #tasks = new Map<number, Task>();
-  readonly #ready = new ReadyQueue();
-  /** Who waits for a task to be completed. */
-  readonly #dependents = new Map<number, Set<number>>();
-  readonly #times = new Map<number, Times>();
-  readonly #openOf = new Map<number, number>();
-  readonly #over = new Set<number>();
-  readonly #claims = new Set<Claim>();
-  #bytes = 0;
-  #timer: NodeJS.Timeout | null = null;
-  #timerAtMs = Number.POSITIVE_INFINITY;
+  readonly #tasks = new TaskIndex();
+  readonly #timer: TaskTimer;
+  readonly #claims: Claims;
 
   constructor(options: TaskBoardOptions) {
     this.#options = options;
     this.#limits = { ...TASK_LIMITS, ...options.limits };
-    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
     this.#wallMs = options.wallMs ?? Date.now;
     this.#ids = new Versions(options.rows?.usedId ?? 0, 'task_id');
+    this.#claims = new Claims(this.#limits.callerClaims);
+    this.#timer = new TaskTimer({
+      monotonicMs: options.monotonicMs ?? (() => performance.now()),
+      onDue: (id, what) => this.#endOf(this.#tasks.existing(id), what),
+    });
     this.#load(options.rows?.tasks ?? []);
   }
 
@@ -101,21 +84,20 @@ export class TaskBoard implements KeepsByCaller {
 
   /** In order of their ids. */
   list(): IterableIterator<Task> {
-    return this.#tasks.values();
+    return this.#tasks.list();
   }
 
   /** @throws OVERLOAD, PAYLOAD_TOO_LARGE, NOT_FOUND (a dependency), IO */
   async create(creatorId: number, wanted: NewTask): Promise<Task> {
     this.#assertText(wanted.payload);
-    if ((this.#openOf.get(creatorId) ?? 0) >= this.#limits.creatorTasks) {
+    if (this.#tasks.openOf(creatorId) >= this.#limits.creatorTasks) {
       throw new CloveError('OVERLOAD', `${this.#limits.creatorTasks} tasks of this caller are not done yet`);
     }
-    if (this.#tasks.size >= this.#limits.tasks || this.#bytes > this.#limits.totalBytes) {
+    if (this.#tasks.size >= this.#limits.tasks || this.#tasks.bytes > this.#limits.totalBytes) {
       throw new CloveError('OVERLOAD', 'too many tasks');
     }
     for (const id of wanted.dependsOn) {
-      const before = this.#tasks.get(id);
-      if (before === undefined) throw new CloveError('NOT_FOUND', `task not found: ${id}`);
+      const before = this.#tasks.existing(id);
       if (before.state === 'failed' || before.state === 'expired') {
         throw new CloveError('CONFLICT', `task ${id}, which must be completed before, has ${before.state}`);
       }
@@ -137,7 +119,7 @@ export class TaskBoard implements KeepsByCaller {
       changedWallMs: now,
     };
     if (assigneeId !== null) {
-      if (!this.#isReady(task)) {
+      if (!this.#tasks.isReady(task)) {
         throw new CloveError('CONFLICT', 'a task that has to wait for others cannot be assigned yet');
       }
       const assigned = this.#assigned(task, assigneeId, null);
@@ -150,10 +132,10 @@ export class TaskBoard implements KeepsByCaller {
 
   /** Gives a pending task to somebody, or an assigned one to somebody else. @throws NOT_FOUND, CONFLICT, IO */
   async assign(id: number, assigneeId: number, leaseMs: number | null): Promise<Task> {
-    const task = this.#existing(id);
+    const task = this.#tasks.existing(id);
     if (isOver(task)) throw new CloveError('CONFLICT', `task ${id} is ${task.state}`);
     if (task.state === 'assigned' && task.assigneeId === assigneeId) return this.#renew(task, leaseMs);
-    if (!this.#isReady(task)) throw new CloveError('CONFLICT', `task ${id} has to wait for others`);
+    if (!this.#tasks.isReady(task)) throw new CloveError('CONFLICT', `task ${id} has to wait for others`);
     const assigned = this.#assigned(task, assigneeId, leaseMs);
     await this.#change([[task, assigned]]);
     return assigned;
@@ -171,42 +153,11 @@ export class TaskBoard implements KeepsByCaller {
   async claim(
     callerId: number,
     kinds: ReadonlySet<string> | null,
-    options: {
-      readonly leaseMs: number | null;
-      readonly waitMs: number | null;
-      readonly signal: AbortSignal;
-    },
+    options: ClaimOptions,
   ): Promise<Task | null> {
-    const next = this.#ready.first(kinds);
+    const next = this.#tasks.nextReady(kinds);
     if (next !== undefined) return this.assign(next.id, callerId, options.leaseMs);
-    if (options.waitMs === 0) return null;
-    if (options.signal.aborted) throw new CloveError('CANCELLED', 'the wait was cancelled');
-    const waiting = [...this.#claims].filter((claim) => claim.callerId === callerId).length;
-    if (waiting >= this.#limits.callerClaims) {
-      throw new CloveError('OVERLOAD', `too many waiting claims (at most ${this.#limits.callerClaims})`);
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<Task | null>();
-    const claim: Claim = {
-      callerId,
-      kinds,
-      leaseMs: options.leaseMs,
-      signal: options.signal,
-      give: (task, durable) => {
-        if (durable === null) resolve(task);
-        else durable.then(() => resolve(task), reject);
-      },
-    };
-    const timer = options.waitMs === null ? undefined : setTimeout(() => resolve(null), options.waitMs);
-    const onAbort = () => reject(new CloveError('CANCELLED', 'the wait was cancelled'));
-    options.signal.addEventListener('abort', onAbort, { once: true });
-    this.#claims.add(claim);
-    try {
-      return await promise;
-    } finally {
-      this.#claims.delete(claim);
-      clearTimeout(timer);
-      options.signal.removeEventListener('abort', onAbort);
-    }
+    return options.waitMs === 0 ? null : this.#claims.wait(callerId, kinds, options);
   }
 
   /**
@@ -222,7 +173,7 @@ export class TaskBoard implements KeepsByCaller {
   ): Promise<{ readonly task: Task; readonly already: boolean }> {
     this.#assertText(outcome.result ?? '');
     this.#assertText(outcome.error ?? '');
-    const task = this.#existing(id);
+    const task = this.#tasks.existing(id);
     const isTheirs = isOperator || task.assigneeId === callerId;
     const isStale = attempt !== null && attempt !== task.attempts;
     if (isTheirs && !isStale && (task.state === 'completed' || task.state === 'failed')) {
@@ -242,9 +193,10 @@ export class TaskBoard implements KeepsByCaller {
 
   /** Whoever is gone for good finishes nothing. */
   release(callerId: number): void {
-    for (const claim of this.#claims) if (claim.callerId === callerId) this.#claims.delete(claim);
+    this.#claims.release(callerId);
     if (this.#options.outlivesKernel?.(callerId) === true) return;
-    const theirs = [...this.#times.keys()]
+    const theirs = this.#timer
+      .ids()
       .map((id) => this.#tasks.get(id))
       .filter((task) => task?.state === 'assigned' && task.assigneeId === callerId);
     for (const task of theirs) {
@@ -252,10 +204,14 @@ export class TaskBoard implements KeepsByCaller {
     }
   }
 
+  /** Ends leases and tasks whose time is over. */
+  sweep(): void {
+    this.#timer.sweep();
+  }
+
   close(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#claims.clear();
+    this.#timer.close();
+    this.#claims.close();
   }
 
   #load(tasks: readonly Task[]): void {
@@ -264,27 +220,17 @@ export class TaskBoard implements KeepsByCaller {
       const creatorId = stored.creatorId >= FIRST_CLIENT_ID ? 0 : stored.creatorId;
       this.#set(null, { ...stored, creatorId }, wall);
     }
-    for (const task of [...this.#tasks.values()]) {
+    for (const task of [...this.#tasks.list()]) {
       if (task.state !== 'assigned' || task.assigneeId === null) continue;
       if (this.#options.outlivesKernel?.(task.assigneeId) === true) continue;
       this.#quietly(task, this.#failedTry(task, GONE));
     }
   }
 
-  #existing(id: number): Task {
-    const task = this.#tasks.get(id);
-    if (task === undefined) throw new CloveError('NOT_FOUND', `task not found: ${id}`);
-    return task;
-  }
-
   #assertText(text: string): void {
     if (Buffer.byteLength(text) > this.#limits.textBytes) {
       throw new CloveError('PAYLOAD_TOO_LARGE', `a task carries at most ${this.#limits.textBytes} bytes`);
     }
-  }
-
-  #isReady({ dependsOn }: Task): boolean {
-    return dependsOn.every((id) => this.#tasks.get(id)?.state === 'completed' || !this.#tasks.has(id));
   }
 
   #assigned(task: Task, assigneeId: number, leaseMs: number | null): Task {
@@ -355,26 +301,22 @@ export class TaskBoard implements KeepsByCaller {
   #consequences(task: Task): (readonly [Task, Task])[] {
     if (task.state !== 'failed' && task.state !== 'expired') return [];
     const error = `task ${task.id}, which it needs, has ${task.state}`;
-    return [...(this.#dependents.get(task.id) ?? [])]
-      .map((id) => this.#tasks.get(id))
-      .filter((each) => each !== undefined && !isOver(each))
-      .map((each) => {
-        const waiting = each as Task;
-        const failed: Task = {
-          ...waiting,
-          state: 'failed',
-          error,
-          leaseWallMs: null,
-          changedWallMs: this.#wallMs(),
-        };
-        return [waiting, failed] as const;
-      });
+    return this.#tasks.waitingFor(task.id).map((waiting) => {
+      const failed: Task = {
+        ...waiting,
+        state: 'failed',
+        error,
+        leaseWallMs: null,
+        changedWallMs: this.#wallMs(),
+      };
+      return [waiting, failed] as const;
+    });
   }
 
   /** Ready tasks go to those who wait, first come first served. */
   #offer(): void {
     for (const claim of this.#claims) {
-      const task = claim.signal.aborted ? undefined : this.#ready.first(claim.kinds);
+      const task = claim.signal.aborted ? undefined : this.#tasks.nextReady(claim.kinds);
       if (task === undefined) continue;
       this.#claims.delete(claim);
       const assigned = this.#assigned(task, claim.callerId, claim.leaseMs);
@@ -383,127 +325,35 @@ export class TaskBoard implements KeepsByCaller {
   }
 
   #set(before: Task | null, after: Task, wall: number): void {
-    if (before !== null) this.#unindex(before);
-    this.#tasks.set(after.id, after);
-    this.#index(after, wall);
-    if (after.state === 'completed') this.#wakeDependents(after.id);
+    this.#tasks.set(before, after);
+    this.#timer.set(after, wall);
   }
 
   #unset(before: Task | null, after: Task): void {
-    this.#unindex(after);
-    if (after.state === 'completed') this.#holdDependents(after.id);
-    if (before === null) this.#tasks.delete(after.id);
-    else {
-      this.#tasks.set(before.id, before);
-      this.#index(before, this.#wallMs());
-    }
+    this.#tasks.unset(before, after);
+    if (before === null) this.#timer.delete(after.id);
+    else this.#timer.set(before, this.#wallMs());
   }
 
-  #wakeDependents(id: number): void {
-    for (const each of this.#dependents.get(id) ?? []) {
-      const task = this.#tasks.get(each);
-      if (task?.state === 'pending' && this.#isReady(task)) {
-        this.#ready.remove(task);
-        this.#ready.add(task);
-      }
-    }
-  }
-
-  #holdDependents(id: number): void {
-    for (const each of this.#dependents.get(id) ?? []) {
-      const task = this.#tasks.get(each);
-      if (task !== undefined) this.#ready.remove(task);
-    }
-  }
-
-  #index(task: Task, wall: number): void {
-    this.#bytes += bytesOf(task);
-    if (isOver(task)) this.#over.add(task.id);
-    else this.#openOf.set(task.creatorId, (this.#openOf.get(task.creatorId) ?? 0) + 1);
-    for (const id of task.dependsOn) this.#dependents.getOrInsertComputed(id, () => new Set()).add(task.id);
-    if (task.state === 'pending' && this.#isReady(task)) this.#ready.add(task);
-    if (isOver(task)) return;
-    const now = this.#monotonicMs();
-    // A clock that was set back must not make anything last longer than it was to.
-    const { leaseWallMs, leaseMs, deadlineWallMs, createdWallMs } = task;
-    const leaseAtMs = leaseWallMs === null ? null : now + Math.min(leaseMs, leaseWallMs - wall);
-    const deadlineAtMs =
-      deadlineWallMs === null ? null : now + Math.min(deadlineWallMs - createdWallMs, deadlineWallMs - wall);
-    if (leaseAtMs === null && deadlineAtMs === null) return;
-    this.#times.set(task.id, { leaseAtMs, deadlineAtMs });
-    this.#arm(Math.min(leaseAtMs ?? Number.POSITIVE_INFINITY, deadlineAtMs ?? Number.POSITIVE_INFINITY));
-  }
-
-  #unindex(task: Task): void {
-    this.#bytes -= bytesOf(task);
-    this.#over.delete(task.id);
-    this.#times.delete(task.id);
-    this.#ready.remove(task);
-    for (const id of task.dependsOn) {
-      const dependents = this.#dependents.get(id);
-      dependents?.delete(task.id);
-      if (dependents?.size === 0) this.#dependents.delete(id);
-    }
-    if (isOver(task)) return;
-    const open = (this.#openOf.get(task.creatorId) ?? 1) - 1;
-    if (open === 0) this.#openOf.delete(task.creatorId);
-    else this.#openOf.set(task.creatorId, open);
-  }
-
-  /** Those that ended first. Nothing waits for them: it would have begun or failed with them. */
   #forgetOldest(undo: (() => void)[]): number[] {
-    const forgotten: number[] = [];
-    for (const id of this.#over) {
-      if (this.#over.size <= this.#limits.keptOver) break;
-      const task = this.#existing(id);
-      this.#unindex(task);
-      this.#tasks.delete(id);
-      forgotten.push(id);
-      undo.push(() => {
-        this.#tasks.set(id, task);
-        this.#index(task, this.#wallMs());
-      });
-    }
-    return forgotten;
+    return this.#tasks.oldestOver(this.#limits.keptOver).map((task) => {
+      this.#tasks.delete(task);
+      undo.push(() => this.#tasks.set(null, task));
+      return task.id;
+    });
   }
 
-  #arm(atMs: number): void {
-    if (atMs >= this.#timerAtMs) return;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timerAtMs = atMs;
-    const waitMs = Math.min(MAX_TIMER_MS, Math.max(MIN_TIMER_MS, atMs - this.#monotonicMs()));
-    this.#timer = setTimeout(() => this.sweep(), waitMs).unref();
-  }
-
-  /** Ends leases and tasks whose time is over. */
-  sweep(): void {
-    this.#timer = null;
-    this.#timerAtMs = Number.POSITIVE_INFINITY;
-    const now = this.#monotonicMs();
-    let next = Number.POSITIVE_INFINITY;
-    for (const [id, { leaseAtMs, deadlineAtMs }] of [...this.#times]) {
-      const task = this.#existing(id);
-      if (isOver(task)) continue;
-      if (deadlineAtMs !== null && deadlineAtMs <= now) {
-        const error = 'its time was over';
-        const wall = this.#wallMs();
-        this.#quietly(task, { ...task, state: 'expired', error, leaseWallMs: null, changedWallMs: wall });
-      } else if (leaseAtMs !== null && leaseAtMs <= now) this.#quietly(task, this.#failedTry(task, OVERDUE));
-      else {
-        next = Math.min(
-          next,
-          leaseAtMs ?? Number.POSITIVE_INFINITY,
-          deadlineAtMs ?? Number.POSITIVE_INFINITY,
-        );
-      }
+  /** Its time is over: that of who works on it, or its own. */
+  #endOf(task: Task, what: 'lease' | 'deadline'): void {
+    if (what === 'lease') this.#quietly(task, this.#failedTry(task, OVERDUE));
+    else {
+      const error = 'its time was over';
+      const changedWallMs = this.#wallMs();
+      this.#quietly(task, { ...task, state: 'expired', error, leaseWallMs: null, changedWallMs });
     }
-    if (next < Number.POSITIVE_INFINITY) this.#arm(next);
   }
 }
 
-const MAX_TIMER_MS = 2 ** 31 - 1;
-/** So often at most, also while what is overdue cannot be written down. */
-const MIN_TIMER_MS = 20;
 const NO_RESERVATION = { operations: [], undo: () => {} } as const;
 const GONE: Outcome = { result: null, error: 'its worker is gone', retry: true };
 const OVERDUE: Outcome = { result: null, error: 'its worker did not finish in time', retry: true };
