@@ -1,58 +1,18 @@
-import { CloveError, type ErrorCode, errorToData, isCloveError } from '../errors/index.ts';
+import { CloveError } from '../errors/index.ts';
 import type { WirePeer, WireRequest } from '../native/types.ts';
-import type { Agent } from './agents/agent.ts';
-import { AGENT_CONNECTIONS } from './agents/launcher.ts';
 import type { AsyncOutcome } from './async/tasks.ts';
 import type { Outcome } from './audit/draft.ts';
 import { OpenRecords } from './audit/open-records.ts';
-import { type Caller, FIRST_REMOTE_ID } from './identity.ts';
+import { type Connection, Connections } from './connections.ts';
+import { ErrorAnswers, hexByte } from './error-answers.ts';
 import { toSortedJson } from './json.ts';
 import type { Kernel } from './kernel.ts';
-import type { Decision } from './permissions/decision.ts';
 import { decisionOf, forbidden, refusalText } from './permissions/refusal.ts';
 import type { CallTap } from './recording/tap.ts';
+import { RequestForms } from './request-forms.ts';
 import type { SyscallContext, SyscallDefinition } from './syscalls/define.ts';
 import type { CallObserver } from './telemetry/observer.ts';
 import { Turns } from './turns.ts';
-
-const BLOCKED_LOG_INTERVAL_MS = 1000;
-
-/** One connection: who it is, and what its requests are given. */
-class Connection implements SyscallContext {
-  readonly kernel: Kernel;
-  readonly caller: Caller;
-  /** Whose counters its requests go to; null for operators. */
-  readonly agent: Agent | null;
-  /** End of the last ordered request, while there is one. */
-  tail: Promise<void> | null = null;
-  closed = false;
-  blockedLoggedAtMs = Number.NEGATIVE_INFINITY;
-  blockedUnlogged = 0;
-  #abort: AbortController | null = null;
-
-  constructor(kernel: Kernel, caller: Caller, agent: Agent | null) {
-    this.kernel = kernel;
-    this.caller = caller;
-    this.agent = agent;
-  }
-
-  /** As it is known to others; '' = it has no name. */
-  get name(): string {
-    return this.agent?.name ?? this.kernel.mailboxes.nameOf(this.caller.id);
-  }
-
-  /** Made when first asked for: most requests never wait for anything. */
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.closed) this.#abort.abort();
-    return this.#abort.signal;
-  }
-
-  close(): void {
-    this.closed = true;
-    this.#abort?.abort();
-  }
-}
 
 export interface CallCounters {
   served: number;
@@ -83,14 +43,13 @@ export class Dispatcher {
   readonly #getKernel: () => Kernel;
   readonly #checkAnswers: boolean;
   readonly #definitions: (SyscallDefinition | undefined)[] = [];
-  /** Syscalls that take no request: a payload that is not JSON is as good as none. */
-  readonly #needNothing: boolean[] = [];
-  readonly #connections = new Map<number, Connection>();
+  readonly #forms: RequestForms;
+  readonly #connections: Connections;
+  readonly #errors: ErrorAnswers;
   /** Audit records of calls that have not ended; most calls have none. */
   readonly #records = new OpenRecords();
   /** Calls of agents in worlds that are not answered yet, and do not only wait: the world's time is not skipped meanwhile. */
   readonly #served = new Map<WireRequest, Disposable>();
-  readonly #ofAgent = new Map<number, Set<Connection>>();
   /** Calls that are served in place of others: whoever looks on knows those. */
   readonly #resumed = new WeakMap<WireRequest, WireRequest>();
   readonly #turns = new Turns<WireRequest>({
@@ -101,10 +60,10 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#getKernel = options.kernel;
     this.#checkAnswers = options.checkAnswers;
-    for (const [opcode, definition] of options.table) {
-      this.#definitions[opcode] = definition;
-      this.#needNothing[opcode] = definition.request.safeParse(undefined).success;
-    }
+    for (const [opcode, definition] of options.table) this.#definitions[opcode] = definition;
+    this.#forms = new RequestForms(options.table);
+    this.#connections = new Connections(options.kernel);
+    this.#errors = new ErrorAnswers(options.kernel, this.counters);
   }
 
   get #kernel(): Kernel {
@@ -112,45 +71,25 @@ export class Dispatcher {
   }
 
   open(connection: number, principal: number, peer: WirePeer): void {
-    const kind = principal === 0 ? 'operator' : principal < FIRST_REMOTE_ID ? 'agent' : 'remote';
-    if (
-      (kind === 'agent' && this.#kernel.agents.get(principal) === undefined) ||
-      (kind === 'remote' && !this.#kernel.remotes.open(principal))
-    ) {
-      // Accepted just before its agent was gone.
-      this.#kernel.wire.closeConnection(connection);
-      return;
-    }
-    const caller: Caller = { id: principal === 0 ? connection : principal, kind, connection, peer };
-    const agent = kind === 'agent' ? (this.#kernel.agents.get(principal) ?? null) : null;
-    const state = new Connection(this.#kernel, caller, agent);
-    this.#connections.set(connection, state);
-    if (kind === 'agent') {
-      const all = this.#ofAgent.getOrInsertComputed(caller.id, () => new Set());
-      all.add(state);
-      if (all.size >= AGENT_CONNECTIONS) this.#kernel.limits.connectionsFull(caller.id, AGENT_CONNECTIONS);
-    }
-    if (kind === 'operator') this.#kernel.mailboxes.open(caller.id);
+    this.#connections.open(connection, principal, peer);
   }
 
   close(connection: number): void {
-    const state = this.#connections.get(connection);
-    if (state === undefined) return;
-    this.#takeNativeCounts(state);
-    this.#connections.delete(connection);
-    this.#forgetOfAgent(state);
-    state.close();
-    if (state.caller.kind !== 'agent') this.#kernel.release(state.caller.id);
-  }
-
-  #forgetOfAgent(state: Connection): void {
-    const connections = this.#ofAgent.get(state.caller.id);
-    connections?.delete(state);
-    if (connections?.size === 0) this.#ofAgent.delete(state.caller.id);
+    this.#connections.close(connection);
   }
 
   closeAll(): void {
-    for (const connection of [...this.#connections.keys()]) this.close(connection);
+    this.#connections.closeAll();
+  }
+
+  /** Brings the counters of one agent up to date with what the wire server answered by itself. */
+  collectNativeCountsOf(agentId: number): void {
+    this.#connections.collectNativeCountsOf(agentId);
+  }
+
+  /** The same for all of them. */
+  collectNativeCounts(): void {
+    this.#connections.collectNativeCounts();
   }
 
   serve(requests: readonly WireRequest[]): void {
@@ -176,27 +115,6 @@ export class Dispatcher {
       this.#kernel.log.error({ err: error, opcode: request.opcode }, 'fault in dispatch');
       this.#kernel.wire.closeConnection(request.connection);
     }
-  }
-
-  /** Brings the counters of agents up to date with what the wire server answered by itself; an agent sees only its own. */
-  #collectNativeCounts(caller: Caller): void {
-    const connections = caller.kind === 'agent' ? this.#ofAgent.get(caller.id) : this.#connections.values();
-    for (const connection of connections ?? []) this.#takeNativeCounts(connection);
-  }
-
-  /** Brings the counters of one agent up to date with what the wire server answered by itself. */
-  collectNativeCountsOf(agentId: number): void {
-    for (const connection of this.#ofAgent.get(agentId) ?? []) this.#takeNativeCounts(connection);
-  }
-
-  /** The same for all of them. */
-  collectNativeCounts(): void {
-    for (const connection of this.#connections.values()) this.#takeNativeCounts(connection);
-  }
-
-  #takeNativeCounts(connection: Connection): void {
-    if (connection.agent === null) return;
-    connection.agent.counters.syscalls += this.#kernel.wire.takeNativeCounts(connection.caller.connection);
   }
 
   #serveOne(connection: Connection, request: WireRequest): void {
@@ -226,7 +144,8 @@ export class Dispatcher {
       const input = this.#admit(connection, definition, request);
       this.observer?.admitted(request, input);
       // Figures of agents include what the wire server answered by itself.
-      if (definition.permission.startsWith('metrics.')) this.#collectNativeCounts(connection.caller);
+      if (definition.permission.startsWith('metrics.'))
+        this.#connections.collectNativeCountsFor(connection.caller);
       if (definition.ordered === true) {
         this.#serveOrdered(connection, request, definition, input);
         return;
@@ -247,7 +166,7 @@ export class Dispatcher {
     if (isCharged) quotas.chargeSyscall(caller.id);
     let input: unknown;
     try {
-      input = this.#parse(definition, request);
+      input = this.#forms.parse(definition, request);
     } catch (error) {
       // Who may not call this at all is told so, whatever the form of the request.
       this.#authorise(connection, request, definition, undefined);
@@ -288,64 +207,6 @@ export class Dispatcher {
   #endRecord(request: WireRequest, definition: SyscallDefinition, outcome: Outcome): Promise<void> | null {
     const record = this.#records.take(request);
     return record === null ? null : this.#kernel.audit.end(record, definition, outcome);
-  }
-
-  /** Refused by dispatch or, where it takes a look at the world, by the handler: nobody needs to ask which. */
-  #reportBlocked(
-    connection: Connection,
-    definition: SyscallDefinition,
-    { ruleId, object }: Decision,
-    error: string,
-  ): void {
-    const { caller } = connection;
-    this.counters.blocked += 1;
-    const data = {
-      agent_id: caller.id,
-      name: connection.agent?.name ?? '',
-      syscall: definition.name,
-      opcode: definition.opcode,
-      permission: definition.permission,
-      rule: ruleId,
-      object,
-      error,
-    };
-    this.#kernel.events.publish('SYSCALL_BLOCKED', data, caller.id, 'operators');
-    this.#logBlocked(connection, data);
-  }
-
-  /** An agent that tries for ever must not fill the operator's disk: at most one line in a while, with a count. */
-  #logBlocked(connection: Connection, data: Readonly<Record<string, unknown>>): void {
-    const now = performance.now();
-    if (now - connection.blockedLoggedAtMs < BLOCKED_LOG_INTERVAL_MS) {
-      connection.blockedUnlogged += 1;
-      return;
-    }
-    this.#kernel.log.warn({ ...data, unlogged: connection.blockedUnlogged }, 'syscall blocked');
-    connection.blockedLoggedAtMs = now;
-    connection.blockedUnlogged = 0;
-  }
-
-  #parse(definition: SyscallDefinition, request: WireRequest): unknown {
-    if (definition.raw === true) return request.payload;
-    const parsed = definition.request.safeParse(this.#parseJson(definition, request));
-    if (parsed.success) return parsed.data;
-    throw new CloveError('BAD_REQUEST', `invalid request: ${describeIssues(parsed.error.issues)}`);
-  }
-
-  #parseJson({ malformed }: SyscallDefinition, { opcode, payload, refused }: WireRequest): unknown {
-    let reason = refused ?? (payload === '' ? 'the payload is empty' : null);
-    if (reason === null) {
-      try {
-        return JSON.parse(payload);
-      } catch (error) {
-        reason = (error as Error).message;
-      }
-    }
-    const isNothing = malformed === undefined || (payload === '' && refused === null);
-    if (this.#needNothing[opcode] === true && isNothing) return undefined;
-    const words = malformed ?? 'invalid request';
-    // "invalid JSON: invalid JSON: …" says nothing more.
-    throw new CloveError('BAD_REQUEST', reason.startsWith(words) ? reason : `${words}: ${reason}`);
   }
 
   /** Effects on files must not overtake each other, though each of them is asynchronous. */
@@ -428,48 +289,10 @@ export class Dispatcher {
   ): void {
     // One record of one decision: where a handler refused, what was first allowed was not the last word.
     if (decisionOf(error) !== null && definition !== undefined) this.#records.take(request);
-    const answer = this.#errorAnswer(connection, request.opcode, definition, error);
+    const answer = this.#errors.answerTo(connection, request.opcode, definition, error);
     if (definition !== undefined) void this.#endRecord(request, definition, answer.code);
     this.observer?.ended(request, answer.code, null);
     this.#respond(connection, request, toSortedJson(answer));
-  }
-
-  /** What an error is answered with; a refusal is reported, and so is a fault. */
-  #errorAnswer(
-    connection: Connection,
-    opcode: number,
-    definition: SyscallDefinition | undefined,
-    error: unknown,
-  ): { readonly success: false; readonly error: string; readonly code: ErrorCode } {
-    this.counters.failed += 1;
-    const isOperator = connection.caller.kind === 'operator';
-    const { code, message, hint, details } = errorToData(error);
-    const refusal = decisionOf(error);
-    if (code === 'OVERLOAD' && connection.agent !== null) {
-      this.#kernel.limits.overloaded(connection.agent.id, definition?.name ?? '', details);
-    }
-    if (refusal !== null && definition !== undefined) {
-      this.#kernel.audit.denied(connection, definition, refusal, undefined);
-      this.#reportBlocked(connection, definition, refusal, message);
-    }
-    if (!isCloveError(error)) {
-      const syscall = definition?.name ?? `0x${hexByte(opcode)}`;
-      this.#kernel.log.error({ err: error, syscall, caller: connection.caller.id }, 'fault in a syscall');
-    }
-    const { answer: fields, ...rest } = details ?? {};
-    const shown = Object.keys(rest).length === 0 ? undefined : rest;
-    const answer = {
-      ...definition?.errorShape,
-      ...(fields as Readonly<Record<string, unknown>> | undefined),
-      success: false as const,
-      // A fault's own words may tell an agent about the host.
-      error: code === 'INTERNAL' && !isOperator ? 'internal error' : message,
-      code,
-      hint,
-      // Which rule stood in its way an agent may know; the rest is the operator's.
-      details: isOperator ? shown : details?.rule === undefined ? undefined : { rule: details.rule },
-    };
-    return answer;
   }
 
   /** How a call ends that was accepted to be answered later: in the same words as if it had been waited for. Never rejects. */
@@ -491,7 +314,7 @@ export class Dispatcher {
       this.observer?.ended(key, 'OK', value);
       return { text: toSortedJson(value), success: value.success === true, error };
     } catch (error) {
-      const answer = this.#errorAnswer(connection, opcode, definition, error);
+      const answer = this.#errors.answerTo(connection, opcode, definition, error);
       this.observer?.ended(key, answer.code, null);
       return { text: toSortedJson(answer), success: false, error: answer.error };
     }
@@ -512,7 +335,7 @@ export class Dispatcher {
       return answer;
     } catch (error) {
       if (decisionOf(error) !== null) this.#records.take(request);
-      const { code } = this.#errorAnswer(connection, opcode, definition, error);
+      const { code } = this.#errors.answerTo(connection, opcode, definition, error);
       void this.#endRecord(request, definition, code);
       throw error;
     }
@@ -555,22 +378,4 @@ export class Dispatcher {
     this.#served.delete(request);
     return served;
   }
-}
-
-function hexByte(byte: number): string {
-  return byte.toString(16).toUpperCase().padStart(2, '0');
-}
-
-interface Issue {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-}
-
-/** "limits.memory: expected number, received string"; the first three suffice. */
-function describeIssues(issues: readonly Issue[]): string {
-  return issues
-    .slice(0, 3)
-    .map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`))
-    .join('; ')
-    .slice(0, 500);
 }
