@@ -6,6 +6,7 @@ export { type Cell, expandGrid, type GridAxes, makeTrials, widenCells } from './
 export { mergeRuns } from './merge/merge.ts';
 export { parseShard, type Shard } from './merge/shard.ts';
 export { type BenchOptions, defaultCacheDirectory } from './options.ts';
+export { namedParameter } from './parameter-text.ts';
 export { type BenchRun, type ResumeOptions, resumeBench, runBench, scenarioOfRun } from './run.ts';
 export { RUNTIME_NAMES } from './runtimes/index.ts';
 export type { PrepareTask, Scenario, ScenarioOptions, ScenarioPlan } from './scenario.ts';

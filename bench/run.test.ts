@@ -120,6 +120,17 @@ describe('runBench', () => {
     expect(second.results.notices.some((notice) => notice.startsWith('Resumed'))).toBe(true);
   });
 
+  it('leaves a complete run as it is when told to go on with it', async () => {
+    const kinds: string[] = [];
+    const { runDirectory, results } = await runBench({ ...options, set: { trials: '2' } }, ({ kind }) =>
+      kinds.push(kind),
+    );
+    expect(kinds.indexOf('progress')).toBeLessThan(kinds.indexOf('attempt-start'));
+    const again = await resumeBench(runDirectory, { scenario: tinyScenario });
+    expect(again.results).toEqual(results);
+    expect(resultsOf(runDirectory)).toEqual(results);
+  });
+
   it('refuses to go on with other trials than it began with', async () => {
     const { runDirectory } = await runBench({ ...options, set: { trials: '2' } });
     const plan: typeof tinyScenario.plan = async (given) =>

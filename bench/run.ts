@@ -97,6 +97,13 @@ export async function resumeBench(
     store.close();
     throw error;
   }
+  if (facts.status === 'complete') {
+    // Nothing is left to do: the record stays as it is, its time of ending too.
+    const results = resultsFromRecords(store.records());
+    store.close();
+    writeResults(runDirectory, results);
+    return { runDirectory, results };
+  }
   const { kernelSocket = null, zygote = true, isolation = 'reduced' } = options;
   const choice = { kernelSocket, zygote, isolation, signal, openedAtMs, resumed: true };
   return await work(store, plan, scenario, choice, listener);

@@ -142,6 +142,7 @@ export async function workOn(store: RunStore, options: WorkOptions): Promise<boo
     store.beginSegment(name, block, startedAtMs);
     const report = (running: number) =>
       listener({ kind: 'progress', progress: own.snapshot(running, nowMs() - startedAtMs) });
+    report(0);
     const segment = runSegment({
       runtime,
       slots,

@@ -7,7 +7,7 @@ import { faultText, gitText } from './sections/environment.ts';
 import { reasonCounts, reasonText } from './sections/failures.ts';
 import { headlineFigures, VERDICT_TEXT } from './sections/headline.ts';
 import { AVERAGES_SHOWN, leaderboardTable } from './sections/results.ts';
-import { parameterLabel, parameterText, type Summary, summarise } from './summary.ts';
+import { parameterLabel, parametersText, type Summary, summarise } from './summary.ts';
 import { formatBytes, formatCount, formatDuration, formatMetric, formatTime, plural } from './text/format.ts';
 import { codeBlock, table, escapeMarkdown as text } from './text/markdown.ts';
 import { worldTimes } from './world-time.ts';
@@ -125,10 +125,10 @@ function bestAndAverages(results: RunResults, summary: Summary): string {
         summary.bestPerData.map(({ value, best }) => [
           value,
           best.trial.id,
-          summary.parameters
-            .filter((name) => name !== dataParameter)
-            .map((name) => parameterText(best.trial, name))
-            .join(' · '),
+          parametersText(
+            best.trial,
+            summary.parameters.filter((name) => name !== dataParameter),
+          ),
           formatMetric(best.value, format),
         ]),
       )}`,

@@ -67,6 +67,23 @@ describe('renderHtml', () => {
     expect(page).toContain('48 / 48');
   });
 
+  it('names numbers among parameters, and facts in words, without those that say nothing', async () => {
+    const results = small();
+    const [preparation] = results.preparations;
+    const [trial] = results.trials;
+    if (preparation === undefined || trial === undefined) throw new Error('the fixture is empty');
+    const facts = { rows: 655, droppedWhy: 'salts', computed: 'morgan,maccs', repaired: '', left: null };
+    const page = visible(
+      await renderHtml({
+        ...results,
+        preparations: [{ ...preparation, facts }],
+        trials: [{ ...trial, params: { model: 'svm', seed: 42 } }],
+      }),
+    );
+    expect(page).toContain('>rows 655 · dropped why salts · computed morgan, maccs</td>');
+    expect(page).toMatch(/<strong>exp_001<\/strong> (?:– · )*svm(?: · –)* · seed 42 /);
+  });
+
   it('shouts when data are synthetic, and does not when they are not', async () => {
     expect(visible(await renderHtml(small()))).toContain('Rule-labelled, synthetic data');
     const measured = small({

@@ -1,4 +1,5 @@
 import { metricAt } from '../bench/metric.ts';
+import { namedParameter } from '../bench/parameter-text.ts';
 import type {
   Attempt,
   AttemptEnd,
@@ -63,6 +64,16 @@ export function parameterText(trial: TrialOutcome, parameter: string): string {
     ? trial.params[parameter]
     : undefined;
   return value === undefined ? '–' : String(value);
+}
+
+/** All parameters of a trial in one line: words as they are, numbers with their names. */
+export function parametersText(trial: TrialOutcome, parameters: readonly string[]): string {
+  return parameters
+    .map((name) => {
+      const value = Object.hasOwn(trial.params, name) ? trial.params[name] : undefined;
+      return value === undefined ? '–' : namedParameter(name, value);
+    })
+    .join(' · ');
 }
 
 /** Parameters of the grid in reading order: heat map facet, rows, columns, then the rest as they appear. */

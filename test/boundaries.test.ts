@@ -15,6 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   reports: [
     'bench/types.ts',
     'bench/metric.ts',
+    'bench/parameter-text.ts',
     'bench/write-file.ts',
     'bench/compare/types.ts',
     'native/types.ts',

@@ -61,6 +61,30 @@ describe('the progress of a run in plain lines', () => {
     expect(lines[2]).toMatch(/^ {2}✓ {2}10\/12 {2}exp_1 {2}svm/);
   });
 
+  it('names numbers among the parameters, and writes figures as the report does', () => {
+    const tell = start('plain');
+    tell({
+      kind: 'attempt-end',
+      trial: { id: 'exp_1', params: { model: 'svm', seed: 42 } } as unknown as Trial,
+      attempt: {
+        ...attempt('completed'),
+        result: { metrics: { test: { auc: 0.87654 } } },
+      } as unknown as Attempt,
+      willRetry: false,
+    });
+    expect(written).toMatch(/exp_1 {2}svm seed 42 {2}AUC 0\.877 {2}1\.5 s/);
+  });
+
+  it('says that inputs are prepared, and that they still are when it takes long', () => {
+    const tell = start('plain');
+    tell({ kind: 'prepare', tasks: 4, cached: 1, announcements: [] });
+    vi.advanceTimersByTime(21_000);
+    expect(written.trimEnd().split('\n')).toEqual([
+      '  preparing inputs, once for every runtime: 0/4',
+      '  … still preparing inputs, once for every runtime: 0/4 (20.0 s)',
+    ]);
+  });
+
   it('tells what is waited for when nothing ends for long, and nothing when nothing runs', () => {
     const tell = start('plain');
     tell({ kind: 'attempt-start', runtime: 'clove', trial } as BenchEvent);

@@ -4,6 +4,7 @@ import type { Attempt, Presentation, RuntimeName, Trial } from '../../bench/type
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration, plural } from '../ui/format.ts';
 import type { Terminal } from '../ui/terminal.ts';
+import { figureText, parametersLine } from './figures.ts';
 
 const BAR_CELLS = 40;
 const TICK_MS = 1000;
@@ -20,6 +21,7 @@ export class BenchProgress {
   #progressAtMs = 0;
   #lastLineAtMs = performance.now();
   #preparing: string | null = null;
+  #waitingSinceMs = 0;
   #several = false;
 
   constructor(terminal: Terminal, presentation: Presentation) {
@@ -45,6 +47,8 @@ export class BenchProgress {
         for (const text of event.announcements) this.#terminal.note(`  ${escapeLine(text)}`);
         if (event.tasks > event.cached) {
           this.#preparing = `preparing inputs, once for every runtime: 0/${event.tasks}`;
+          this.#waitingSinceMs = performance.now();
+          if (this.#terminal.progress === 'plain') this.#terminal.note(`  ${this.#preparing}`);
         }
         break;
       case 'prepared': {
@@ -125,7 +129,7 @@ export class BenchProgress {
         ? describeEnd(attempt)
         : failed
           ? escapeLine(`does not hold: ${refuted.map((check) => check.id).join(', ')}`)
-          : `${primaryMetric.label} ${value === null ? '–' : value.toFixed(4)}`,
+          : `${primaryMetric.label} ${figureText(value, primaryMetric.path, this.#presentation)}`,
       formatDuration(attempt.usage.wallMs),
       failed && willRetry ? 'will be tried again' : '',
     ];
@@ -145,9 +149,13 @@ export class BenchProgress {
   #tick(nowMs: number): void {
     if (this.#terminal.progress === 'tty') this.#draw();
     if (this.#terminal.progress !== 'plain' || nowMs - this.#lastLineAtMs < SILENCE_MS) return;
-    if (this.#running.size === 0) return;
+    if (this.#running.size === 0 && this.#preparing === null) return;
     this.#lastLineAtMs = nowMs;
-    this.#terminal.note(`  … still running: ${this.#runningText(nowMs)}`);
+    this.#terminal.note(
+      this.#running.size > 0
+        ? `  … still running: ${this.#runningText(nowMs)}`
+        : `  … still ${this.#preparing} (${formatDuration(nowMs - this.#waitingSinceMs)})`,
+    );
   }
 
   #runningText(nowMs: number): string {
@@ -199,7 +207,7 @@ function eta(progress: Progress): string {
 }
 
 function describeTrial(trial: Trial): string {
-  return escapeLine(Object.values(trial.params).map(String).join(' '));
+  return escapeLine(parametersLine(trial.params));
 }
 
 function describeEnd(attempt: Attempt): string {

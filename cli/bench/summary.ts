@@ -6,6 +6,7 @@ import { formatBytes, formatDuration, formatPercent, plural } from '../ui/format
 import { type Column, renderTable } from '../ui/table.ts';
 import type { Terminal } from '../ui/terminal.ts';
 import { checksOf, printChecks } from './checks.ts';
+import { figureText, parametersLine } from './figures.ts';
 
 const TOP = 5;
 const FAILURES_SHOWN = 10;
@@ -13,7 +14,7 @@ const FAILURES_SHOWN = 10;
 /** What a person reads when a run is over: best results, runtimes, what failed, the verdict and where the report is. */
 export function printSummary(terminal: Terminal, results: RunResults, runDirectory: string): void {
   terminal.endLive();
-  terminal.out('');
+  terminal.note('');
   printChecks(terminal, results);
   printLeaders(terminal, results);
   printRuntimes(terminal, results.runtimes);
@@ -58,12 +59,17 @@ function printLeaders(terminal: Terminal, results: RunResults): void {
     .slice(0, 3);
   const columns: Column<(typeof leaders)[number]>[] = [
     { title: `best ${TOP}`, value: ({ trial }) => trial.id },
-    { title: '', value: ({ trial }) => escapeLine(Object.values(trial.params).map(String).join(' ')) },
-    { title: primaryMetric.label, align: 'right', value: ({ value }) => value.toFixed(4) },
+    { title: '', value: ({ trial }) => escapeLine(parametersLine(trial.params)) },
+    {
+      title: primaryMetric.label,
+      align: 'right',
+      value: ({ value }) => figureText(value, primaryMetric.path, results.presentation),
+    },
     ...others.map((metric) => ({
       title: metric.label,
       align: 'right' as const,
-      value: ({ trial }: (typeof leaders)[number]) => metricAt(trial.metrics, metric.path)?.toFixed(4) ?? '–',
+      value: ({ trial }: (typeof leaders)[number]) =>
+        figureText(metricAt(trial.metrics, metric.path), metric.path, results.presentation),
     })),
   ];
   terminal.out(`${renderTable(columns, leaders)}\n`);
@@ -108,7 +114,7 @@ function printFailures(terminal: Terminal, results: RunResults): void {
     const last = trial.attempts.at(-1);
     const why = last ? `${last.end}${last.error ? `: ${last.error.message}` : ''}` : 'never started';
     terminal.out(
-      `  ${trial.id} [${trial.runtime}] ${escapeLine(Object.values(trial.params).join(' '))}: ${escapeLine(why)}`,
+      `  ${trial.id} [${trial.runtime}] ${escapeLine(parametersLine(trial.params))}: ${escapeLine(why)}`,
     );
   }
   if (bad.length > FAILURES_SHOWN)

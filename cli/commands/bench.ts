@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import type { Measured } from '../../bench/compare/types.ts';
+import type { BenchEvent } from '../../bench/events.ts';
 import type { RunResults, RuntimeName } from '../../bench/types.ts';
 import { CloveError } from '../../errors/index.ts';
 import { BenchProgress } from '../bench/progress.ts';
@@ -173,9 +174,15 @@ const resumeCommand: CommandBuilder = (context) =>
       const runDirectory = findRunDirectory(runsDirectory(flags.runsDir ?? null), wanted);
       const scenario = await scenarioOfRun(runDirectory);
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
+      let began = false;
+      const listen = (event: BenchEvent): void => {
+        began ||= event.kind === 'run';
+        progress.listen(event);
+      };
       const run = await interruptible(cli.terminal, (signal) =>
-        resumeBench(runDirectory, { kernelSocket: flags.kernel ?? null, signal, scenario }, progress.listen),
+        resumeBench(runDirectory, { kernelSocket: flags.kernel ?? null, signal, scenario }, listen),
       ).finally(() => progress.close());
+      if (!began) cli.terminal.note(`${escapeLine(run.results.runId)} is complete: nothing is left to run`);
       await conclude(cli, run);
     });
 

@@ -157,7 +157,7 @@ export function drawTools() {
       if (y === undefined || to < window.low || from > window.high) continue;
       const x = xOf(window, clamp(from));
       out.push(
-        `<rect x="${fixed(x)}" y="${y + 2}" width="${fixed(Math.max(1, xOf(window, clamp(to)) - x))}" height="22" rx="3" fill="var(--raised)"/>`,
+        `<rect x="${fixed(x)}" y="${y + 2}" width="${fixed(Math.max(1, xOf(window, clamp(to)) - x))}" height="22" rx="3" fill="var(--raised)" stroke="var(--line-strong)" stroke-width="0.6"/>`,
       );
     }
     // Ticks of one kind at one place are one: a drawing of thousands stays small, and looks the same.

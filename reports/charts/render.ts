@@ -68,6 +68,7 @@ const CONFIG: VegaLite.Config = {
     tickColor: 'var(--line-strong)',
     gridColor: 'var(--line)',
     labelLimit: 220,
+    labelSeparation: 8,
   },
 };
 

@@ -77,13 +77,27 @@ export function preparationsSection(results: RunResults): Section | null {
         preparation.from === 'cache' ? 'cache' : 'computed in this run',
         formatDuration(preparation.wallMs),
         Object.entries(preparation.facts)
-          .map(([name, value]) => `${name} ${value ?? '–'}`)
-          .join(', '),
+          .filter(([, value]) => value !== null && value !== '')
+          .map(([name, value]) => `${words(name)} ${listed(String(value))}`)
+          .join(' · '),
         html`<code>${preparation.key.slice(0, 16)}</code>`,
       ]),
       'Preparations',
     )}`,
   };
+}
+
+/** "droppedWhy" → "dropped why". */
+function words(name: string): string {
+  return name.replace(
+    /([a-z])([A-Z])/g,
+    (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`,
+  );
+}
+
+/** "a,b" → "a, b": a list that breaks between its members, not in one. */
+function listed(text: string): string {
+  return text.replace(/,(?=\S)/g, ', ');
 }
 
 /** "crash 5 %, hang 2 %" or "none". */
@@ -122,7 +136,7 @@ export function environmentSection(results: RunResults): Section {
       ['Wall, all runtimes', formatDuration(results.wallMs)],
       ['Seed', String(results.seed)],
       ['Faults injected', faultText(results)],
-      ...options.map(([name, value]) => [`Option ${name}`, String(value ?? '–')] as const),
+      ...options.map(([name, value]) => [`Option ${name}`, listed(String(value ?? '–'))] as const),
     ])}</div></div>
 <h3>Data</h3>
 ${

@@ -1,7 +1,7 @@
 import type { Attempt, RunResults } from '../../bench/types.ts';
 import { END_TEXT } from '../charts/palette.ts';
 import { groupBy } from '../statistics.ts';
-import { type FailedAttempt, isUnmeasured, parameterText, type Summary } from '../summary.ts';
+import { type FailedAttempt, isUnmeasured, parametersText, type Summary } from '../summary.ts';
 import { formatCount, formatDuration, plural } from '../text/format.ts';
 import { type Html, html, multiline } from '../text/html.ts';
 import { dataTable, type Section, statusBadge } from './parts.ts';
@@ -87,7 +87,7 @@ function detail({ trial, attempt, survived }: FailedAttempt, summary: Summary): 
       ? statusBadge('not_measured')
       : statusBadge('failed');
   return html`<details><summary>${badge} <strong>${attempt.trialId}</strong> under ${attempt.runtime}, attempt ${attempt.attempt}: ${reasonText(attempt)}</summary><div class="inside">
-<p>${summary.parameters.map((name) => parameterText(trial, name)).join(' · ')} · ran ${formatDuration(attempt.usage.wallMs)} in place ${attempt.slot + 1} · ${trialLink(trial.id)} in detail</p>
+<p>${parametersText(trial, summary.parameters)} · ran ${formatDuration(attempt.usage.wallMs)} in place ${attempt.slot + 1} · ${trialLink(trial.id)} in detail</p>
 ${attemptError(attempt)}${logTail(attempt.logTail, TAIL_CHARACTERS)}</div></details>
 `;
 }

@@ -1,7 +1,7 @@
 import type { RunResults, RuntimeSummary } from '../../bench/types.ts';
 import { primaryFormat } from '../charts/heatmap.ts';
 import { fleetsOf } from '../fleets.ts';
-import { parameterText, type Summary } from '../summary.ts';
+import { parametersText, type Summary } from '../summary.ts';
 import {
   formatCount,
   formatDuration,
@@ -74,13 +74,7 @@ function bestFigure(results: RunResults, { best, parameters, primary }: Summary)
     {
       name: primary?.trials === 1 ? label : `Best ${label}`,
       value: formatMetric(best.value, primaryFormat(results)),
-      note: parameters
-        // A number alone says nothing.
-        .map((name) => {
-          const text = parameterText(best.trial, name);
-          return /^[\d.]+$/.test(text) ? `${name} ${text}` : text;
-        })
-        .join(' · '),
+      note: parametersText(best.trial, parameters),
     },
   ];
 }

@@ -2,7 +2,14 @@ import { metricAt } from '../../bench/metric.ts';
 import type { RunResults } from '../../bench/types.ts';
 import { HEAT_STEPS, type Heatmap, primaryFormat } from '../charts/heatmap.ts';
 import { type DrawnChart, figure } from '../charts/render.ts';
-import { parameterLabel, parameterText, primarySplit, type Ranked, type Summary } from '../summary.ts';
+import {
+  parameterLabel,
+  parametersText,
+  parameterText,
+  primarySplit,
+  type Ranked,
+  type Summary,
+} from '../summary.ts';
 import { formatCount, formatMetric, plural } from '../text/format.ts';
 import { type Html, html, identifier } from '../text/html.ts';
 import { type Column, dataTable, type Section } from './parts.ts';
@@ -152,7 +159,7 @@ function bestTable(results: RunResults, summary: Summary): Html | null {
     summary.bestPerData.map(({ value, best }) => [
       value,
       trialLink(best.trial.id),
-      rest.map((name) => parameterText(best.trial, name)).join(' · '),
+      parametersText(best.trial, rest),
       formatMetric(best.value, primaryFormat(results)),
     ]),
     `Best by ${label}`,

@@ -4,7 +4,7 @@ import type { Attempt, MetricTree, RunResults, TrialOutcome } from '../../bench/
 import { primaryFormat } from '../charts/heatmap.ts';
 import { END_TEXT } from '../charts/palette.ts';
 import { groupBy } from '../statistics.ts';
-import { parameterLabel, parameterText, type Summary } from '../summary.ts';
+import { parameterLabel, parametersText, parameterText, type Summary } from '../summary.ts';
 import {
   formatBytes,
   formatCount,
@@ -164,11 +164,7 @@ function drillDown(
 ): Html {
   const own = primaryOf(summary, group);
   const value = metricAt(own.metrics, results.presentation.primaryMetric.path);
-  return html`<details class="trial" id="trial=${identifier(own.id)}"><summary><strong>${own.id}</strong> ${summary.parameters
-    .map((name) => parameterText(own, name))
-    .join(
-      ' · ',
-    )} <span class="muted">${formatMetric(value, primaryFormat(results))}</span></summary><div class="inside">
+  return html`<details class="trial" id="trial=${identifier(own.id)}"><summary><strong>${own.id}</strong> ${parametersText(own, summary.parameters)} <span class="muted">${formatMetric(value, primaryFormat(results))}</span></summary><div class="inside">
 ${dataTable(
   'Attempts',
   [

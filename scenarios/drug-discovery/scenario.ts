@@ -103,11 +103,11 @@ const drugDiscovery: Scenario = {
     };
   },
 
-  describePreparation: ({ name, from, wallMs, facts }) =>
+  describePreparation: ({ name, facts }) =>
     describePython(name, facts) ??
-    `${name}: ${facts.rows} molecules, ${facts.positives} positive${
+    `features of ${name}: ${facts.rows} molecules, ${facts.positives} positive${
       facts.dropped ? `, ${facts.dropped} rows dropped (${facts.droppedWhy})` : ''
-    }; features ${from === 'cache' ? 'from the cache' : `computed in ${(wallMs / 1000).toFixed(1)} s`}`,
+    }`,
 };
 
 export default drugDiscovery;
