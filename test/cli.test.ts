@@ -272,6 +272,12 @@ describe('a kernel and its agents', () => {
       const logs = kernel(['agent', 'logs', 'sleeper']).stdout;
       expect(logs).toContain('\\x1b[31mred');
       expect(logs).not.toContain('\u001b');
+      const chatter = path.join(folder, 'chatter.sh');
+      // Half of a character, and its other half a while later.
+      writeFileSync(chatter, 'printf "one \\303"; sleep 1; printf "\\251\\ntwo\\n"; echo err >&2; exit 3\n');
+      kernel(['agent', 'run', chatter, '--name', 'chatter', '--json']);
+      const followed = kernel(['agent', 'logs', 'chatter', '--follow']);
+      expect(followed).toMatchObject({ status: 0, stdout: 'one é\ntwo\n', stderr: 'err\n' });
       const unknown = kernel(['agent', 'pause', 'sleper']);
       expect(unknown.status).toBe(1);
       expect(unknown.stderr).toContain('hint: Did you mean sleeper?');

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import type { SyscallResponse } from '../../sdk/typescript/index.ts';
+import { isCloveError } from '../../errors/index.ts';
+import type { CloveClient, SyscallResponse } from '../../sdk/typescript/index.ts';
 import { onAgent } from '../agent-target.ts';
 import { SOCKET_OPTION, withKernel } from '../connect.ts';
 import type { CliContext, CommandBuilder } from '../context.ts';
@@ -12,6 +13,7 @@ import { parseBytes, parseCount, parseDuration, parsePositive } from '../ui/pars
 import { renderTable } from '../ui/table.ts';
 import { reloadCommand } from './agent-reload.ts';
 import { exitStatusOf } from './run.ts';
+import { worldIdOf } from './world/target.ts';
 
 interface SocketFlag {
   readonly socket?: string;
@@ -67,7 +69,7 @@ const runCommand: CommandBuilder = (context) =>
         .choices(['never', 'always', 'on-failure'])
         .default('never'),
     )
-    .option('--world <id>', 'start it in this world, to stay; see clove world list')
+    .option('--world <world>', 'start it in this world (id, or name where it is the only one), to stay')
     .option('--persist', 'start it again after a restart of the kernel, as with --restart')
     .option('--wait', 'wait for its end, print its output and take over its exit status')
     .action(async (script: string, args: string[], flags: RunFlags, command: Command) => {
@@ -80,7 +82,7 @@ const runCommand: CommandBuilder = (context) =>
           ...(flags.interpreter === undefined ? {} : { python: flags.interpreter }),
           ...(flags.timeout === undefined ? {} : { timeout_ms: parseDuration(flags.timeout, '--timeout') }),
           restart_policy: flags.restart,
-          ...(flags.world === undefined ? {} : { world: flags.world }),
+          ...(flags.world === undefined ? {} : { world: await worldIdOf(client, flags.world) }),
           ...(flags.persist === true ? { persist: true } : {}),
           limits: {
             ...(flags.memory === undefined ? {} : { memory: parseBytes(flags.memory, '--memory') }),
@@ -210,14 +212,24 @@ function freezeCommand(verb: 'pause' | 'resume', description: string): CommandBu
       });
 }
 
+interface LogsFlags extends SocketFlag {
+  readonly bytes?: string;
+  readonly follow?: true;
+}
+
+/** How long new output of an agent that is followed may wait. */
+const FOLLOW_MS = 200;
+
 const logsCommand: CommandBuilder = (context) =>
   new Command('logs')
     .description('print the last output of an agent, live or ended')
     .argument('<agent>', 'id or name')
     .addOption(SOCKET_OPTION())
     .option('--bytes <size>', 'at most this much of each stream')
-    .action(async (target: string, flags: SocketFlag & { bytes?: string }, command: Command) => {
+    .option('-f, --follow', 'go on printing what it writes, until it has ended for good')
+    .action(async (target: string, flags: LogsFlags, command: Command) => {
       const cli = context(command);
+      if (flags.follow) return await withKernel(flags, (client) => followLogs(cli, client, target, flags));
       const logs = await withKernel(flags, (client) =>
         onAgent(client, target, (known) =>
           client.logs(
@@ -229,6 +241,36 @@ const logsCommand: CommandBuilder = (context) =>
       if (cli.json) cli.terminal.out(JSON.stringify(logs));
       else writeLogs(cli, logs);
     });
+
+/** What there is, and what comes, until the agent has ended and no restart follows. With --json one object for each piece. */
+async function followLogs(
+  cli: CliContext,
+  client: CloveClient,
+  target: string,
+  flags: LogsFlags,
+): Promise<void> {
+  const first = flags.bytes === undefined ? {} : { maxBytes: parseBytes(flags.bytes, '--bytes') };
+  let from = { stdout: 0, stderr: 0 };
+  const show = async (options: { maxBytes?: number }): Promise<void> => {
+    const logs = await onAgent(client, target, (known) => client.logs(known, { ...options, from }));
+    from = { stdout: logs.stdout_to ?? logs.stdout_bytes, stderr: logs.stderr_to ?? logs.stderr_bytes };
+    if (logs.stdout === '' && logs.stderr === '') return;
+    if (cli.json) cli.terminal.out(JSON.stringify({ stdout: logs.stdout, stderr: logs.stderr }));
+    process.stdout.write(cli.json ? '' : escapeText(logs.stdout));
+    process.stderr.write(cli.json ? '' : escapeText(logs.stderr));
+  };
+  await show(first);
+  for (let ended = false; !ended; ) {
+    ended = await onAgent(client, target, (known) => client.wait(known, { timeoutMs: FOLLOW_MS })).then(
+      () => true,
+      (error: unknown) => {
+        if (isCloveError(error) && error.code === 'TIMEOUT') return false;
+        throw error;
+      },
+    );
+    await show({});
+  }
+}
 
 /** Agents' own text: escaped, whatever reads it. */
 function writeLogs(cli: CliContext, logs: SyscallResponse<'LOGS'>): void {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CloveError } from '../../errors/index.ts';
 import { AGENT_STATES } from '../agents/agent.ts';
 import { logTail, usageReport } from '../agents/events.ts';
+import type { LogBuffer } from '../agents/logs.ts';
 import { OPCODES } from '../protocol/opcodes.ts';
 import { knownAgent, target, usage } from './agent-fields.ts';
 import { defineSyscall } from './define.ts';
@@ -72,6 +73,8 @@ export const logs = defineSyscall({
   request: z.object({
     ...target,
     max_bytes: z.int().min(0).max(MAX_LOGS_BYTES).nullish().describe('Of each stream; default 1 MiB.'),
+    stdout_from: z.int().min(0).nullish().describe('Only what is behind this many bytes ever written.'),
+    stderr_from: z.int().min(0).nullish(),
   }),
   response: z.object({
     success: z.literal(true),
@@ -83,6 +86,11 @@ export const logs = defineSyscall({
     stderr_bytes: z.number(),
     stdout_dropped: z.number().describe('No longer kept.'),
     stderr_dropped: z.number(),
+    stdout_to: z
+      .number()
+      .optional()
+      .describe('With `stdout_from`: where this ends, not in a character; what follows begins there.'),
+    stderr_to: z.number().optional(),
   }),
   permission: 'agents.control',
   audit: 'AGENT_LIFECYCLE',
@@ -90,18 +98,44 @@ export const logs = defineSyscall({
   readOnly: true,
   errorShape: { stdout: '', stderr: '' },
   handle(request, { kernel }) {
-    const { id, name, stdout, stderr } = knownAgent(kernel, request);
+    const agent = knownAgent(kernel, request);
+    const { id, name, stdout, stderr } = agent;
     const maxBytes = request.max_bytes ?? DEFAULT_LOGS_BYTES;
+    const { stdout_from: stdoutFrom, stderr_from: stderrFrom } = request;
+    const ended = agent.state === 'stopped' || agent.state === 'failed';
+    const out = logText(stdout, maxBytes, stdoutFrom ?? null, ended);
+    const err = logText(stderr, maxBytes, stderrFrom ?? null, ended);
     return {
       success: true as const,
       agent_id: id,
       name,
-      stdout: stdout.tail(maxBytes).toString('utf8'),
-      stderr: stderr.tail(maxBytes).toString('utf8'),
+      stdout: out.text,
+      stderr: err.text,
       stdout_bytes: stdout.totalBytes,
       stderr_bytes: stderr.totalBytes,
       stdout_dropped: stdout.droppedBytes,
       stderr_dropped: stderr.droppedBytes,
+      ...(typeof stdoutFrom === 'number' ? { stdout_to: out.to } : {}),
+      ...(typeof stderrFrom === 'number' ? { stderr_to: err.to } : {}),
     };
   },
 });
+
+/** The end of a stream; with `from`, only what is behind that, and while more may come no character of which a part is missing. */
+function logText(log: LogBuffer, maxBytes: number, from: number | null, ended: boolean) {
+  const fresh = from === null ? maxBytes : Math.max(0, log.totalBytes - from);
+  const bytes = log.tail(Math.min(maxBytes, fresh));
+  const cut = from === null || ended ? 0 : unfinishedBytes(bytes);
+  return { text: bytes.toString('utf8', 0, bytes.length - cut), to: log.totalBytes - cut };
+}
+
+/** How many bytes at the end are the beginning of a UTF-8 character. */
+function unfinishedBytes(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue;
+    const wanted = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return wanted > back ? back : 0;
+  }
+  return 0;
+}

@@ -88,12 +88,20 @@ export class AgentsClient extends CallsClient {
   /** The last output of an agent: untrusted text. */
   logs(
     target: Target,
-    options: CallOptions & { readonly maxBytes?: number } = {},
+    options: CallOptions & {
+      readonly maxBytes?: number;
+      /** Only what is behind this many bytes of each stream; the answer says in `stdout_to` and `stderr_to` where to go on. */
+      readonly from?: { readonly stdout: number; readonly stderr: number };
+    } = {},
   ): Promise<SyscallResponse<'LOGS'>> {
-    const { maxBytes, ...call } = options;
+    const { maxBytes, from, ...call } = options;
     return this.call(
       'LOGS',
-      { ...toTarget(target), ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }) },
+      {
+        ...toTarget(target),
+        ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }),
+        ...(from === undefined ? {} : { stdout_from: from.stdout, stderr_from: from.stderr }),
+      },
       call,
     );
   }

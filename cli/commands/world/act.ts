@@ -7,12 +7,12 @@ import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { formatDuration } from '../../ui/format.ts';
 import { parseDuration } from '../../ui/parse.ts';
 import type { SocketFlag } from './create.ts';
-import { withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld } from './target.ts';
 
 export const eventCommand: CommandBuilder = (context) =>
   new Command('event')
     .description('let something happen in a world: a full disk, a partition, a crash; or end it')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .argument('<type>', 'such as disk_full; "clear" ends one (event_id=…) or all; "list" tells the types')
     .argument('[params...]', 'name=value; values are JSON or text')
     .option('--for <duration>', 'how long it lasts, in the world’s time (default: until it is cleared)')
@@ -27,7 +27,7 @@ Examples:
     )
     .action(
       async (
-        id: string,
+        named: string,
         type: string,
         params: string[],
         flags: SocketFlag & { for?: string },
@@ -44,7 +44,7 @@ Examples:
           ...Object.fromEntries(params.map(parseParam)),
           ...(flags.for === undefined ? {} : { duration_ms: parseDuration(flags.for, '--for') }),
         };
-        const event = await withWorld(flags, id, (client) => client.worldEvent(id, type, request));
+        const event = await withWorld(flags, named, (client, id) => client.worldEvent(id, type, request));
         if (cli.json) cli.terminal.out(JSON.stringify(event));
         else if (event.cleared !== undefined) cli.terminal.out(`${event.cleared} ended`);
         else {
@@ -69,39 +69,42 @@ function parseParam(text: string): [string, unknown] {
 export const advanceCommand: CommandBuilder = (context) =>
   new Command('advance')
     .description('move a world’s clock; what was due in between happens in its order')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .argument('<duration>', 'such as 90s, 10m, 8h')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, duration: string, flags: SocketFlag, command: Command) => {
+    .action(async (named: string, duration: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
       const ms = parseDuration(duration, '<duration>');
-      const now = await withWorld(flags, id, (client) => client.advanceWorld(id, ms, { timeoutMs: null }));
-      if (cli.json) cli.terminal.out(JSON.stringify({ world_id: id, monotonic_ms: now }));
-      else cli.terminal.out(`${formatDuration(now)} since the start of ${escapeLine(id)}`);
+      const { now, world } = await withWorld(flags, named, async (client, id) => ({
+        now: await client.advanceWorld(id, ms, { timeoutMs: null }),
+        world: id,
+      }));
+      if (cli.json) cli.terminal.out(JSON.stringify({ world_id: world, monotonic_ms: now }));
+      else cli.terminal.out(`${formatDuration(now)} since the start of ${escapeLine(world)}`);
     });
 
 export const joinCommand: CommandBuilder = (context) =>
   new Command('join')
     .description('put a running agent into a world')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .argument('<agent>', 'id or name')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, agent: string, flags: SocketFlag, command: Command) => {
+    .action(async (named: string, agent: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const joined = await withWorld(flags, id, async (client) => {
+      const joined = await withWorld(flags, named, async (client, id) => {
         const wanted = parseTarget(agent);
         const found = (await client.list()).find(({ id: one, name }) => one === wanted || name === wanted);
         if (found === undefined) throw new CloveError('NOT_FOUND', `agent not found: ${agent}`);
         return client.call('WORLD_JOIN', { world_id: id, agent_id: found.id });
       });
       if (cli.json) cli.terminal.out(JSON.stringify(joined));
-      else cli.terminal.out(`${escapeLine(agent)} is in ${escapeLine(id)}`);
+      else cli.terminal.out(`${escapeLine(agent)} is in ${escapeLine(joined.world_id)}`);
     });
 
 export const execCommand: CommandBuilder = (context) =>
   new Command('exec')
     .description('run a command in a world’s shell; its output and exit status are passed on')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .argument('<command...>', 'one word is a script, several are a command and its arguments')
     .option('--cwd <folder>', 'where to run it (default: /work, or the root)')
     .option('--timeout <duration>', 'in the world’s time', '5m')
@@ -109,13 +112,13 @@ export const execCommand: CommandBuilder = (context) =>
     .addHelpText('after', "\nExample:\n  clove world exec soc-lab-0001 -- 'grep -c Failed /var/log/auth.log'")
     .action(
       async (
-        id: string,
+        named: string,
         words: string[],
         flags: SocketFlag & { cwd?: string; timeout: string },
         command: Command,
       ) => {
         const cli = context(command);
-        const result = await withWorld(flags, id, async (client) => {
+        const result = await withWorld(flags, named, async (client, id) => {
           await client.joinWorld(id);
           const [only = ''] = words;
           const request = {

@@ -9,7 +9,7 @@ import { escapeLine } from '../../ui/escape.ts';
 import { plural } from '../../ui/format.ts';
 import { parseCount } from '../../ui/parse.ts';
 import { startDaemon } from '../kernel.ts';
-import { withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld } from './target.ts';
 
 export interface SocketFlag {
   readonly socket?: string;
@@ -96,25 +96,27 @@ async function onKernel<Result>(
 export const branchCommand: CommandBuilder = (context) =>
   new Command('branch')
     .description('worlds that begin as this one is now; what none of them changes they share')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .option('-n, --count <n>', 'how many', '1')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, flags: SocketFlag & { count: string }, command: Command) => {
+    .action(async (named: string, flags: SocketFlag & { count: string }, command: Command) => {
       const cli = context(command);
       const count = parseCount(flags.count, '--count');
-      const ids = await withWorld(flags, id, (client) => client.branchWorld(id, count));
+      const ids = await withWorld(flags, named, (client, id) => client.branchWorld(id, count));
       cli.terminal.out(cli.json ? JSON.stringify(ids) : ids.map(escapeLine).join('\n'));
     });
 
 export const destroyCommand: CommandBuilder = (context) =>
   new Command('destroy')
     .description('end worlds')
-    .argument('<worlds...>', 'their ids')
+    .argument('<worlds...>', 'their ids or names')
     .option('-f, --force', 'also with members in them')
     .addOption(SOCKET_OPTION())
     .action(async (ids: string[], flags: SocketFlag & { force?: boolean }, command: Command) => {
       const cli = context(command);
-      for (const id of ids)
-        await withWorld(flags, id, (client) => client.destroyWorld(id, { force: flags.force === true }));
+      for (const named of ids)
+        await withWorld(flags, named, (client, id) =>
+          client.destroyWorld(id, { force: flags.force === true }),
+        );
       cli.terminal.out(cli.json ? JSON.stringify(ids) : `${plural(ids.length, 'world')} ended`);
     });

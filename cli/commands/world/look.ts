@@ -6,7 +6,7 @@ import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { formatBytes, formatDuration, plural } from '../../ui/format.ts';
 import { renderTable } from '../../ui/table.ts';
 import type { SocketFlag } from './create.ts';
-import { withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld } from './target.ts';
 
 type Listed = SyscallResponse<'WORLD_LIST'>['worlds'][number];
 
@@ -61,11 +61,13 @@ function table(worlds: readonly Listed[]): string {
 export const showCommand: CommandBuilder = (context) =>
   new Command('show')
     .description('one world: what it is, who is in it, what comes next')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, flags: SocketFlag, command: Command) => {
+    .action(async (named: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const state = (await withWorld(flags, id, (client) => client.worldState(id))) as unknown as Shown;
+      const state = (await withWorld(flags, named, (client, id) =>
+        client.worldState(id),
+      )) as unknown as Shown;
       if (cli.json) {
         cli.terminal.out(JSON.stringify(state));
         return;
@@ -123,23 +125,23 @@ interface Shown {
 export const stateCommand: CommandBuilder = (context) =>
   new Command('state')
     .description('everything that is known of a world, as JSON')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, flags: SocketFlag, command: Command) => {
+    .action(async (named: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const state = await withWorld(flags, id, (client) => client.worldState(id));
+      const state = await withWorld(flags, named, (client, id) => client.worldState(id));
       cli.terminal.out(cli.json ? JSON.stringify(state) : escapeText(JSON.stringify(state, null, 2)));
     });
 
 export const diffCommand: CommandBuilder = (context) =>
   new Command('diff')
     .description('what has become of a world’s files since it was made')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .option('--name-only', 'paths without their patches')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, flags: SocketFlag & { nameOnly?: boolean }, command: Command) => {
+    .action(async (named: string, flags: SocketFlag & { nameOnly?: boolean }, command: Command) => {
       const cli = context(command);
-      const changes = await withWorld(flags, id, (client) => client.diffWorld(id));
+      const changes = await withWorld(flags, named, (client, id) => client.diffWorld(id));
       if (cli.json) {
         cli.terminal.out(JSON.stringify(changes));
         return;

@@ -7,18 +7,18 @@ import type { CommandBuilder } from '../../context.ts';
 import { escapeLine, escapeText } from '../../ui/escape.ts';
 import { parseDuration } from '../../ui/parse.ts';
 import type { SocketFlag } from './create.ts';
-import { withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld } from './target.ts';
 
 export const shellCommand: CommandBuilder = (context) =>
   new Command('shell')
     .description('type commands into a world, one line each; the folder is kept between them')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .option('--timeout <duration>', 'of one command, in the world’s time', '5m')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, flags: SocketFlag & { timeout: string }, command: Command) => {
+    .action(async (named: string, flags: SocketFlag & { timeout: string }, command: Command) => {
       const cli = context(command);
       const timeout = parseDuration(flags.timeout, '--timeout') / 1000;
-      await withWorld(flags, id, async (client) => {
+      await withWorld(flags, named, async (client, id) => {
         await client.joinWorld(id);
         const mark = randomBytes(8).toString('hex');
         const input = createInterface({

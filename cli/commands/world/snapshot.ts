@@ -7,7 +7,7 @@ import { escapeLine } from '../../ui/escape.ts';
 import { formatDuration } from '../../ui/format.ts';
 import { parseVariable } from '../run.ts';
 import type { SocketFlag } from './create.ts';
-import { withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld } from './target.ts';
 
 interface RestoreFlags extends SocketFlag {
   readonly id?: string;
@@ -18,12 +18,12 @@ interface RestoreFlags extends SocketFlag {
 export const snapshotCommand: CommandBuilder = (context) =>
   new Command('snapshot')
     .description('keep a world in one file: files, network, clock, luck, schedule, events, state, messages')
-    .argument('<world>', 'its id')
+    .argument('<world>', WORLD_ARGUMENT)
     .argument('<file>', 'where to; replaced in one step')
     .addOption(SOCKET_OPTION())
-    .action(async (id: string, file: string, flags: SocketFlag, command: Command) => {
+    .action(async (named: string, file: string, flags: SocketFlag, command: Command) => {
       const cli = context(command);
-      const made = await withWorld(flags, id, (client) =>
+      const made = await withWorld(flags, named, (client, id) =>
         client.snapshotWorld(id, { path: path.resolve(file), timeoutMs: null }),
       );
       if (cli.json) cli.terminal.out(JSON.stringify(made));

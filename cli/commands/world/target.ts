@@ -4,27 +4,46 @@ import type { CloveClient } from '../../../sdk/typescript/index.ts';
 import { withKernel } from '../../connect.ts';
 import type { SocketFlag } from './create.ts';
 
-/** Does something to a world that was named on the command line; where there is none of that id, tells which there are. @throws NOT_FOUND */
+/** What is said of the argument of every command that does something to a world. */
+export const WORLD_ARGUMENT = 'its id, or its name where no other has it';
+
+/**
+ * Does something to a world that was named on the command line, by id or by a name that only one has; where there is no
+ * such world, tells which there are. @throws NOT_FOUND, CONFLICT
+ */
 export function withWorld<Result>(
   flags: SocketFlag,
-  id: string,
-  work: (client: CloveClient) => Promise<Result>,
+  named: string,
+  work: (client: CloveClient, id: string) => Promise<Result>,
 ): Promise<Result> {
   return withKernel(flags, async (client) => {
     try {
-      return await work(client);
+      return await work(client, named);
     } catch (error) {
       if (!isCloveError(error) || error.code !== 'NOT_FOUND') throw error;
-      const ids = await client
-        .worlds()
-        .then((worlds) => worlds.map(({ id: one }) => one))
-        .catch(() => null);
+      const id = await worldIdOf(client, named, error);
       // It is there, and something in it was not found.
-      if (ids === null || ids.includes(id)) throw error;
-      throw new CloveError('NOT_FOUND', `there is no world ${id}`, {
-        cause: error,
-        hint: ids.length === 0 ? 'There are none. `clove world create` makes one.' : namesHint(id, ids),
-      });
+      if (id === named) throw error;
+      return await work(client, id);
     }
+  });
+}
+
+/** The id of a world, of its id or its name. @throws NOT_FOUND where there is none, CONFLICT where several have the name */
+export async function worldIdOf(client: CloveClient, named: string, cause?: CloveError): Promise<string> {
+  const worlds = await client.worlds();
+  if (worlds.some(({ id }) => id === named)) return named;
+  const same = worlds.filter(({ name }) => name === named);
+  const [only] = same;
+  if (only !== undefined && same.length === 1) return only.id;
+  if (only !== undefined) {
+    throw new CloveError('CONFLICT', `${same.length} worlds are named ${named}`, {
+      hint: `Say which: ${same.map(({ id }) => id).join(', ')}.`,
+    });
+  }
+  const ids = worlds.map(({ id }) => id);
+  throw new CloveError('NOT_FOUND', `there is no world ${named}`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: ids.length === 0 ? 'There are none. `clove world create` makes one.' : namesHint(named, ids),
   });
 }

@@ -71,6 +71,19 @@ describe('clove world', () => {
       'neither a file nor a world of the catalogue',
     );
 
+    // A name that only one has will do for its id.
+    expect(done(['world', 'show', 'lab'])).toContain(id);
+    expect(done(['world', 'exec', 'lab', '--', 'echo here'])).toBe('here\n');
+    const nowhere = clove(['world', 'exec', 'lba', '--', 'true']);
+    expect(nowhere.status).not.toBe(0);
+    expect(nowhere.stderr).toContain('there is no world lba');
+    const [twin] = JSON.parse(done(['world', 'branch', 'lab', '-n', '1', '--json'])) as string[];
+    const either = clove(['world', 'show', 'lab']);
+    expect(either.status).not.toBe(0);
+    expect(either.stderr).toContain('2 worlds are named lab');
+    expect(either.stderr).toContain(twin);
+    done(['world', 'destroy', twin as string]);
+
     const ran = clove([
       'world',
       'exec',

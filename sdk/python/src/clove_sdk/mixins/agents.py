@@ -186,13 +186,21 @@ class AgentCalls(Caller):
 
     @syscall
     def logs(
-        self, name: str | None = None, agent_id: int | None = None, *, max_bytes: int | None = None
+        self,
+        name: str | None = None,
+        agent_id: int | None = None,
+        *,
+        max_bytes: int | None = None,
+        stdout_from: int | None = None,
+        stderr_from: int | None = None,
     ) -> Call[AgentLogs]:
         """The last output of an agent, over all its incarnations: at most `max_bytes` of each stream.
 
+        `stdout_from`, `stderr_from`: only what is behind this many bytes that were ever written.
+
         Raises `AgentNotFound`.
         """
-        request = {**target("logs", name, agent_id), **without_none(max_bytes=max_bytes)}
+        request = {**target("logs", name, agent_id), **without_none(max_bytes=max_bytes, stdout_from=stdout_from, stderr_from=stderr_from)}
 
         def parse(answer: Answer) -> AgentLogs:
             return answer.make(
