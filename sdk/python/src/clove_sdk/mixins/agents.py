@@ -200,7 +200,10 @@ class AgentCalls(Caller):
 
         Raises `AgentNotFound`.
         """
-        request = {**target("logs", name, agent_id), **without_none(max_bytes=max_bytes, stdout_from=stdout_from, stderr_from=stderr_from)}
+        request = {
+            **target("logs", name, agent_id),
+            **without_none(max_bytes=max_bytes, stdout_from=stdout_from, stderr_from=stderr_from),
+        }
 
         def parse(answer: Answer) -> AgentLogs:
             return answer.make(
