@@ -1,5 +1,5 @@
 import type { Kernel } from '../kernel/kernel.ts';
-import type { WorldOutside } from './world.ts';
+import type { WorldOutside } from './parts.ts';
 
 /** What a kernel does for one of its worlds. */
 export function outsideOf(kernel: () => Kernel, worldId: string): WorldOutside {

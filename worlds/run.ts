@@ -12,10 +12,11 @@ import { type Committed, commitTree } from './filesystem/commit.ts';
 import { createMountedWorld } from './mounted-world.ts';
 import type { Har } from './network/har.ts';
 import type { NetworkLogEntry } from './network/types.ts';
+import type { WorldOutside } from './parts.ts';
 import { type ResolvedDefinition, resolveConfig, resolveFile } from './resolve.ts';
 import { upstreamOf } from './upstream.ts';
 import type { RunWatch } from './verify/index.ts';
-import type { World, WorldOutside } from './world.ts';
+import type { World } from './world.ts';
 
 const WORLD_BYTES = 2 * 2 ** 30;
 

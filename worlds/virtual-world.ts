@@ -12,7 +12,8 @@ import { Luck } from './luck/streams.ts';
 import type { WorldNetwork } from './network/types.ts';
 import { createVirtualNetwork, type Upstream } from './network/virtual.ts';
 import type { Origin } from './origin.ts';
-import { World, type WorldOutside } from './world.ts';
+import type { WorldOutside } from './parts.ts';
+import { World } from './world.ts';
 
 export interface VirtualWorldOrder {
   readonly id: string;

@@ -12,59 +12,23 @@ import type {
   WorldHttpResponse,
   WorldInfo,
 } from '../kernel/worlds/host.ts';
-import { Attentions } from './attention.ts';
 import { Chaos, type EventHistory } from './chaos/chaos.ts';
-import { parseEvent } from './chaos/kinds.ts';
-import type { ChaosTarget, MemberControl, PressureControl } from './chaos/target.ts';
+import type { ChaosTarget } from './chaos/target.ts';
 import { Checkpoints } from './checkpoints.ts';
-import type { WorldClock } from './clock/types.ts';
 import { conditionHolds } from './conditions.ts';
-import type { WorldDefinition } from './definition.ts';
-import { THE_WORLD, type WorldFiles } from './filesystem/types.ts';
 import type { VirtualFiles } from './filesystem/virtual.ts';
 import { fetchAs } from './http.ts';
-import type { StreamBook } from './luck/stream-book.ts';
-import { compileGlob } from './network/patterns.ts';
-import type { WorldNetwork } from './network/types.ts';
-import type { Origin } from './origin.ts';
+import { filesOf, type WorldParts } from './parts.ts';
+import { Presence } from './presence.ts';
+import { perform } from './schedule/perform.ts';
 import { Schedule } from './schedule/schedule.ts';
-import type { ScheduleEntry } from './schedule/schema.ts';
-import { ServedCalls } from './served-calls.ts';
+import { shellFetch } from './shell/fetch.ts';
 import { WorldShell } from './shell/shell.ts';
 import { Thinking } from './thinking.ts';
 
 /** Of the shared state of one world. */
 const STATE_LIMITS = { totalBytes: 64 * 2 ** 20, globalBytes: 64 * 2 ** 20, callerBytes: 64 * 2 ** 20 };
-const WORLD_CALLER = { agentId: 0, agentName: 'world' };
 const KEPT_HAPPENINGS = 500;
-
-/** What the kernel does for a world: its members are there. */
-export interface WorldOutside {
-  readonly members: MemberControl;
-  /** A message from the world to members. */
-  send(toIds: readonly number[], message: unknown): void;
-  /** A CUSTOM event to members. */
-  emit(toIds: readonly number[], type: string, data: unknown): void;
-  /** Something happened that whoever watches the world wants to know. */
-  changed(what: Readonly<Record<string, unknown>>): void;
-}
-
-export interface WorldParts {
-  readonly id: string;
-  readonly name: string;
-  readonly ownerId: number;
-  readonly seed: number;
-  readonly definition: WorldDefinition;
-  readonly origin: Origin;
-  readonly form: 'virtual' | 'mounted';
-  readonly clock: WorldClock;
-  readonly luck: StreamBook;
-  /** null = members keep their own. */
-  readonly files: WorldFiles | null;
-  readonly network: WorldNetwork | null;
-  readonly pressure: PressureControl | null;
-  readonly outside: WorldOutside;
-}
 
 /** One thing of the schedule that came about. */
 export interface Happening {
@@ -88,13 +52,11 @@ export class World implements JoinedWorld {
   ownerId: number;
   calls = 0;
   readonly #members = new Map<number, Member>();
-  readonly #attentions: Attentions;
-  readonly #served: ServedCalls;
+  readonly #presence: Presence;
   readonly thinking: Thinking;
   readonly checkpoints: Checkpoints;
   #state: StateStore | null = null;
   #shell: WorldShell | null = null;
-  readonly #waits = new Set<{ readonly memberId: number; readonly untilMs: number }>();
   #underWay = 0;
   #closed = false;
 
@@ -104,8 +66,7 @@ export class World implements JoinedWorld {
     this.ownerId = parts.ownerId;
     this.parts = parts;
     const { definition, clock, luck, files, network, outside } = parts;
-    this.#attentions = new Attentions(clock);
-    this.#served = new ServedCalls(clock);
+    this.#presence = new Presence(clock);
     this.checkpoints = new Checkpoints(() => clock.monotonicMs());
     this.thinking = new Thinking(clock, definition.clock.llm_time);
     const target: ChaosTarget = {
@@ -133,7 +94,7 @@ export class World implements JoinedWorld {
       entries: definition.schedule,
       clock,
       random: (purpose) => luck.next(purpose),
-      perform: (entry, name) => this.#perform(entry, name),
+      perform: (entry, name) => perform(entry, name, this),
       holds: (condition, happened) => conditionHolds(condition, this, happened),
       onHappened: (name, error) => this.#happened(name, error),
     });
@@ -184,17 +145,17 @@ export class World implements JoinedWorld {
   }
 
   async read(member: Member, path: string): Promise<Buffer> {
-    return this.#during(() => this.#files().read(path, member));
+    return this.#during(() => filesOf(this.parts).read(path, member));
   }
 
   async write(member: Member, path: string, content: Uint8Array, append: boolean): Promise<void> {
-    await this.#during(() => this.#files().write(path, content, { append, by: member }));
+    await this.#during(() => filesOf(this.parts).write(path, content, { append, by: member }));
   }
 
   async exec(member: Member, command: WorldCommand): Promise<WorldCommandResult> {
     const { clock, luck, network } = this.parts;
     this.#shell ??= new WorldShell({
-      files: this.#files() as VirtualFiles,
+      files: filesOf(this.parts) as VirtualFiles,
       clock,
       tellMs: () => this.tellMs(),
       random: ({ name }) => luck.next(`shell/${name}`),
@@ -203,7 +164,7 @@ export class World implements JoinedWorld {
           .toLowerCase()
           .replace(/[^a-z0-9-]/g, '-')
           .slice(0, 63) || 'world',
-      fetch: network === null ? null : (by) => this.#fetchOf(by),
+      fetch: network === null ? null : (by) => shellFetch((request) => this.http(by, request)),
     });
     // What a command sleeps is the world's time; what it computes is over in this process before the clock is looked at.
     using _waits = this.waits(member.id);
@@ -272,14 +233,12 @@ export class World implements JoinedWorld {
    */
   add(member: Member, isAgent: boolean, isWatched = false): void {
     this.#members.set(member.id, member);
-    if (isWatched) this.#served.add(member.id);
-    else if (isAgent) this.#attentions.add(member.id);
+    this.#presence.add(member.id, { isAgent, isWatched });
     this.schedule.poke();
   }
 
   remove(id: number): boolean {
-    this.#attentions.remove(id);
-    this.#served.remove(id);
+    this.#presence.remove(id);
     this.checkpoints.release(id);
     return this.#members.delete(id);
   }
@@ -290,12 +249,11 @@ export class World implements JoinedWorld {
   }
 
   waits(agentId: number): Disposable {
-    return this.#served.has(agentId) ? this.#served.wait(agentId) : this.#attentions.wait(agentId);
+    return this.#presence.waits(agentId);
   }
 
   listens(agentId: number): Disposable {
-    // Of an agent that tells by its calls alone what it does, one that is always open tells nothing.
-    return this.#served.has(agentId) ? this.#served.wait(agentId) : { [Symbol.dispose]: () => undefined };
+    return this.#presence.listens(agentId);
   }
 
   works(reason: string): Disposable {
@@ -303,7 +261,7 @@ export class World implements JoinedWorld {
   }
 
   serves(agentId: number): Disposable | null {
-    return this.#served.has(agentId) ? this.#served.serve(agentId) : null;
+    return this.#presence.serves(agentId);
   }
 
   async think<Answer extends ThoughtUse>(
@@ -333,20 +291,13 @@ export class World implements JoinedWorld {
     signal: AbortSignal,
   ): Promise<{ nowMs: number; monotonicMs: number }> {
     const { clock } = this.parts;
-    const wait = { memberId, untilMs: 'forMs' in until ? clock.monotonicMs() + until.forMs : until.untilMs };
-    this.#waits.add(wait);
-    try {
-      const forMs = 'forMs' in until ? until.forMs : until.untilMs - clock.monotonicMs();
-      await clock.sleep(forMs, signal, this.#nameOf(memberId));
-    } finally {
-      this.#waits.delete(wait);
-    }
+    await this.#presence.sleep(memberId, until, { signal, name: this.#nameOf(memberId) });
     return { nowMs: this.tellMs(), monotonicMs: clock.monotonicMs() };
   }
 
   /** Until when a member waits, ms since the world's start: of each call that waits, in the order in which they began. */
   waitsUntilMs(memberId: number): number[] {
-    return [...this.#waits].flatMap((wait) => (wait.memberId === memberId ? [wait.untilMs] : []));
+    return this.#presence.sleepsUntilMs(memberId);
   }
 
   /** Names are the same in every run, ids need not be. */
@@ -387,112 +338,12 @@ export class World implements JoinedWorld {
     this.#closed = true;
     this.schedule.close();
     this.chaos.close();
-    this.#attentions.close();
-    this.#served.close();
+    this.#presence.close();
     this.parts.network?.close();
     this.parts.clock.close();
     this.parts.files?.close();
     void this.#state?.close();
     this.#members.clear();
-  }
-
-  #files(): WorldFiles {
-    const { files } = this.parts;
-    if (files === null) throw new CloveError('NOT_FOUND', 'this world has no files of its own');
-    return files;
-  }
-
-  /** curl in the world's shell. */
-  #fetchOf(by: Member) {
-    return async (
-      url: string,
-      options?: {
-        method?: string;
-        headers?: Headers | Record<string, string>;
-        body?: string;
-        signal?: AbortSignal;
-        timeoutMs?: number;
-        followRedirects?: boolean;
-      },
-    ) => {
-      const body = options?.body;
-      const answer = await this.http(by, {
-        url,
-        method: options?.method ?? 'GET',
-        headers: Object.fromEntries(new Headers(options?.headers)),
-        body: body === undefined ? null : Buffer.from(body),
-        timeoutMs: options?.timeoutMs ?? 30_000,
-        redirect: options?.followRedirects === false ? 'manual' : 'follow',
-        maxBytes: 8 * 2 ** 20,
-        signal: options?.signal ?? new AbortController().signal,
-      });
-      return {
-        status: answer.status,
-        statusText: '',
-        headers: { ...answer.headers },
-        body: new Uint8Array(answer.body),
-        url: answer.url,
-      };
-    };
-  }
-
-  #perform(entry: ScheduleEntry, name: string): void | Promise<void> {
-    if (entry.event !== undefined) {
-      const event = parseEvent(entry.event, entry.params);
-      this.chaos.inject(event, { forMs: entry.for ?? null, source: `schedule:${name}` });
-    }
-    const { write, append, remove, store, send, emit, request } = entry;
-    const told = (text: string) => text.replaceAll('{{time}}', new Date(this.tellMs()).toISOString());
-    if (send !== undefined) this.parts.outside.send(this.#idsOf(send.to), send.message);
-    if (emit !== undefined) this.parts.outside.emit(this.memberIds(), emit.type, emit.data);
-    const work = [
-      write &&
-        (() =>
-          this.#files().write(write.path, Buffer.from(told(write.content)), {
-            append: false,
-            by: THE_WORLD,
-          })),
-      append &&
-        (() =>
-          this.#files().write(append.path, Buffer.from(told(append.content)), {
-            append: true,
-            by: THE_WORLD,
-          })),
-      remove !== undefined && (() => this.#files().remove(remove, THE_WORLD)),
-      store &&
-        (() =>
-          this.state.store(0, {
-            key: store.key,
-            scope: 'global',
-            ttlMs: null,
-            text: JSON.stringify(store.value),
-          })),
-      request && (() => this.#request(request)),
-    ].filter((one) => typeof one === 'function');
-    if (work.length === 0) return undefined;
-    return (async () => {
-      for (const step of work) await step();
-    })();
-  }
-
-  async #request(request: NonNullable<ScheduleEntry['request']>): Promise<void> {
-    const { network } = this.parts;
-    if (network === null) throw new CloveError('CONFIG', 'this world has no network of its own');
-    const json = request.json === undefined ? null : JSON.stringify(request.json);
-    const body = json ?? request.body;
-    const headers = { ...(json === null ? {} : { 'content-type': 'application/json' }), ...request.headers };
-    const response = await network.fetch(
-      new Request(request.url, { method: request.method, headers, ...(body === undefined ? {} : { body }) }),
-      WORLD_CALLER,
-    );
-    if (response.status >= 400) {
-      throw new CloveError('IO', `${request.method} ${request.url} was answered with ${response.status}`);
-    }
-  }
-
-  #idsOf(pattern: string): number[] {
-    const isMeant = compileGlob(pattern);
-    return this.members().flatMap(({ id, name }) => (isMeant(name) ? [id] : []));
   }
 
   #happened(name: string, error: Error | null): void {
