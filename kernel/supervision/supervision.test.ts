@@ -212,6 +212,31 @@ describe('a health check', () => {
     expect((await client.call('LIST'))[0]).toMatchObject({ id, restarts: 0, state: 'running' });
   });
 
+  it('and readiness do not judge by time in which the kernel itself stood still', async () => {
+    const health = { interval_ms: 20, timeout_ms: 3000, failures: 1, action: 'restart' };
+    const always = { restart_policy: 'always' };
+    const beats = `setInterval(() => clove.echo('beat').catch(() => {}), 20);`;
+    await client.spawn(node(beats, { ...always, name: 'beats', health: { ...health, check: 'heartbeat' } }));
+    const pongs = `for await (const { message } of clove.messages()) if (message.type === 'clove.ping') await clove.notify({ pong: message.nonce });`;
+    await client.spawn(node(pongs, { ...always, name: 'answers', health: { ...health, check: 'ping' } }));
+    const areWell = async () => {
+      const rows = await Promise.all(['beats', 'answers'].map(rowOf));
+      return rows.every((row) => row?.health === 'healthy');
+    };
+    await until(areWell);
+    const late = `await new Promise((resolve) => setTimeout(resolve, 100)); await clove.notify({ ready: true }); setInterval(() => {}, 1000);`;
+    const { pid } = await client.spawn(
+      node(late, { ...always, name: 'late', ready: { on: 'notify', timeout_ms: 3000 } }),
+    );
+    // The kernel of these tests runs in this process.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000);
+    await until(async () => (await rowOf('late'))?.ready === true);
+    await until(areWell);
+    for (const name of ['beats', 'answers', 'late'])
+      expect(await rowOf(name)).toMatchObject({ name, state: 'running', restarts: 0 });
+    expect((await rowOf('late')).pid).toBe(pid);
+  });
+
   it('that makes no sense is refused', async () => {
     for (const fields of [
       { health: { check: 'exec' } },

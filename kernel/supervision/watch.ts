@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Sandbox } from '../../native/types.ts';
 import { execCheck } from './exec-check.ts';
 import { type Health, HealthState } from './health-state.ts';
+import { afterLiveMs } from './live-timer.ts';
 import type { HealthPlan, ReadyPlan } from './plan.ts';
 
 export interface WatchOptions {
@@ -28,7 +29,7 @@ export class Watch {
   readonly #state: HealthState | null;
   readonly #startedMs = performance.now();
   #timer: NodeJS.Timeout | null = null;
-  #readyTimer: NodeJS.Timeout | null = null;
+  #endReadyTimer: () => void = () => {};
   #isReady = false;
   #isPaused = false;
   #isClosed = false;
@@ -42,7 +43,7 @@ export class Watch {
     const { health, ready } = options;
     this.#state = health === null ? null : new HealthState(health.failures, health.startMs);
     this.#calls = health?.check === 'heartbeat' ? options.calls() : 0;
-    if (ready.on !== 'start') this.#readyTimer = setTimeout(() => options.onUnready(), ready.timeoutMs);
+    if (ready.on !== 'start') this.#endReadyTimer = afterLiveMs(ready.timeoutMs, () => options.onUnready());
   }
 
   /** After the constructor, so that whoever is told knows whom to ask. */
@@ -90,14 +91,15 @@ export class Watch {
 
   close(): void {
     this.#isClosed = true;
-    for (const timer of [this.#timer, this.#readyTimer]) if (timer !== null) clearTimeout(timer);
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#endReadyTimer();
     this.#awaited?.answered.resolve(false);
   }
 
   #becomeReady(): void {
     if (this.#isReady || this.#isClosed) return;
     this.#isReady = true;
-    if (this.#readyTimer !== null) clearTimeout(this.#readyTimer);
+    this.#endReadyTimer();
     this.#options.onReady();
   }
 
@@ -167,9 +169,9 @@ export class Watch {
       this.#awaited = awaited;
     }
     const late = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => late.resolve(false), health.timeoutMs);
+    const endTimer = afterLiveMs(health.timeoutMs, () => late.resolve(false));
     const answered = await Promise.race([awaited.answered.promise, late.promise]);
-    clearTimeout(timer);
+    endTimer();
     // One that is not answered stays out: a mailbox is not filled with them.
     if (answered) this.#awaited = null;
     return answered ? null : `no answer to a ping within ${health.timeoutMs} ms`;
