@@ -287,6 +287,63 @@ describe('the daemon', () => {
     await client.close();
   });
 
+  it('stops on the first of two SIGTERM, in the midst of starts, and the next one finds all in order', async () => {
+    const daemon = await start();
+    const client = new TestClient(await RawClient.connect(daemon.socketPath));
+    for (let n = 0; n < 60; n += 1)
+      client.send('SPAWN', {
+        command: ['/bin/sh', '-c', "trap '' TERM; sleep 600"],
+        name: `storm-${n}`,
+        persist: true,
+      });
+    const first = await client.next();
+    process.kill(daemon.pid, 'SIGTERM');
+    process.kill(daemon.pid, 'SIGTERM');
+    expect((await daemon.exited)[0]).toBe(0);
+    expect(isGone(first.pid)).toBe(true);
+    expect(readdirSync(path.join(daemon.folder, 'run'))).toEqual([]);
+    expect(cgroupsOf(daemon.ready.boot)).toEqual([]);
+    await client.close();
+    const next = await start(daemon.folder);
+    expect(next.ready).toMatchObject({ ready: true });
+    const after = new TestClient(await RawClient.connect(next.socketPath));
+    expect(await after.call('AUDIT_VERIFY', {})).toMatchObject({ ok: true });
+    await until(async () => (await after.call('LIST')).some(({ id }: Answer) => id === first.id));
+    await after.close();
+  });
+
+  it('without descriptors to give serves whom it knows, turns others away, and recovers', async () => {
+    const daemon = await start();
+    const known = new TestClient(await RawClient.connect(daemon.socketPath));
+    const { id } = await known.spawn({ command: ['/bin/sleep', '600'], name: 'there' });
+    const descriptors = readdirSync(`/proc/${daemon.pid}/fd`);
+    const limit = (count: number) =>
+      expect(spawnSync('prlimit', ['--pid', String(daemon.pid), `--nofile=${count}:`]).status).toBe(0);
+    limit(descriptors.length + 8);
+    const clients: RawClient[] = [];
+    for (let n = 0; n < 300; n += 1) clients.push(await RawClient.connect(daemon.socketPath));
+    const isServed = async (client: RawClient) => {
+      const answer = client.call({ opcode: 0, payload: 'x' });
+      return answer.then(
+        () => true,
+        () => false,
+      );
+    };
+    const served = await Promise.all(clients.map(isServed));
+    expect(served).toContain(false);
+    for (let n = 0; n < 5; n += 1) {
+      expect(await known.call('LIST')).toMatchObject([{ id, name: 'there', running: true }]);
+      const refused = await known.call('SPAWN', { command: ['/bin/true'] });
+      expect(refused).toMatchObject({ success: false, code: expect.any(String), error: expect.any(String) });
+    }
+    for (const client of clients) await client.close();
+    limit(1024);
+    const after = new TestClient(await RawClient.connect(daemon.socketPath));
+    expect(await after.run({ command: ['/bin/echo', 'fine'] })).toMatchObject({ stdout: 'fine\n' });
+    await after.close();
+    await known.close();
+  });
+
   it('says why it cannot start', async () => {
     const first = await start();
     const second = await start(first.folder);

@@ -34,7 +34,30 @@ const BY_LAYER: Partial<Record<Layer, string>> = {
   kill: 'A mounted cgroup v2 hierarchy or a pid namespace is needed.',
 };
 
+/** Steps that use up what the kernel process and the machine have, not what the agent may have. */
+const OF_MACHINE: ReadonlySet<string> = new Set([
+  'open_mounts',
+  'cgroup_create',
+  'channels',
+  'plan',
+  'gate1',
+  'clone',
+]);
+/** What is missing there now, and may be there later. */
+const PASSING: Readonly<Record<string, string>> = {
+  EAGAIN:
+    'No more processes may be made now (pids.max of the kernel’s own group, or of the machine): try again later.',
+  ENOMEM: 'There is no memory for a process now: try again later.',
+  EMFILE: 'The kernel process has no descriptor left: raise its limit (ulimit -n), or try again later.',
+  ENFILE: 'The machine has no descriptor left: try again later.',
+};
+
 const CGROUP_LAYERS: ReadonlySet<string> = new Set(['mem', 'swap', 'cpu', 'pids', 'cpuset']);
+
+/** Whether the same launch may succeed a moment later. */
+export function isPassing(stage: string, errno: string): boolean {
+  return OF_MACHINE.has(stage) && (PASSING[errno] !== undefined || (stage === 'clone' && errno === 'ENOSPC'));
+}
 
 /** `{ hint }` for a failed step or a layer that is off, or nothing. */
 export function hintFor(
@@ -53,6 +76,12 @@ export function hintFor(
       };
     return {};
   }
+  if (isPassing(stage, errno))
+    return {
+      hint:
+        PASSING[errno] ??
+        'There are as many namespaces as may be (sysctl user.max_*_namespaces): raise that, or try again later.',
+    };
   const refused = errno === 'EACCES' || errno === 'EROFS';
   if (refused && CGROUP_LAYERS.has(layer)) return { hint: NEEDS_GROUPS };
   const hint = BY_STAGE[stage] ?? BY_LAYER[layer as Layer] ?? (errno === 'EPERM' ? NEEDS_ROOT : undefined);

@@ -182,6 +182,41 @@ describe('a host with cgroup v1 only', () => {
   });
 });
 
+describe('a host that gives the number of an ended process to another', () => {
+  it('has nobody else signalled or ended in its stead', async (context) => {
+    if (process.geteuid?.() !== 0) context.skip('needs root');
+    // clone3 with a number of choice, in a pid namespace of its own.
+    const innocent = `
+import ctypes, os, struct, sys, time
+libc = ctypes.CDLL(None)
+wanted = (ctypes.c_int * 1)(int(sys.argv[1]))
+arguments = struct.pack('<11Q', 0, 0, 0, 0, 17, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+pid = libc.syscall(435, arguments, len(arguments))
+if pid == 0: os.execv('/bin/sleep', ['sleep', '600'])
+print(pid, flush=True)
+_, status = os.waitpid(pid, 0)
+os._exit(status & 0x7f)`;
+    const answer = await onHost(
+      ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'],
+      `const { spawn } = await import('node:child_process');
+      const { once } = await import('node:events');
+      const sandbox = await startReady(['/bin/sh', '-c', 'echo ready; sleep 600']);
+      sandbox.kill();
+      await sandbox.exited;
+      const other = spawn('/usr/bin/python3', ['-I', '-c', ${JSON.stringify(innocent)}, String(sandbox.pid)]);
+      const [said] = await once(other.stdout, 'data');
+      sandbox.signal('SIGKILL');
+      sandbox.kill();
+      const late = await sandbox.freeze().catch((error) => error.code);
+      const ended = once(other, 'exit');
+      process.kill(Number(said), 'SIGUSR1'); // the first to reach it
+      return { more: [Number(said) === sandbox.pid, late, (await ended)[0]] };`,
+    );
+    expect(answer.error).toBeUndefined();
+    expect(answer.more).toEqual([true, 'NOT_FOUND', 10]);
+  });
+});
+
 describe('a host with hierarchies mounted at a second place', () => {
   it('makes one group in each, and limits, freezes and ends as elsewhere', async (context) => {
     if (!needsBoth()) context.skip('needs root and both versions of cgroups');

@@ -1,7 +1,7 @@
 // The binding: operations by number, events back by number. Nobody but sandbox.ts uses it.
 import { CloveError, type ErrorCode, isErrorCode } from '../errors/index.ts';
 import { initPath, loadAddon } from './load.ts';
-import { hintFor } from './sandbox-hints.ts';
+import { hintFor, isPassing } from './sandbox-hints.ts';
 import type { SandboxStats } from './types.ts';
 
 /** What `launch` of the addon takes; -1 stands for "no limit", '' for absent text. */
@@ -228,7 +228,7 @@ function errorOf({ code: name, message, stage, syscall, layer, detail, errno }: 
     'SANDBOX_UNAVAILABLE',
     `no sandbox: step ${stage}, ${syscall}${what}: ${errno}; nothing ran`,
     {
-      details,
+      details: isPassing(stage, errno) ? { ...details, retriable: true } : details,
       ...hintFor(stage, errno, layer),
     },
   );

@@ -112,6 +112,27 @@ describe('a setup that fails', () => {
     });
   });
 
+  it('says when the same may succeed later, and what has run out', async () => {
+    for (const [errno, name, hint] of [
+      [11, 'EAGAIN', /processes/],
+      [12, 'ENOMEM', /memory/],
+      [28, 'ENOSPC', /namespaces/],
+    ] as const) {
+      const error = await refusal({ ...withMark, faultStep: 'clone', faultErrno: errno });
+      expect(error).toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        hint: expect.stringMatching(hint),
+        details: { stage: 'clone', errno: name, retriable: true },
+      });
+    }
+    const never = await refusal({ ...withMark, faultStep: 'clone', faultErrno: 1 });
+    expect(never.details).not.toHaveProperty('retriable');
+    // That is the agent's own limit, and stays what it is.
+    const own = await refusal({ ...withMark, faultStep: 'fork_agent', faultErrno: 11 });
+    expect(own.details).not.toHaveProperty('retriable');
+    expect(readdirSync(path.join(marked, 'd'))).toEqual([]);
+  });
+
   it('gives up on a setup that takes too long', async () => {
     expect(await refusal({ ...withMark, faultStep: 'timeout', setupTimeoutMs: 50 })).toMatchObject({
       code: 'SANDBOX_UNAVAILABLE',

@@ -141,7 +141,7 @@ export class Incarnations {
           return;
         }
         if (command.escalated) this.announcer.escalated(life.agent, life.agent.lastExit);
-        this.retire(life);
+        this.retire(life, command.escalated || command.group !== null);
     }
   }
 
@@ -274,11 +274,13 @@ export class Incarnations {
     this.retire(life);
   }
 
-  retire(life: Life): void {
+  /** Who is given up has failed, with whatever status it ended the last time. */
+  retire(life: Life, isGivenUp = false): void {
     const { agent } = life;
     clearTimers(life);
     const exit = agent.lastExit;
-    const asWanted = life.stoppedBy !== null || (exit?.reason === 'exited' && exit.exitCode === 0);
+    const isClean = exit?.reason === 'exited' && exit.exitCode === 0;
+    const asWanted = life.stoppedBy !== null || (isClean && !isGivenUp);
     agent.state = asWanted ? 'stopped' : 'failed';
     agent.restartAt = null;
     agent.ready = false;

@@ -27,10 +27,37 @@ describe('RestartState', () => {
     expect(delays.slice(-3)).toEqual([29_999, 29_999, 29_999]);
   });
 
-  it('starts over with short delays after an incarnation that was stable', () => {
+  it('waits any time from none to the longest: full jitter', () => {
+    for (const [luck, delays] of [
+      [0, [0, 0, 0, 0]],
+      [0.5, [50, 100, 200, 400]],
+    ] as const) {
+      const state = new RestartState(always, () => luck);
+      expect(delays.map((_, n) => state.decide(failed(n)))).toMatchObject(
+        delays.map((delayMs) => ({ kind: 'restart', delayMs })),
+      );
+    }
+  });
+
+  it('starts over with short delays after an incarnation that was stable, and not a moment before', () => {
     const state = new RestartState({ ...always, maxRestarts: 100 }, almostOne);
     for (let n = 0; n < 5; n += 1) state.decide(failed(n));
-    expect(state.decide(failed(100, 60_000))).toMatchObject({ delayMs: 99 });
+    expect(state.decide(failed(100, 59_999))).toMatchObject({ delayMs: 3199 });
+    expect(state.decide(failed(101, 60_000))).toMatchObject({ delayMs: 99 });
+  });
+
+  it('takes an end that came too soon for a failure, with whatever status', () => {
+    const clean = (livedMs: number) => ({ clean: true, livedMs, nowMs: 0 });
+    const state = new RestartState({ ...always, policy: 'on-failure', maxRestarts: 1, minUptimeMs: 2000 });
+    expect(state.decide(clean(2000)).kind).toBe('none');
+    expect(state.decide(clean(1999)).kind).toBe('restart');
+    expect(state.decide(clean(1999)).kind).toBe('escalate');
+    // Under always a second is the usual measure: what lived longer and ended well may do so for ever.
+    const worker = new RestartState({ ...always, maxRestarts: 1 }, almostOne);
+    for (let n = 0; n < 100; n += 1)
+      expect(worker.decide(clean(1000))).toMatchObject({ kind: 'restart', delayMs: 99 });
+    expect(worker.decide(clean(999)).kind).toBe('restart');
+    expect(worker.decide(clean(999)).kind).toBe('escalate');
   });
 
   it('gives up once, and for good, when the window is full', () => {

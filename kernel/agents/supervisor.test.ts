@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, type TestClient, TestKernel, until } from '../fixture.ts';
 
@@ -19,6 +20,14 @@ const shell = (script: string, fields: Record<string, unknown> = {}) => ({
   command: ['/bin/sh', '-c', script],
   ...fields,
 });
+
+const isOver = (pid: number) => {
+  try {
+    return /^State:\t[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return true;
+  }
+};
 
 async function eventsUntil(count: number): Promise<Answer[]> {
   const events: Answer[] = [];
@@ -94,6 +103,47 @@ describe('supervision', () => {
       }),
     );
     expect(again).toMatchObject({ restart_count: 1 });
+  });
+
+  it('ends all of an agent whose PID 1 is killed, and starts it again once', async () => {
+    const { id, pid } = await client.spawn(
+      shell("(setsid sleep 600 &); trap '' TERM; sleep 600", {
+        name: 'orphaned',
+        restart_policy: 'on-failure',
+      }),
+    );
+    const { sandbox } = kernel.running.kernel.agents.get(id) ?? {};
+    await until(() => sandbox?.stats().processIds.length === 4);
+    const pids = sandbox?.stats().processIds ?? [];
+    expect(pids).toContain(pid);
+    await client.call('SUBSCRIBE', { events: ['AGENT_EXITED', 'AGENT_RESTARTING', 'AGENT_SPAWNED'] });
+    process.kill(sandbox?.initPid ?? 0, 'SIGKILL');
+    expect((await eventsUntil(3)).map(({ type }) => type)).toEqual([
+      'AGENT_EXITED',
+      'AGENT_RESTARTING',
+      'AGENT_SPAWNED',
+    ]);
+    for (const each of pids) expect(isOver(each), String(each)).toBe(true);
+    expect(await client.call('LIST')).toMatchObject([
+      { id, name: 'orphaned', state: 'running', restarts: 1 },
+    ]);
+  });
+
+  it('counts clean ends that come too soon, before and after ready, and gives up once', async () => {
+    const soon = { restart_min_uptime_ms: 600_000, max_restarts: 2, restart_backoff_ms: 1 };
+    await client.call('SUBSCRIBE', { event_types: ['AGENT_ESCALATED'] });
+    const ended = await client.run(shell('exit 0', { ...soon, restart_policy: 'on-failure' }));
+    expect(ended).toMatchObject({ restart_count: 2, exit_code: 0, state: 'failed' });
+    const source = `import { connect } from 'clove/sdk'; const clove = await connect(); await clove.notify({ ready: true }); process.exit(0);`;
+    const ready = await client.run({
+      command: ['node', '--input-type=module', '-e', source],
+      ready: { on: 'notify' },
+      restart_policy: 'always',
+      ...soon,
+    });
+    expect(ready).toMatchObject({ restart_count: 2, exit_code: 0, state: 'failed' });
+    const { events } = await client.call('POLL_EVENTS', {});
+    expect(events.map(({ data }: Answer) => data.restart_count)).toEqual([2, 2]);
   });
 
   it('treats a time limit as a failure', async () => {
