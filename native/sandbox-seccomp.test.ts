@@ -110,7 +110,7 @@ describe('the system call filter', () => {
     expect(reached.length / allowed.length).toBeGreaterThan(0.9);
   });
 
-  it('looks at the arguments of clone, ioctl, personality, seccomp and socket', async (context) => {
+  it('looks at the arguments of clone, ioctl, personality, seccomp, prctl and socket', async (context) => {
     if (process.arch !== 'x64') context.skip('the numbers below are those of x86-64');
     const script = `
 import ctypes, errno
@@ -128,7 +128,9 @@ print("personality", call(135, 0), call(135, 0xffffffff), call(135, 0x40000), ca
 print("listener", call(317, 1, 8, 0), call(317, 1, 0, 0))
 ok = {(f, t, p) for f in range(-1, 51) for t in (1, 2, 3, 5) for p in (0, 1, 6, 17, 58, 262, 256, 255, 15) if call(41, f, t, p) == "ok"}
 print("families", sorted({f for f, t, p in ok}), sorted({p for f, t, p in ok if f in (2, 10)}), sorted({p for f, t, p in ok if f == 16}))
-print("pair", call(53, 38, 1, 0, 0), call(53, 40, 1, 0, 0))`;
+print("pair", call(53, 38, 1, 0, 0), call(53, 40, 1, 0, 0))
+size = ctypes.c_uint(0)
+print("mm", call(157, 35, 15, ctypes.addressof(size), 0, 0), call(157, 35 + (1 << 32), 15, ctypes.addressof(size), 0, 0), call(157, 3, 0, 0, 0, 0))`;
     const { stdout, stderr } = await runToEnd(['/usr/bin/python3', '-I', '-c', script], {
       limits: { maxOpenFiles: 2048 },
     });
@@ -149,6 +151,8 @@ print("pair", call(53, 38, 1, 0, 0), call(53, 40, 1, 0, 0))`;
         .map(Number) ?? [];
     for (const protocol of protocols) expect([0, 1, 6, 17, 58]).toContain(protocol);
     expect(lines[6]).toBe('pair EPERM EPERM');
+    // PR_SET_MM_MAP_SIZE, which needs no right; PR_GET_DUMPABLE.
+    expect(lines[7]).toBe('mm EPERM EPERM ok');
   });
 
   it('kills a process that uses the 32-bit entry', async (context) => {

@@ -283,6 +283,71 @@ while True:
     expect(hostile.stdout()).not.toMatch(/MAP '.*\d/);
   });
 
+  it('get orders that their template cannot read, whatever it keeps of the sockets they were born with', async () => {
+    // A process that a module leaves behind stands between the kernel and the template: it passes every request on, keeps the
+    // agent's control socket, and looks at all that comes there without taking it.
+    const module = script(
+      'keeps.py',
+      `import array, os, select, socket, struct
+number = next(fd for fd in range(64) if os.path.lexists('/proc/self/fd/%d' % fd) and os.readlink('/proc/self/fd/%d' % fd).startswith('socket:'))
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+if os.fork() != 0:
+    os.dup2(theirs.fileno(), number)
+    ours.close(); theirs.close()
+else:
+    theirs.close()
+    channel = socket.socket(fileno=number)
+    kept = []
+    channel.setblocking(False)
+    while True:
+        try:
+            data, ancillary, *_ = channel.recvmsg(4096, socket.CMSG_SPACE(256))
+            if not data: os._exit(0)
+            fds = array.array('i')
+            for _, _, content in ancillary: fds.frombytes(content[:len(content) - len(content) % 4])
+            kept.append(socket.socket(fileno=os.dup(fds[0])))
+            ours.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+            for fd in fds: os.close(fd)
+            os.write(1, b'KEPT\\n')
+        except BlockingIOError: pass
+        for one in kept:
+            try: data, ancillary, *_ = one.recvmsg(8192, socket.CMSG_SPACE(512), socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except OSError: continue
+            if not data: continue
+            count = sum(len(content) // 4 for _, _, content in ancillary)
+            os.write(1, ('SAW %d with %d\\n' % (struct.unpack('I', data[:4])[0], count)).encode())
+`,
+    );
+    endSpares(TEMPLATE_UID);
+    const hostile = await startTemplate('python', [module]);
+    const stays = script('stays.py', 'import sys\nprint("up", flush=True)\nsys.stdin.readline()\n');
+    // Born when it is wanted, and born ahead.
+    for (const how of ['fork', 'prepared']) {
+      const agent = await start(hostile, stays, [], { stdin: 'pipe' }, SPARES);
+      expect(agent.setupUs).toHaveProperty(how);
+      const command = await agent.exec({
+        argv: ['/bin/echo', 'done'],
+        env: {},
+        cwd: '/',
+        stdin: null,
+        timeoutMs: null,
+      });
+      expect((await readAll(command.stdoutFd)).trim()).toBe('done');
+      await readAll(command.stderrFd);
+      agent.kill();
+      await agent.exited;
+      if (how === 'fork') await aSpare();
+    }
+    endSpares(TEMPLATE_UID);
+    await until(() => (hostile.stdout().split('KEPT').length > 2 ? true : undefined), 'it kept nothing');
+    // Gate 2 of the agent, which says nothing but that; no order, no command, no descriptor.
+    const saw = hostile.stdout().match(/SAW .*/g) ?? [];
+    expect(saw.filter((line) => line !== 'SAW 2 with 0')).toEqual([]);
+    closeTemplate(hostile);
+    hostile.sandbox.kill();
+    await hostile.sandbox.exited;
+  });
+
   it('end with their template, and leave nothing', async () => {
     const mortal = await startTemplate('python');
     await run(mortal, hello, [], {}, SPARES);

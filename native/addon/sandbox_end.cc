@@ -118,7 +118,7 @@ void Service::Finish(uint32_t id) {
     }
     event->usage = sandbox->finalUsage;
     // Before anybody hears of the end, not when the last reference goes.
-    for (Fd* fd : {&sandbox->control, &sandbox->childControl, &sandbox->plan, &sandbox->netns, &sandbox->initPidfd, &sandbox->agentPidfd, &sandbox->oomEvent})
+    for (Fd* fd : {&sandbox->control, &sandbox->agentControl, &sandbox->childControl, &sandbox->plan, &sandbox->netns, &sandbox->initPidfd, &sandbox->agentPidfd, &sandbox->oomEvent})
       fd->reset();
     for (int i = 0; i < 3; i++)
       for (Fd* fd : {&sandbox->stdioOurs[i], &sandbox->stdioChild[i], &sandbox->request.stdio[i].fd}) fd->reset();

@@ -98,6 +98,7 @@ bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
   sandbox.taken = true;
   sandbox.cgroup = std::move(member.cgroup);
   sandbox.control = std::move(member.control);
+  sandbox.agentControl = std::move(member.agentControl);
   sandbox.initPidfd = std::move(member.initPidfd);
   sandbox.agentPidfd = std::move(member.agentPidfd);
   sandbox.mountNamespace = std::move(member.mountNamespace);
@@ -112,6 +113,7 @@ bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
   sandbox.baseUserUs = member.baseUserUs;
   sandbox.baseSystemUs = member.baseSystemUs;
   Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);
+  Rewatch(epoll_, sandbox.agentControl.get(), Control, sandbox.id);
   Rewatch(epoll_, sandbox.initPidfd.get(), Init, sandbox.id);
   Rewatch(epoll_, sandbox.oomEvent.get(), Oom, sandbox.id);
   return true;
@@ -160,11 +162,20 @@ Failure Service::Order(Sandbox& sandbox, StageClock& stage) {
   std::vector<int> descriptors{sandbox.plan.get()};
   for (const Fd& fd : sandbox.stdioChild) descriptors.push_back(fd.get());
   for (const Fd& fd : sandbox.mountTrees) descriptors.push_back(fd.get());
+  Fd orderSocket;
+  if (request.role == ROLE_FORKED) {
+    orderSocket = std::move(sandbox.control);
+    if (Failure f = OpenControl(sandbox)) return f;
+    Watch(sandbox.control.get(), EPOLLIN, Control, sandbox.id);
+    descriptors.push_back(sandbox.childControl.get());
+  }
   Message order{};
   order.kind = M_ORDER;
+  const Fd& socket = orderSocket.valid() ? orderSocket : sandbox.control;
   // A broken pipe: it has just died, and its pidfd will say so.
-  if (!SendTo(sandbox, order, descriptors.data(), static_cast<int>(descriptors.size())) && errno != EPIPE && errno != ECONNRESET)
+  if (!SendOver(socket, order, descriptors.data(), static_cast<int>(descriptors.size())) && errno != EPIPE && errno != ECONNRESET)
     return {S_gate1, errno, ""};
+  sandbox.childControl.reset();
   sandbox.plan.reset();
   sandbox.mountTrees.clear();
   stage("prepared");
@@ -191,7 +202,7 @@ void Service::StartWithoutPool(Sandbox& dead) {
   fresh->request = std::move(dead.request);
   dead.request.cgroupParent = parent;
   dead.failure = {S_verify, ECHILD, "died before it had its agent"};
-  epoll_ctl(epoll_, EPOLL_CTL_DEL, dead.control.get(), nullptr);
+  for (const Fd* fd : {&dead.control, &dead.agentControl}) epoll_ctl(epoll_, EPOLL_CTL_DEL, fd->get(), nullptr);
   {
     const std::lock_guard lock(tableMutex_);
     fresh->id = dead.id;

@@ -14,7 +14,7 @@
 namespace clove {
 namespace {
 
-enum class Action { Missing, Deny, Allow, Clone, Ioctl, Socket, Personality, Seccomp, Debug, Template, TemplateClone3 };
+enum class Action { Missing, Deny, Allow, Clone, Ioctl, Socket, Personality, Seccomp, Prctl, Debug, Template, TemplateClone3 };
 
 struct Call {
   const char* name;
@@ -23,7 +23,7 @@ struct Call {
 };
 
 constexpr Action kRule_clone = Action::Clone, kRule_ioctl = Action::Ioctl, kRule_socket = Action::Socket,
-                 kRule_personality = Action::Personality, kRule_seccomp = Action::Seccomp, kRule_debug = Action::Debug,
+                 kRule_personality = Action::Personality, kRule_seccomp = Action::Seccomp, kRule_prctl = Action::Prctl, kRule_debug = Action::Debug,
                  kRule_template = Action::Template, kRule_clone3 = Action::TemplateClone3;
 
 const Call kCalls[] = {
@@ -86,6 +86,8 @@ Program Leaf(Action action, SeccompProfile profile) {
       return {LoadLow(0), Jump(kEqual, 0, 1, 0), Jump(kEqual, 0xffffffff, 0, 1), Return(kAllow), Errno(EPERM)};
     case Action::Seccomp:  // a listener would let the agent supervise, and stall, its own calls
       return {LoadLow(1), Jump(kAnyBit, SECCOMP_FILTER_FLAG_NEW_LISTENER, 0, 1), Errno(EPERM), Return(kAllow)};
+    case Action::Prctl:  // PR_SET_MM: with rights in a user namespace of its own, a process chooses what /proc/<pid>/exe says it is
+      return {LoadLow(0), Jump(kEqual, 35, 0, 1), Errno(EPERM), Return(kAllow)};
     case Action::Socket:
       // AF_UNIX any; AF_INET and AF_INET6 with the protocols 0, ICMP, TCP, UDP, ICMPv6 (no MPTCP, SMC, raw ones);
       // AF_NETLINK only ROUTE. Every other family is out: ALG, VSOCK, PACKET, XDP, RXRPC, …
@@ -170,6 +172,7 @@ const char* ActionName(Action action, bool debugProfile) {
     case Action::Socket: return "allow UNIX, INET, INET6 (TCP, UDP, ICMP), NETLINK_ROUTE, else EPERM";
     case Action::Personality: return "allow 0 and 0xffffffff, else EPERM";
     case Action::Seccomp: return "allow without NEW_LISTENER, else EPERM";
+    case Action::Prctl: return "allow without PR_SET_MM, else EPERM";
     case Action::Debug: return debugProfile ? "allow" : "EPERM";
     case Action::Template: return "EPERM";
     case Action::TemplateClone3: return "ENOSYS";

@@ -237,6 +237,7 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   if (sandbox.failure) return Refuse(sandbox, {});
   // Rights over what is made for the agent are given to nobody else.
   if (!Runs(pid, sandbox.initPidfd.get(), initImage_.get())) return Refuse(sandbox, {S_clone, EPERM, "not clove-init"});
+  if (Failure failure = TakeOrderSocket(sandbox)) return Refuse(sandbox, std::move(failure));
   CloseGroup(sandbox);
   if (sandbox.request.ahead) return SpareBorn(sandbox);
   StageClock stage(sandbox, sandbox.runningSinceUs);
@@ -324,8 +325,12 @@ void Service::OpenGate2(Sandbox& sandbox) {
 // --------------------------------------------------------------------------------------------------------------- control
 
 bool Service::SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount) {
+  return SendOver(message.kind == M_GATE2 && sandbox.agentControl.valid() ? sandbox.agentControl : sandbox.control, message, fds, fdCount);
+}
+
+bool Service::SendOver(const Fd& socket, Message& message, const int* fds, int fdCount) {
   iovec part{&message, MESSAGE_HEAD + (message.text[0] != 0 ? strlen(message.text) + 1 : 0)};
-  alignas(cmsghdr) char control[CMSG_SPACE((4 + MAX_MOUNTS) * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE((5 + MAX_MOUNTS) * sizeof(int))];
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
@@ -339,17 +344,22 @@ bool Service::SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdC
     memcpy(CMSG_DATA(entry), fds, static_cast<size_t>(fdCount) * sizeof(int));
   }
   // Never wait for a sandbox: one that does not read (frozen) gets EAGAIN.
-  return sendmsg(sandbox.control.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+  return sendmsg(socket.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 void Service::ReadControl(Sandbox& sandbox) {
+  ReadFrom(sandbox, sandbox.control);
+  ReadFrom(sandbox, sandbox.agentControl);
+}
+
+void Service::ReadFrom(Sandbox& sandbox, Fd& socket) {
   static union {
     Message message;
     Ready ready;
     char bytes[sizeof(Message) + sizeof(Ready)];
   } buffer;
   for (;;) {
-    if (!sandbox.control.valid()) return;
+    if (!socket.valid()) return;
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
     iovec part{&buffer, sizeof buffer - 1};
     msghdr header{};
@@ -357,11 +367,11 @@ void Service::ReadControl(Sandbox& sandbox) {
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof control;
-    const ssize_t size = recvmsg(sandbox.control.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    const ssize_t size = recvmsg(socket.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return;
     if (size == 0) {  // PID 1 is gone or going; its pidfd tells
-      epoll_ctl(epoll_, EPOLL_CTL_DEL, sandbox.control.get(), nullptr);
+      epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.get(), nullptr);
       if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0) Refuse(sandbox, {S_clone, ECHILD, "the template has ended"});
       return;
     }
@@ -374,11 +384,21 @@ void Service::ReadControl(Sandbox& sandbox) {
       if (entry->cmsg_type == SCM_RIGHTS) descriptor.reset(*reinterpret_cast<int*>(CMSG_DATA(entry)));
     }
     if (size == sizeof(Ready) && buffer.ready.kind == M_READY) HandleReady(sandbox, buffer.ready, sender);
-    else if (size >= static_cast<ssize_t>(MESSAGE_HEAD)) HandleMessage(sandbox, buffer.message, sender, std::move(descriptor));
+    else if (size < static_cast<ssize_t>(MESSAGE_HEAD)) continue;
+    else if (&socket == &sandbox.agentControl) HandleFromAgent(sandbox, buffer.message);
+    else HandleMessage(sandbox, buffer.message, sender, std::move(descriptor));
   }
 }
 
+void Service::HandleFromAgent(Sandbox& sandbox, const Message& message) {
+  if (sandbox.phase != Sandbox::Setup) return;
+  if (message.kind == M_AT_STEP && sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
+  if (message.kind == M_FAILED) Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
+}
+
 void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor) {
+  // Until there is a PID 1 to be sure of, its template can be heard here.
+  if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0 && message.kind != M_STAGE2) return HandleFromAgent(sandbox, message);
   switch (message.kind) {
     case M_STAGE2:
       if (sandbox.request.role == ROLE_FORKED) return HandleBirth(sandbox, sender, std::move(descriptor));
@@ -404,6 +424,7 @@ void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t send
       sandbox.phase = Sandbox::Running;
       if (!sandbox.request.ahead) setups_--;
       for (Fd& fd : sandbox.stdioChild) fd.reset();
+      sandbox.agentControl.reset();  // it has said what it had to say
       // A template ends when nobody can ask it for anything any more, also while agents of it live.
       sandbox.request.templateChannel.reset();
       const uint64_t now = NowUs();

@@ -36,6 +36,7 @@ struct Sandbox {
   Cgroup cgroup;
   std::vector<Fd> mountTrees, tasks;
   std::vector<bool> mountIsDirectory;
+  Fd agentControl;  // of a template's agent: the socket that it was born with, and its template with it
   Fd control, childControl, plan, netns, initPidfd, agentPidfd, oomEvent;
   Fd stdioChild[3], stdioOurs[3];
   Fd mountNamespace, networkNamespace;  // keep them until nobody waits for their end any more
@@ -99,6 +100,8 @@ Failure OpenMounts(Sandbox& sandbox);
 Failure OpenStreams(Sandbox& sandbox);
 Failure ApplyLimits(Sandbox& sandbox);
 Failure WritePlan(Sandbox& sandbox);
+/** A new control socket; `childControl` is the end of PID 1. */
+Failure OpenControl(Sandbox& sandbox);
 /** The sealed copy of clove-init that every sandbox starts from. */
 Fd SealedImage(const std::string& path);
 // sandbox_pool.cc
@@ -113,6 +116,8 @@ bool HasEnded(int pidfd);
 Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage);
 /** It has been born there: nobody else is to be. */
 void CloseGroup(const Sandbox& sandbox);
+/** Takes a socket for the order from PID 1, which alone has the other end, in place of the one that came through the template. */
+Failure TakeOrderSocket(Sandbox& sandbox);
 /** Writes the numbers of its user namespace: the agent's own user, and the template's for what is made before that. */
 Failure MapUsers(Sandbox& sandbox);
 // sandbox_user.cc
@@ -237,6 +242,9 @@ class Service {
   void AnswerResize(Pool& pool);
   void Refuse(Sandbox& sandbox, Failure failure);
   void ReadControl(Sandbox& sandbox);
+  void ReadFrom(Sandbox& sandbox, Fd& socket);
+  /** Of a template's agent, by the socket that it was born with: that it is ready, or why not, and nothing else. */
+  void HandleFromAgent(Sandbox& sandbox, const Message& message);
   void HandleStage2(Sandbox& sandbox, pid_t pid);
   void HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd);
   void HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent);
@@ -256,6 +264,7 @@ class Service {
   void GiveUpOldOps(uint32_t id);
   void Deliver(const std::shared_ptr<Client>& client, std::unique_ptr<Event> event);
   bool SendTo(Sandbox& sandbox, Message& message, const int* fds, int fdCount);
+  bool SendOver(const Fd& socket, Message& message, const int* fds, int fdCount);
 
   int epoll_ = -1, wake_ = -1;
   Fd initImage_;

@@ -151,6 +151,16 @@ Failure OpenMounts(Sandbox& sandbox) {
   return {};
 }
 
+Failure OpenControl(Sandbox& sandbox) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return {S_channels, errno, "control"};
+  sandbox.control = Fd(pair[0]);
+  sandbox.childControl = Fd(pair[1]);
+  const int on = 1;
+  if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return {S_channels, errno, "SO_PASSCRED"};
+  return {};
+}
+
 Failure OpenStreams(Sandbox& sandbox) {
   const auto fail = [](const char* what) { return Failure{S_channels, errno, what}; };
   if (sandbox.request.faultStep == S_channels) {
@@ -177,16 +187,6 @@ Failure OpenStreams(Sandbox& sandbox) {
 }
 
 namespace {
-
-Failure OpenControl(Sandbox& sandbox) {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return {S_channels, errno, "control"};
-  sandbox.control = Fd(pair[0]);
-  sandbox.childControl = Fd(pair[1]);
-  const int on = 1;
-  if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return {S_channels, errno, "SO_PASSCRED"};
-  return {};
-}
 
 Failure CloneInit(Sandbox& sandbox, int initImage) {
   if (sandbox.request.faultStep == S_clone) return {S_clone, sandbox.request.faultErrno, "fault injection"};

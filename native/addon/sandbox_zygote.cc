@@ -1,7 +1,9 @@
 // The kernel's half of a birth from a template (native/zygote): the request, and the numbers of the new user namespace.
+#include <limits.h>
 #include <linux/sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "zygote_request.h"
 #include "sandbox_service.h"
@@ -60,6 +62,21 @@ Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage) {
 
 void CloseGroup(const Sandbox& sandbox) {
   if (sandbox.cgroup.unified() >= 0) fchmodat(sandbox.cgroup.unified(), "cgroup.procs", 0644, 0);
+}
+
+Failure TakeOrderSocket(Sandbox& sandbox) {
+  const auto wrong = [](int error) { return Failure{S_clone, error, "the socket of PID 1 for its order"}; };
+  const auto take = [&](int number) { return Fd(static_cast<int>(syscall(SYS_pidfd_getfd, sandbox.initPidfd.get(), number, 0))); };
+  // It is clove-init's image. Should its execve not be over, this waits for that: then it has the name that an execve gives.
+  if (take(INT_MAX).valid() || errno != EBADF) return wrong(errno);
+  std::string name;
+  if (!ReadFileAt(AT_FDCWD, ("/proc/" + std::to_string(sandbox.initPid) + "/comm").c_str(), name)) return wrong(errno);
+  // Looked at afterwards: it lived, so the number was its own. This name it has given itself, with the socket in its place.
+  if (HasEnded(sandbox.initPidfd.get()) || name != std::string(AWAITS_ORDER) + "\n") return wrong(EPERM);
+  Fd own = take(FD_ORDER);
+  if (!own.valid()) return wrong(errno);
+  sandbox.agentControl = std::exchange(sandbox.control, std::move(own));
+  return {};
 }
 
 Failure MapUsers(Sandbox& sandbox) {

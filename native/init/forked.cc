@@ -12,14 +12,20 @@ namespace clove {
 void MeetAgent() {
   // The template ignored it, and that outlives an execve.
   DefaultSignal(SIGCHLD);
+  if (CloseRange(FD_FAMILY + 1, ~0u, 0) != 0) _exit(125);
+  // The control socket has come through the template, which may have kept it: the order, with one that it has not, comes another way.
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 || pair[0] != FD_ORDER) _exit(125);
   const int self = PidfdOpen(getpid());
+  if (prctl(PR_SET_NAME, AWAITS_ORDER, 0, 0, 0) != 0) _exit(125);
   SendSimple(M_STAGE2, 0, self < 0 ? errno : 0, 0, 0, self);
   close(self);
-  // It may be long until there is one, and nothing is worth waiting for without the agent.
-  pollfd sources[2] = {{FD_CONTROL, POLLIN, 0}, {FD_FAMILY, POLLIN, 0}};
-  while (poll(sources, 2, -1) < 0 && errno == EINTR) continue;
-  if (sources[1].revents != 0) _exit(125);
-  AwaitFirstOrder();
+  // It may be long until there is one, and nothing is worth waiting for without the agent, or without the kernel process.
+  pollfd sources[3] = {{pair[1], POLLIN, 0}, {FD_FAMILY, POLLIN, 0}, {FD_CONTROL, 0, 0}};
+  while (poll(sources, 3, -1) < 0 && errno == EINTR) continue;
+  if (sources[1].revents != 0 || sources[2].revents != 0) _exit(125);
+  close(pair[0]);
+  AwaitFirstOrder(pair[1]);
 }
 
 void LetAgentBecome() {

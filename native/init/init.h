@@ -54,7 +54,7 @@ void ReadPlan(int descriptor = FD_PLAN);
 /** A sandbox made ahead waits for its agent. Ends with the kernel process. */
 void AwaitOrder();
 /** PID 1 of an agent of a template has no plan before this; it takes the mounts when the root is there, and passes on the rest. */
-void AwaitFirstOrder();
+void AwaitFirstOrder(int socket);
 void TakeOrderedMounts();
 bool PassOrder(int socket);
 /** The agent's part of that: the plan, and its 0, 1 and 2. */

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kStdio = 3;
 constexpr int kFirstMount = 1 + kStdio;
-int descriptors[kFirstMount + MAX_MOUNTS];
+int descriptors[kFirstMount + MAX_MOUNTS + 1];
 
 /** The message with its descriptors; their number, or -1 when whoever sends it is gone. */
 int ReceiveOrder(int socket, MessageKind kind, Message& message) {
@@ -89,10 +89,13 @@ void AwaitOrder() {
   TakeMountTrees(descriptors + kFirstMount);
 }
 
-void AwaitFirstOrder() {
+void AwaitFirstOrder(int socket) {
   Message message;
-  const int count = ReceiveOrder(FD_CONTROL, M_ORDER, message);
-  if (count < kFirstMount) _exit(125);
+  const int count = ReceiveOrder(socket, M_ORDER, message) - 1;
+  // The control socket is the last one. Made elsewhere, it is none of the agent's network, where the agent would see it.
+  if (count < kFirstMount || dup3(descriptors[count], FD_CONTROL, O_CLOEXEC) < 0) _exit(125);
+  close(descriptors[count]);
+  close(socket);
   ReadPlan(fcntl(descriptors[0], F_DUPFD_CLOEXEC, 0));  // the agent maps it too
   if (plan->role != ROLE_FORKED || plan->mountCount != static_cast<uint32_t>(count - kFirstMount))
     Fail(S_plan_read, EBADMSG, "not for an agent of a template");

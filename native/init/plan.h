@@ -39,6 +39,13 @@ constexpr int FD_CONTROL = CLOVE_FIRST_FD;
 constexpr int FD_PLAN = CLOVE_FIRST_FD + 1;
 constexpr int FD_MOUNTS = CLOVE_FIRST_FD + 2;
 
+/**
+ * PID 1 of an agent of a template was born with a control socket that the template has held. It makes a pair for its order: the kernel process takes one end
+ * from this number, once the process is called so. Nobody else can be that: an execve gives no name with a slash, and only the process itself another.
+ */
+constexpr int FD_ORDER = CLOVE_FIRST_FD + 2;
+inline constexpr char AWAITS_ORDER[] = "clove/init";
+
 constexpr uint32_t MAX_MOUNTS = 64;
 constexpr uint32_t MAX_PATH = 4096;
 constexpr uint32_t MAX_EXECS = 64;
@@ -110,7 +117,7 @@ enum MessageKind : uint32_t {
   M_EXEC,
   M_EXEC_KILL,
   M_OPEN,
-  M_ORDER,  // descriptors: a plan, the agent's 0, 1, 2, one per mount
+  M_ORDER,  // descriptors: a plan, the agent's 0, 1, 2, one per mount; to PID 1 of an agent of a template also its control socket
   // clove-init → parent
   M_STAGE2,
   M_PREPARED,

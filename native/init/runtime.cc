@@ -195,6 +195,7 @@ int close(int fd) { return Call(SYS_close, fd); }
 ssize_t read(int fd, void* to, size_t size) { return Answer(SystemCall(SYS_read, fd, Value(to), static_cast<long>(size))); }
 ssize_t write(int fd, const void* from, size_t size) { return Answer(SystemCall(SYS_write, fd, Value(from), static_cast<long>(size))); }
 int dup(int fd) noexcept { return Call(SYS_dup, fd); }
+int dup3(int from, int to, int flags) noexcept { return Call(SYS_dup3, from, to, flags); }
 int dup2(int from, int to) noexcept { return from == to ? fcntl(from, F_GETFD) < 0 ? -1 : to : Call(SYS_dup3, from, to, 0); }
 int chdir(const char* path) noexcept { return Call(SYS_chdir, Value(path)); }
 int fchdir(int fd) noexcept { return Call(SYS_fchdir, fd); }
@@ -216,6 +217,7 @@ void* mmap(void* at, size_t size, int protection, int flags, int fd, off_t offse
   return reinterpret_cast<void*>(Answer(SystemCall(SYS_mmap, Value(at), static_cast<long>(size), protection, flags, fd, offset)));
 }
 int munmap(void* at, size_t size) noexcept { return Call(SYS_munmap, Value(at), static_cast<long>(size)); }
+int socketpair(int domain, int type, int protocol, int pair[2]) noexcept { return Call(SYS_socketpair, domain, type, protocol, Value(pair)); }
 int socket(int domain, int type, int protocol) noexcept { return Call(SYS_socket, domain, type, protocol); }
 ssize_t sendmsg(int fd, const msghdr* message, int flags) { return Answer(SystemCall(SYS_sendmsg, fd, Value(message), flags)); }
 ssize_t recvmsg(int fd, msghdr* message, int flags) { return Answer(SystemCall(SYS_recvmsg, fd, Value(message), flags)); }
