@@ -2,13 +2,15 @@ import { CloveError } from '../../errors/index.ts';
 import type { KeepsByCaller } from '../kernel.ts';
 import { DurableStore } from '../store/durable-store.ts';
 import type { StoreOperation } from '../store/schema.ts';
-import { Accounts } from './accounts.ts';
 import { type Change, ChangeLog } from './change-log.ts';
 import { loadState, type StateRow } from './database.ts';
 import { type Expected, isExpected } from './expected.ts';
 import type { Entry } from './key-space.ts';
 import { STATE_LIMITS, type StateLimits } from './limits.ts';
-import { Space, type StateScope } from './space.ts';
+import { operationOf } from './operation.ts';
+import type { Space, StateScope } from './space.ts';
+import { Spaces } from './spaces.ts';
+import { Sweeper } from './sweeper.ts';
 import { Versions } from './versions.ts';
 import { changesBehind, type WatchRequest, type WatchResult } from './watch.ts';
 
@@ -51,9 +53,6 @@ export interface SwapResult {
 }
 
 const ENTRY_OVERHEAD_BYTES = 160;
-const SWEEP_INTERVAL_MS = 60_000;
-/** How late somebody who watches hears that a lifetime is over. */
-const WATCHED_SWEEP_INTERVAL_MS = 1000;
 /** Where a key is looked for when no scope is named: what is the caller's own comes first, so nobody can shadow it. */
 const LOOKUP_ORDER: readonly StateScope[] = ['session', 'agent', 'global'];
 
@@ -69,18 +68,12 @@ export class StateStore implements KeepsByCaller {
   readonly #journal: DurableStore | null;
   readonly #ownsJournal: boolean;
   readonly #outlivesKernel: (callerId: number) => boolean;
-  readonly #global: Space;
-  readonly #private: Record<'agent' | 'session', Map<number, Space>> = {
-    agent: new Map(),
-    session: new Map(),
-  };
-  readonly #accounts = new Accounts();
+  readonly #spaces: Spaces;
   readonly #versions: Versions;
   readonly #watches = new Map<number, number>();
   /** How often something was undone. */
   #undone = 0;
-  #sweeper: NodeJS.Timeout;
-  #isSweepingOften = false;
+  readonly #sweeper: Sweeper;
 
   private constructor(options: StateStoreOptions) {
     this.#limits = { ...STATE_LIMITS, ...options.limits };
@@ -93,9 +86,12 @@ export class StateStore implements KeepsByCaller {
     this.#outlivesKernel = (callerId) =>
       this.#journal !== null && options.outlivesKernel?.(callerId) === true;
     this.#versions = new Versions(loaded.usedVersion);
-    this.#global = new Space('global', 0, this.#journal !== null);
+    this.#spaces = new Spaces(this.#limits, {
+      isDurable: this.#journal !== null,
+      outlivesKernel: this.#outlivesKernel,
+    });
     this.#load(loaded.rows);
-    this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
+    this.#sweeper = new Sweeper(() => this.sweep());
   }
 
   /** @throws DATA_CORRUPT, IO when the database cannot be used. */
@@ -115,7 +111,7 @@ export class StateStore implements KeepsByCaller {
     const { scope, key } = request;
     this.#assertKey(key);
     for (;;) {
-      const found = this.#spaceIfAny(scope, callerId)?.keys.get(key, this.#monotonicMs());
+      const found = this.#spaces.ifAny(scope, callerId)?.keys.get(key, this.#monotonicMs());
       if (isExpected(expected, found)) {
         const { version, durable } = this.#apply(callerId, request);
         await durable;
@@ -134,7 +130,7 @@ export class StateStore implements KeepsByCaller {
   fetch(callerId: number, key: string, scope: StateScope | null): FoundValue | null {
     const now = this.#monotonicMs();
     for (const candidate of scope === null ? LOOKUP_ORDER : [scope]) {
-      const entry = this.#spaceIfAny(candidate, callerId)?.keys.get(key, now);
+      const entry = this.#spaces.ifAny(candidate, callerId)?.keys.get(key, now);
       if (entry !== undefined) return { text: entry.text, scope: candidate, version: entry.version };
     }
     return null;
@@ -148,7 +144,7 @@ export class StateStore implements KeepsByCaller {
   ): Promise<{ readonly scope: StateScope; readonly version: number } | null> {
     const found = this.fetch(callerId, key, scope);
     if (found === null) return null;
-    const { version, durable } = this.#remove(this.#space(found.scope, callerId), callerId, key);
+    const { version, durable } = this.#remove(this.#spaces.of(found.scope, callerId), callerId, key);
     await durable;
     return { scope: found.scope, version };
   }
@@ -161,7 +157,7 @@ export class StateStore implements KeepsByCaller {
     const now = this.#monotonicMs();
     const scopes = options.scope === null ? LOOKUP_ORDER : [options.scope];
     const lists = scopes
-      .map((scope) => this.#spaceIfAny(scope, callerId))
+      .map((scope) => this.#spaces.ifAny(scope, callerId))
       .filter((space) => space !== undefined)
       .map((space) => space.keys.list(options.prefix, options.after, options.limit, now));
     if (lists.length === 1) return lists[0] as { keys: string[]; more: boolean };
@@ -177,19 +173,19 @@ export class StateStore implements KeepsByCaller {
   async watch(callerId: number, request: WatchRequest, signal: AbortSignal): Promise<WatchResult> {
     for (const key of request.keys ?? []) this.#assertKey(key);
     const deadline = request.timeoutMs === null ? null : performance.now() + request.timeoutMs;
-    const log = this.#logOf(this.#space(request.scope, callerId));
+    const log = this.#logOf(this.#spaces.of(request.scope, callerId));
     const since = request.sinceVersion ?? log.head;
     this.#countWatch(callerId, 1);
     try {
       for (;;) {
-        const space = this.#spaceIfAny(request.scope, callerId);
+        const space = this.#spaces.ifAny(request.scope, callerId);
         const found = changesBehind(space, log, request, since, this.#monotonicMs());
         if (found !== null) return found;
         const leftMs = deadline === null ? null : deadline - performance.now();
         if (leftMs !== null && leftMs <= 0) {
           return { changes: [], version: Math.max(since, log.head), resync: false, more: false };
         }
-        this.#sweepOften();
+        this.#sweeper.setOften(true);
         await log.wait(request, leftMs, signal);
       }
     } finally {
@@ -200,8 +196,8 @@ export class StateStore implements KeepsByCaller {
   /** Everything in the global scope, with the time each value has left; null = for ever. ms */
   globalEntries(): readonly { readonly key: string; readonly text: string; readonly ttlMs: number | null }[] {
     const now = this.#monotonicMs();
-    const live = [...this.#global.keys.entries()].filter(
-      ([key]) => this.#global.keys.get(key, now) !== undefined,
+    const live = [...this.#spaces.global.keys.entries()].filter(
+      ([key]) => this.#spaces.global.keys.get(key, now) !== undefined,
     );
     return live
       .map(([key, { text, expiresAtMs }]) => ({
@@ -220,14 +216,13 @@ export class StateStore implements KeepsByCaller {
   release(callerId: number): void {
     this.#clear('session', callerId);
     this.#clear('agent', callerId);
-    // What it left in the global scope stays, on nobody's quota: ids are never used again.
-    this.#accounts.close(callerId);
+    this.#spaces.closeAccount(callerId);
   }
 
   /** Frees what has expired. */
   sweep(): void {
     const now = this.#monotonicMs();
-    for (const space of this.#spaces()) {
+    for (const space of this.#spaces.all()) {
       for (const key of space.keys.expired(now)) {
         // Not waited for, and never undone: a row that stays is expired when it is loaded, too.
         this.#remove(space, 0, key).durable?.catch(() => {});
@@ -237,17 +232,16 @@ export class StateStore implements KeepsByCaller {
 
   /** What one caller has stored, over all scopes. */
   bytesOf(callerId: number): number {
-    return this.#accounts.of(callerId).bytes;
+    return this.#spaces.bytesOf(callerId);
   }
 
   usage(): { readonly keys: number; readonly bytes: number } {
-    const keys = this.#spaces().reduce((sum, space) => sum + space.keys.size, 0);
-    return { keys, bytes: this.#accounts.totalBytes };
+    return this.#spaces.usage();
   }
 
   /** Waits until everything acknowledged or under way is written. */
   async close(): Promise<void> {
-    clearInterval(this.#sweeper);
+    this.#sweeper.close();
     if (this.#ownsJournal) await this.#journal?.close();
     else await this.#journal?.settled();
   }
@@ -262,11 +256,11 @@ export class StateStore implements KeepsByCaller {
         continue;
       }
       if (row.expiresWallMs !== null && row.expiresWallMs <= wall) continue;
-      const space = this.#space(row.owner === 0 ? 'global' : 'agent', row.owner);
+      const space = this.#spaces.of(row.owner === 0 ? 'global' : 'agent', row.owner);
       // A clock that was set back while the kernel was down makes nothing live longer than it was to.
       const leftMs = row.expiresWallMs === null ? null : row.expiresWallMs - wall;
       const boundedMs = leftMs === null || row.ttlMs === null ? leftMs : Math.min(leftMs, row.ttlMs);
-      this.#put(space, row.key, {
+      this.#spaces.put(space, row.key, {
         text: row.value,
         bytes: sizeOf(row.key, row.value),
         expiresAtMs: boundedMs === null ? null : now + boundedMs,
@@ -288,25 +282,26 @@ export class StateStore implements KeepsByCaller {
       throw new CloveError('PAYLOAD_TOO_LARGE', `value is larger than ${this.#limits.valueBytes} bytes`);
     }
     if (ttlMs !== null && ttlMs <= 0) {
-      const space = this.#spaceIfAny(scope, callerId);
+      const space = this.#spaces.ifAny(scope, callerId);
       return space === undefined ? NO_CHANGE : this.#remove(space, callerId, key);
     }
     const bytes = sizeOf(key, text);
-    if (!this.#hasRoom(request, callerId, bytes)) {
+    const room = { scope, key, callerId, bytes };
+    if (!this.#spaces.hasRoom(room)) {
       this.sweep();
-      if (!this.#hasRoom(request, callerId, bytes)) {
+      if (!this.#spaces.hasRoom(room)) {
         throw new CloveError('OVERLOAD', 'state store is full', {
           hint: 'Delete keys, store less, or give values a ttl.',
         });
       }
     }
-    const space = this.#space(scope, callerId);
+    const space = this.#spaces.of(scope, callerId);
     const previous = space.keys.peek(key);
     const version = this.#versions.next();
     const now = this.#monotonicMs();
     const expiresAtMs = ttlMs === null ? null : now + ttlMs;
     const shown = space.keys.get(key, now)?.text ?? null;
-    this.#put(space, key, { text, bytes, expiresAtMs, writerId: callerId, version });
+    this.#spaces.put(space, key, { text, bytes, expiresAtMs, writerId: callerId, version });
     const change: Change = { key, version, text, previousText: shown, callerId };
     return { version, durable: this.#settle(space, change, previous, ttlMs) };
   }
@@ -315,7 +310,7 @@ export class StateStore implements KeepsByCaller {
     const previous = space.keys.peek(key);
     if (previous === undefined) return NO_CHANGE;
     const version = this.#versions.next();
-    this.#drop(space, key);
+    this.#spaces.drop(space, key);
     const change: Change = { key, version, text: null, previousText: previous.text, callerId };
     return { version, durable: this.#settle(space, change, previous, null) };
   }
@@ -342,9 +337,9 @@ export class StateStore implements KeepsByCaller {
     const written = this.#journal.write([...operations, operation], () => {
       undo();
       this.#undone += 1;
-      if (this.#spaceIfAny(space.scope, space.ownerId) !== space) return;
-      if (previous === undefined) this.#drop(space, key);
-      else this.#put(space, key, previous);
+      if (this.#spaces.ifAny(space.scope, space.ownerId) !== space) return;
+      if (previous === undefined) this.#spaces.drop(space, key);
+      else this.#spaces.put(space, key, previous);
     });
     return written.then(certain);
   }
@@ -363,21 +358,7 @@ export class StateStore implements KeepsByCaller {
     }
     if (count === 0) this.#watches.delete(callerId);
     else this.#watches.set(callerId, count);
-    if (this.#watches.size === 0) this.#sweepSeldom();
-  }
-
-  #sweepOften(): void {
-    if (this.#isSweepingOften) return;
-    this.#isSweepingOften = true;
-    clearInterval(this.#sweeper);
-    this.#sweeper = setInterval(() => this.sweep(), WATCHED_SWEEP_INTERVAL_MS).unref();
-  }
-
-  #sweepSeldom(): void {
-    if (!this.#isSweepingOften) return;
-    this.#isSweepingOften = false;
-    clearInterval(this.#sweeper);
-    this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
+    if (this.#watches.size === 0) this.#sweeper.setOften(false);
   }
 
   #assertKey(key: string): void {
@@ -394,55 +375,9 @@ export class StateStore implements KeepsByCaller {
     }
   }
 
-  #hasRoom({ scope, key }: StoreRequest, callerId: number, bytes: number): boolean {
-    const previous = this.#spaceIfAny(scope, callerId)?.keys.peek(key);
-    const usage = this.#accounts.of(callerId);
-    const mine = previous !== undefined && previous.writerId === callerId;
-    const { keys } = this.#global;
-    if (usage.keys + (mine ? 0 : 1) > this.#limits.callerKeys) return false;
-    if (usage.bytes + bytes - (mine ? previous.bytes : 0) > this.#limits.callerBytes) return false;
-    const added = bytes - (previous?.bytes ?? 0);
-    if (this.#accounts.totalBytes + added > this.#limits.totalBytes) return false;
-    if (scope !== 'global') return true;
-    if (keys.size + (previous === undefined ? 1 : 0) > this.#limits.globalKeys) return false;
-    return keys.bytes + added <= this.#limits.globalBytes;
-  }
-
-  #put(space: Space, key: string, entry: Entry): void {
-    const previous = space.keys.peek(key);
-    if (previous !== undefined) this.#accounts.remove(previous);
-    space.keys.set(key, entry);
-    this.#accounts.add(entry);
-  }
-
-  #drop(space: Space, key: string): void {
-    const entry = space.keys.peek(key);
-    if (entry === undefined) return;
-    space.keys.delete(key);
-    this.#accounts.remove(entry);
-  }
-
-  #spaces(): Space[] {
-    return [...this.#private.agent.values(), ...this.#private.session.values(), this.#global];
-  }
-
-  #space(scope: StateScope, callerId: number): Space {
-    if (scope === 'global') return this.#global;
-    return this.#private[scope].getOrInsertComputed(
-      callerId,
-      () => new Space(scope, callerId, scope === 'agent' && this.#outlivesKernel(callerId)),
-    );
-  }
-
-  #spaceIfAny(scope: StateScope, callerId: number): Space | undefined {
-    return scope === 'global' ? this.#global : this.#private[scope].get(callerId);
-  }
-
   #clear(scope: 'agent' | 'session', callerId: number): void {
-    const space = this.#private[scope].get(callerId);
+    const space = this.#spaces.clear(scope, callerId);
     if (space === undefined) return;
-    for (const [, entry] of space.keys.entries()) this.#accounts.remove(entry);
-    this.#private[scope].delete(callerId);
     space.log?.reset(this.#versions.next());
     // Not waited for: rows of an agent that is gone are cleared at the next start at the latest.
     if (space.isDurable && !this.#outlivesKernel(callerId))
@@ -454,21 +389,4 @@ const NO_CHANGE = { version: 0, durable: null } as const;
 
 function sizeOf(key: string, text: string): number {
   return Buffer.byteLength(text) + Buffer.byteLength(key) + ENTRY_OVERHEAD_BYTES;
-}
-
-function operationOf(
-  { scope, ownerId }: Space,
-  key: string,
-  text: string | null,
-  expiresWallMs: number | null,
-  ttlMs: number | null,
-  version: number,
-): StoreOperation {
-  const ttl = ttlMs === null ? null : Math.ceil(ttlMs);
-  if (scope === 'global') {
-    return text === null ? ['state.delete', key] : ['state.put', key, text, expiresWallMs, ttl, version];
-  }
-  return text === null
-    ? ['state.agent.delete', key, ownerId]
-    : ['state.agent.put', key, text, expiresWallMs, ttl, version, ownerId];
 }
