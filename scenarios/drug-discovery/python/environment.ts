@@ -13,14 +13,19 @@ const run = promisify(execFile);
 
 /** RDKit of the release that the TypeScript worker's WebAssembly build is of, so that both see the same molecules. */
 export const REQUIREMENTS = ['numpy==2.4.6', 'scipy==1.17.1', 'scikit-learn==1.9.1', 'rdkit==2026.9.1'];
-/** What a trial imports. */
+/** What a trial imports; where it computes features itself, these as well. */
 export const PRELOAD = [
   'numpy',
   'sklearn.ensemble',
   'sklearn.linear_model',
   'sklearn.svm',
   'sklearn.metrics',
-  'rdkit.Chem',
+];
+export const FEATURES_PRELOAD = [
+  'rdkit.Chem.Crippen',
+  'rdkit.Chem.Descriptors',
+  'rdkit.Chem.MACCSkeys',
+  'rdkit.Chem.rdFingerprintGenerator',
 ];
 
 /** First those that a sandbox sees without further ado. */

@@ -7,7 +7,14 @@ import type { Preparation, Trial } from '../../../bench/types.ts';
 import { featuresFileName } from '../data/prepare.ts';
 import type { DataSource } from '../data/resolve.ts';
 import type { DrugDiscoveryOptions } from '../options.ts';
-import { environmentFolder, hasEnvironment, interpreterOf, PRELOAD, REQUIREMENTS } from './environment.ts';
+import {
+  environmentFolder,
+  FEATURES_PRELOAD,
+  hasEnvironment,
+  interpreterOf,
+  PRELOAD,
+  REQUIREMENTS,
+} from './environment.ts';
 import { withSplitFiles } from './splits.ts';
 
 const ENVIRONMENT = 'Python environment';
@@ -56,7 +63,7 @@ export function pythonParts(
       language: 'python',
       interpreter: interpreterOf(folder),
       script: join(import.meta.dirname, 'worker.py'),
-      preload: PRELOAD,
+      preload: computesFeatures ? [...PRELOAD, ...FEATURES_PRELOAD] : PRELOAD,
     },
     complete: (trials) =>
       withSplitFiles(trials, featuresDirectory).map((trial) => {

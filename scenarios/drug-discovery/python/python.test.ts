@@ -60,11 +60,12 @@ const CLOSE: Readonly<Record<string, number>> = {
   random_forest: 0.05,
 };
 
-/** The worker's support vectors beside the library's own, on bits and on numbers: a line of JSON, how far their decisions lie apart. */
-const COMPARE_MACHINES = `
+/** The worker's models beside the library's own, on bits and on numbers: a line of JSON, how far their answers lie apart. */
+const COMPARE_MODELS = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 import worker
 
@@ -72,6 +73,7 @@ luck = np.random.default_rng(7)
 y = np.arange(120) % 2
 rows = {
     "bits": (luck.random((120, 40)) < 0.2 + 0.3 * y[:, None]).astype(np.uint8),
+    "few": (luck.random((120, 40)) < 0.02 + 0.1 * y[:, None]).astype(np.uint8),
     "numbers": luck.random((120, 9)) * 3 + y[:, None],
     "constant": np.full((120, 9), 2.0),
 }
@@ -94,12 +96,21 @@ for given in ({"degree": 2}, {"gamma": "wide"}, {"gamma": 0}, {"gamma": float("i
         worker.create("svm", given, 1)
     except (TypeError, ValueError) as error:
         refused.append(str(error))
-print(json.dumps({"found": found, "refused": refused}))
+forests = []
+for name, x in rows.items():
+    forest = worker.create("random_forest", {}, 1)
+    forest.fit(x, y)
+    library = RandomForestClassifier(random_state=1).fit(x.astype(np.float32), y).predict_proba(x.astype(np.float32))[:, 1]
+    parts = worker.predict_each(forest, {"one": x[:50], "other": x[50:]})
+    own = np.concatenate([parts["one"][1], parts["other"][1]])
+    forests.append([name, float(np.abs(own - library).max())])
+print(json.dumps({"found": found, "refused": refused, "forests": forests}))
 `;
 
-interface Machines {
+interface Compared {
   readonly found: readonly (readonly [rows: string, gamma: string | number, apart: number, moved: number])[];
   readonly refused: readonly string[];
+  readonly forests: readonly (readonly [rows: string, apart: number])[];
 }
 
 describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
@@ -125,15 +136,15 @@ describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
     }
   });
 
-  it('gives a support vector machine the parameters it was asked for, and refuses others', async (context) => {
+  it('has the models of the library: the same forests, and support vectors with the parameters asked for', async (context) => {
     needPython(context);
     const { stdout } = await promisify(execFile)(
       interpreterOf(environmentFolder(cacheDirectory)),
-      ['-B', '-c', COMPARE_MACHINES, import.meta.dirname],
+      ['-B', '-c', COMPARE_MODELS, import.meta.dirname],
       { timeout: 200_000 },
     );
-    const { found, refused } = JSON.parse(stdout) as Machines;
-    expect(found).toHaveLength(9);
+    const { found, refused, forests } = JSON.parse(stdout) as Compared;
+    expect(found).toHaveLength(12);
     for (const [rows, gamma, apart, moved] of found) {
       const what = `${rows}, gamma ${gamma}`;
       // Of bits the kernel is in single precision.
@@ -143,6 +154,18 @@ describe('the Python worker of drug-discovery', { timeout: 240_000 }, () => {
     expect(refused).toHaveLength(4);
     expect(refused[0]).toContain('degree');
     for (const error of refused.slice(1)) expect(error).toContain('gamma must be');
+    for (const [rows, apart] of forests) expect(apart, rows).toBe(0);
+  });
+
+  it('gives the same figures in sandboxes, in processes and in a pool', async (context) => {
+    needPython(context);
+    if (process.geteuid?.() !== 0) context.skip('sandboxes need root');
+    const runtimes = ['clove', 'process', 'python-pool'] as const;
+    const { trials } = await run(runtimes, { features: 'morgan,descriptors', worker: 'python' });
+    const [own = [], ...others] = runtimes.map((name) => trials.filter(({ runtime }) => runtime === name));
+    expect(own.map(({ status }) => status)).toEqual(Array(8).fill('passed'));
+    const figures = (of: readonly TrialOutcome[]) => of.map(({ id, metrics }) => [id, metrics]);
+    for (const other of others) expect(figures(other)).toEqual(figures(own));
   });
 
   it('runs in sandboxes, and computes there with RDKit what was prepared without it', async (context) => {

@@ -3,6 +3,7 @@ One experiment with scikit-learn: the same parts, features, models and measures 
 computes the features itself, with RDKit, from the molecules; else it reads those that were prepared.
 """
 
+import ctypes
 import hashlib
 import json
 import math
@@ -21,8 +22,10 @@ from threadpoolctl import ThreadpoolController
 
 MAGIC = b"CLVFEAT\x01"
 HEADER_AT = 48
-# Up to this share of ones a list of them is less work than all columns.
+# Below this share of ones a list of them is less work than all columns.
 SPARSE_BELOW = 0.1
+# Of malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 RENAMED = {
     "nEstimators": "n_estimators",
     "maxDepth": "max_depth",
@@ -38,17 +41,27 @@ RENAMED = {
 threads = None
 
 
-def limit_threads():
-    """A trial has one core: more threads only get in each other's way."""
+def settle():
+    """A trial has one core and a process of its own."""
     global threads
     if threads is None:
         threads = ThreadpoolController()  # looks for all libraries of the process
+        keep_memory()
+    # More would only get in each other's way.
     threads.limit(limits=1)
+
+
+def keep_memory():
+    """What one fit gives back the next asks for again: from the system it would come page by page, each to be cleared."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_TRIM_THRESHOLD, 2**30)
+        library.mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
 def warm_up():
     """Once in a template: each model on a few rows, so that what is loaded or made on first use is there."""
-    limit_threads()
+    settle()
     luck = np.random.default_rng(1)
     y = np.arange(60) % 2
     bits = (luck.random((60, 64)) < 0.3 + 0.2 * y[:, None]).astype(np.uint8)
@@ -57,11 +70,11 @@ def warm_up():
         for name in ("random_forest", "gradient_boosting", "logistic_regression", "svm"):
             model = create(name, {"nEstimators": 5} if name in ("random_forest", "gradient_boosting") else {}, 1)
             model.fit(x, y)
-            score(*predict(model, x), y)
+            score(*predict_each(model, {"all": x})["all"], y)
 
 
 def run(trial, attempt, log):
-    limit_threads()
+    settle()
     given = trial["input"]
     params = trial["params"]
     x, y = read_features(given["featuresFile"])
@@ -83,7 +96,7 @@ def run(trial, attempt, log):
         f"{len(parts['train'])} of {len(y)} rows, fitted in {round(fit_ms)} ms by scikit-learn"
     )
     return {
-        "metrics": {name: score(*predict(model, rows[name]), y[part]) for name, part in parts.items()},
+        "metrics": {name: score(*found, y[parts[name]]) for name, found in predict_each(model, rows).items()},
         "facts": {
             "trainSamples": len(parts["train"]),
             "validSamples": len(parts["valid"]),
@@ -176,23 +189,26 @@ def compact(x, below=SPARSE_BELOW):
 
 
 class Forest:
-    """Trees that look at a few columns for each split: those of dense rows, one after the other in memory."""
+    """The same trees whether its rows are dense, with a column's values one after the other in memory, or a list of ones."""
+
+    sparse_below = SPARSE_BELOW
 
     def __init__(self, trees):
         self.trees = trees
 
     def fit(self, x, y):
-        self.trees.fit(np.asfortranarray(x, dtype=np.float32), y)
+        rows = compact(x, self.sparse_below)
+        self.trees.fit(rows.tocsc() if sparse.issparse(rows) else np.asfortranarray(rows, dtype=np.float32), y)
 
     def predict_proba(self, x):
-        return self.trees.predict_proba(x.astype(np.float32))[:, 1]
+        rows = compact(x)
+        return self.trees.predict_proba(rows if sparse.issparse(rows) else rows.astype(np.float32))[:, 1]
 
 
 class Boosting(Forest):
     """Every tree looks at every column: a list of the ones is never more work."""
 
-    def fit(self, x, y):
-        self.trees.fit(compact(x, below=1), y)
+    sparse_below = 1
 
 
 class Line:
@@ -221,21 +237,21 @@ class MachineWithProbabilities:
         self.gamma = gamma
         self.seed = seed
 
-    def machine_of(self, x, y, distances, rows=None):
-        return Machine(self.given, width(self.gamma, x), x, y, distances, rows)
-
     def fit(self, x, y):
-        # Of bits all six fits share the distances; how wide the kernel is, is decided in each.
-        distances = Distances(x) if is_bits(x) else None
+        # All six fits share the kernels; how wide they are is decided in each.
+        kernels = Kernels(x)
         decision = np.zeros(len(y))
         folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=self.seed)
         for train, held in folds.split(x, y):
-            decision[held] = self.machine_of(x[train], y[train], distances, train).decide(x[held], held)
-        self.machine = self.machine_of(x, y, distances)
+            decision[held] = self.machine_of(x, y, kernels, train).decide_known(kernels, held)
+        everything = np.arange(len(y))
+        self.machine = self.machine_of(x, y, kernels, everything)
         # It will be asked for once more, and their distances are known now.
-        self.own = x, self.machine.decide(x, np.arange(len(y)))
-        self.machine.distances = None
+        self.own = x, self.machine.decide_known(kernels, everything)
         self.slope, self.offset = _sigmoid_calibration(decision, y)
+
+    def machine_of(self, x, y, kernels, which):
+        return Machine(self.given, width(self.gamma, x[which]), kernels, which, y)
 
     def predict(self, x):
         rows, known = self.own
@@ -248,28 +264,46 @@ def width(gamma, x):
     if gamma == "auto":
         return 1 / x.shape[1]
     if gamma == "scale":
-        variance = x.var()
+        # Of bits without a copy of all of them in double precision.
+        share = x.mean()
+        variance = share * (1 - share) if is_bits(x) else x.var()
         return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
     return float(gamma)
 
 
-class Distances:
-    """Squared distances of rows of bits: whole numbers, which single precision holds exactly."""
+class Kernels:
+    """Of these rows. Distances of bits are kept; few numbers are sooner gone through again than fetched."""
 
     def __init__(self, x):
-        self.between = squared_distances(x, x).astype(np.uint16)
-        # One place for all kernels, one after the other: to have new memory each time takes longer than to fill it.
-        self.place = np.empty(self.between.size)
+        self.rows = Rows(x)
+        # One place for the products and all kernels, one after the other: to have new memory each time takes longer than to fill it.
+        self.place = np.empty(len(x) ** 2)
+        self.distances = self.all_distances() if is_bits(x) else None
 
-    def kernel(self, rows, gamma):
-        between = self.between if rows is None else self.between[np.ix_(rows, rows)]
-        kernel = self.place[: between.size].reshape(between.shape)
-        for block in blocks(len(between)):
-            kernel[block] = gaussian(between[block], gamma)
+    def all_distances(self):
+        count = len(self.rows.x)
+        products = self.place.view(np.float32)[: count**2].reshape(count, count)
+        np.matmul(self.rows.x, self.rows.x.T, out=products)
+        distances = np.empty(products.shape, dtype=np.min_scalar_type(self.rows.x.shape[1]))
+        for block in blocks(count):
+            distances[block] = self.rows.part(block).distances_of(products[block], self.rows)
+        return distances
+
+    def kernel(self, which, gamma):
+        kernel = self.place[: len(which) ** 2].reshape(len(which), len(which))
+        for block in blocks(len(which)):
+            kernel[block] = gaussian(self.between(which[block], which), gamma)
         return kernel
 
+    def between(self, some, others):
+        if self.distances is None:
+            return self.rows.part(some).squared_distances(self.rows.part(others))
+        # In one step (`np.ix_`) every value would be looked up by two numbers.
+        return self.distances[some].take(others, axis=1)
 
-ROWS_AT_ONCE = 128
+
+ROWS_AT_ONCE = 64
+CACHE_MIB = 40
 
 
 def blocks(count):
@@ -277,49 +311,58 @@ def blocks(count):
     return [slice(first, first + ROWS_AT_ONCE) for first in range(0, count, ROWS_AT_ONCE)]
 
 
-def squared_distances(one, other):
-    same = other is one
-    if is_bits(one):
-        one = one.astype(np.float32)
-    if same:
-        other = one
-    result = one @ other.T
-    result *= -2
-    result += np.einsum("ij,ij->i", one, one)[:, None]
-    result += np.einsum("ij,ij->i", other, other)[None, :]
-    return result
+class Rows:
+    """Rows and their squared lengths, of bits in single precision, which holds them exactly."""
+
+    def __init__(self, x, squares=None):
+        self.x = x.astype(np.float32) if is_bits(x) else x
+        self.squares = np.einsum("ij,ij->i", self.x, self.x) if squares is None else squares
+
+    def part(self, which):
+        return Rows(self.x[which], self.squares[which])
+
+    def squared_distances(self, others):
+        return self.distances_of(self.x @ others.x.T, others)
+
+    def distances_of(self, products, others):
+        """In their place."""
+        products *= -2
+        products += self.squares[:, None]
+        products += others.squares[None, :]
+        # Less than nothing is what rounding makes of two rows that are the same.
+        return np.maximum(products, 0, out=products)
 
 
 def gaussian(distances, gamma):
-    """In single precision, in which the library keeps its kernel too."""
-    kernel = np.multiply(distances, np.float32(-gamma), dtype=np.float32)
+    """Of whole numbers in single precision, in which the library keeps its kernel in the end."""
+    exact = np.float64 if distances.dtype == np.float64 else np.float32
+    kernel = np.multiply(distances, exact(-gamma), dtype=exact)
     return np.exp(kernel, out=kernel)
 
 
 class Machine:
-    """One fit; with distances (of these rows, or of all) the kernel is made at once, in place of value by value and again in each fit."""
+    """One fit to some of the rows, with the kernel made at once: the library would make it value by value, again in each fit."""
 
-    def __init__(self, given, gamma, x, y, distances, rows=None):
+    def __init__(self, given, gamma, kernels, which, y):
         self.gamma = gamma
-        self.distances = distances
-        if distances is None:
-            self.machine = SVC(**given, gamma=gamma).fit(x, y)
-        else:
-            self.machine = SVC(**given, kernel="precomputed").fit(distances.kernel(rows, gamma), y)
-        self.support = x[self.machine.support_]
-        if is_bits(x):
-            self.support = self.support.astype(np.float32)
-        self.columns = self.machine.support_ if rows is None else rows[self.machine.support_]
+        # With the whole kernel at hand it is more work to shrink the problem than to solve it, and to keep every row of it once more.
+        self.machine = SVC(**given, kernel="precomputed", shrinking=False, cache_size=CACHE_MIB)
+        self.machine.fit(kernels.kernel(which, gamma), y[which])
+        self.support = which[self.machine.support_]
+        self.rows = kernels.rows.part(self.support)
 
-    def decide(self, x, known=None):
-        """`known`: which rows they are of those whose distances are there."""
-        decision = np.empty(len(x))
-        for block in blocks(len(x)):
-            if known is None or self.distances is None:
-                between = squared_distances(x[block], self.support)
-            else:
-                between = self.distances.between[np.ix_(known[block], self.columns)]
-            decision[block] = gaussian(between, self.gamma).astype(np.float64) @ self.machine.dual_coef_[0]
+    def decide(self, x):
+        rows = Rows(x)
+        return self.decide_blocks(len(x), lambda block: rows.part(block).squared_distances(self.rows))
+
+    def decide_known(self, kernels, which):
+        return self.decide_blocks(len(which), lambda block: kernels.between(which[block], self.support))
+
+    def decide_blocks(self, count, distances):
+        decision = np.empty(count)
+        for block in blocks(count):
+            kernel = gaussian(distances(block), self.gamma)
+            decision[block] = kernel.astype(np.float64, copy=False) @ self.machine.dual_coef_[0]
         return decision + self.machine.intercept_[0]
 
 
@@ -338,12 +381,13 @@ def create(name, given, seed):
     raise ValueError(f"there is no model {name}")
 
 
-def predict(model, x):
-    """Classes and probabilities of these rows: asked once for both."""
+def predict_each(model, parts):
+    """Classes and probabilities of the rows of each part; a model is asked once, for what it does besides is most of the work."""
     if isinstance(model, MachineWithProbabilities):
-        return model.predict(x)
-    probability = model.predict_proba(x)
-    return probability > 0.5, probability
+        return {name: model.predict(x) for name, x in parts.items()}
+    found = model.predict_proba(np.concatenate(list(parts.values())))
+    ends = np.cumsum([len(x) for x in parts.values()])[:-1]
+    return {name: (part > 0.5, part) for name, part in zip(parts, np.split(found, ends))}
 
 
 def score(predicted, probability, y):
