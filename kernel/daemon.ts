@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { errorToData, isCloveError } from '../errors/index.ts';
+import { serveUrgently } from '../native/urgent.ts';
 import { createKernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
 import { keepMemoryTrimmed } from './memory-keeper.ts';
 import type { UserKernelOptions } from './options.ts';
@@ -38,7 +39,9 @@ export async function runDaemon(
   }
   announce(readyFd, { ready: true, socket: running.socketPath, pid: process.pid, boot: running.bootId });
   const stopTrimming = keepMemoryTrimmed();
+  const stopUrgency = serveUrgently();
   await stop.promise;
+  stopUrgency();
   stopTrimming();
   await running.close();
   return 0;

@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { KERNEL_NODE_OPTIONS } from '../../kernel/node-options.ts';
+import { serveUrgently } from '../../native/urgent.ts';
 import { withMeasuredKernel } from './kernel.ts';
 
 /** This process is the kernel's: there is nothing else for it to do. */
@@ -9,6 +10,7 @@ export const runsKernel = process.send !== undefined;
 
 if (runsKernel) {
   await withMeasuredKernel(async ({ socketPath }) => {
+    serveUrgently();
     process.on('message', () => process.send?.(process.memoryUsage()));
     process.send?.(socketPath);
     await once(process, 'disconnect');

@@ -5,6 +5,7 @@ void RegisterAudit(Napi::Env env, Napi::Object exports);
 void RegisterClock(Napi::Env env, Napi::Object exports);
 void RegisterMemory(Napi::Env env, Napi::Object exports);
 void RegisterSandbox(Napi::Env env, Napi::Object exports);
+void RegisterUrgent(Napi::Env env, Napi::Object exports);
 void RegisterWire(Napi::Env env, Napi::Object exports);
 void RegisterWorld(Napi::Env env, Napi::Object exports);
 void RegisterWorldFaults(Napi::Env env, Napi::Object exports);
@@ -14,6 +15,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   RegisterClock(env, exports);
   RegisterMemory(env, exports);
   RegisterSandbox(env, exports);
+  RegisterUrgent(env, exports);
   RegisterWire(env, exports);
   RegisterWorld(env, exports);
   RegisterWorldFaults(env, exports);

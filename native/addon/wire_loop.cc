@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "responsive.h"
+#include "urgent.h"
 
 namespace clove::wire {
 
@@ -92,6 +93,7 @@ void WireLoop::Stop() {
 
 void* WireLoop::ThreadMain(void* self) {
   StayResponsive(0);
+  const UrgentThread urgent;
   static_cast<WireLoop*>(self)->Run();
   return nullptr;
 }

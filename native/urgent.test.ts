@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+
+/** A process that is nothing but a server: real-time policies would be the test runner's otherwise. */
+const SCRIPT = `
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+const { createWireServer } = await import('./native/index.ts');
+const { serveUrgently } = await import('./native/urgent.ts');
+const policyOf = (text) => Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[38]);
+const policies = () => {
+  const found = { main: null, wire: null };
+  for (const id of readdirSync('/proc/self/task')) {
+    const text = readFileSync('/proc/self/task/' + id + '/stat', 'latin1');
+    if (Number(id) === process.pid) found.main = policyOf(text);
+    if (text.includes('(clove-wire)')) found.wire = policyOf(text);
+  }
+  return found;
+};
+const wire = createWireServer({ onOpen() {}, onRequests() {}, onClose() {} });
+const before = policies();
+const stop = serveUrgently();
+const on = policies();
+if (on.main === 0) { console.log(JSON.stringify({ before, on })); process.exit(); }
+const child = policyOf(execFileSync('/bin/cat', ['/proc/self/stat'], { encoding: 'latin1' }));
+let busy = on;
+while (busy.main !== 0) busy = policies();
+let later = busy;
+while (later.main === 0) { await sleep(1); later = policies(); }
+stop();
+console.log(JSON.stringify({ before, on, child, busy, later, stopped: policies() }));
+wire.close();
+`;
+
+it('threads that answer run before all others, but not while they keep a processor busy, and what they start does not', async (ctx) => {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', SCRIPT],
+    { cwd: path.join(import.meta.dirname, '..'), timeout: 60_000, killSignal: 'SIGKILL' },
+  );
+  const seen = JSON.parse(stdout);
+  const ordinary = { main: 0, wire: 0 };
+  expect(seen.before).toEqual(ordinary);
+  if (seen.on.main === 0) {
+    expect(seen.on).toEqual(ordinary);
+    ctx.skip('this process may not give itself a real-time policy');
+  }
+  const roundRobin = { main: 2, wire: 2 };
+  expect(seen).toEqual({
+    before: ordinary,
+    on: roundRobin,
+    child: 0,
+    busy: { main: 0, wire: 2 },
+    later: roundRobin,
+    stopped: ordinary,
+  });
+});
