@@ -1,16 +1,19 @@
-import { getResponse, http, isPassthroughResponse, type RequestHandler } from 'msw';
+import { getResponse, isPassthroughResponse, type RequestHandler } from 'msw';
 import { CloveError, isCloveError } from '../../errors/index.ts';
 import type { Luck } from '../luck/streams.ts';
 import { readAll } from './body.ts';
 import { Busy, busy } from './busy.ts';
 import { Cassette } from './cassette.ts';
 import { collectionService } from './collections.ts';
+import { disturb } from './disturbances.ts';
 import { Draws } from './draws.ts';
-import { currentExchange, type Exchange, inExchange } from './exchange.ts';
+import { type Exchange, inExchange } from './exchange.ts';
 import { FaultBoard } from './faults.ts';
 import { RequestLog } from './log.ts';
+import { copyOf, hasNoBody, isEventStream, plainResponse } from './messages.ts';
 import { importHandlers, importService, readCassette } from './modules.ts';
-import { compileGlob, hostMatcher, parseHostPattern, plainHost, portOf } from './patterns.ts';
+import { definitionHandler, mocksPart, type Part, servicePart } from './parts.ts';
+import { hostMatcher, parseHostPattern, portOf } from './patterns.ts';
 import { ResetConnection, Router } from './router.ts';
 import type { NetworkConfig, ServicesConfig } from './schema.ts';
 import { LiveService, type ServiceDefinition } from './service.ts';
@@ -78,23 +81,6 @@ interface LoadedService {
   readonly definition: ServiceDefinition;
 }
 
-/** One part of a definition that may answer; null = it does not. */
-type Part = (exchange: Exchange) => Promise<Response | null> | Response | null;
-
-function definitionHandler(parts: readonly Part[]): RequestHandler {
-  return http.all(
-    () => true,
-    async () => {
-      const exchange = currentExchange();
-      for (const part of parts) {
-        const answer = await part(exchange);
-        if (answer !== null) return answer;
-      }
-      return undefined;
-    },
-  );
-}
-
 export class VirtualNetwork implements WorldNetwork {
   readonly mode: NetworkMode;
   readonly log: RequestLog;
@@ -144,12 +130,13 @@ export class VirtualNetwork implements WorldNetwork {
     );
     const mocks = new Map(Object.entries(config.mocks));
     this.#mockCount = mocks.size + config.routes.length + handlers.length;
+    const idle = (ms: number) => this.#idle(ms);
     const parts: readonly Part[] = [
       ...services.map(({ service }, index) =>
-        this.#servicePart(service, this.#services[index] as LiveService),
+        servicePart(service, this.#services[index] as LiveService, { draws: this.#draws, idle }),
       ),
       ...(config.routes.length === 0 ? [] : [(exchange: Exchange) => this.#router.answer(exchange)]),
-      ...(mocks.size === 0 ? [] : [this.#mocksPart(mocks)]),
+      ...(mocks.size === 0 ? [] : [mocksPart(mocks, idle)]),
     ];
     // msw copies the request for every handler: what is data is one of them.
     this.#handlers = [...handlers, ...(parts.length === 0 ? [] : [definitionHandler(parts)])];
@@ -211,7 +198,7 @@ export class VirtualNetwork implements WorldNetwork {
       const answered = exchange;
       const sleep = (ms: number) =>
         lease.during(() => this.clock.sleep(ms, this.#until(request.signal), caller.agentName));
-      const early = await this.#disturb(answered, sleep, onWire);
+      const early = await disturb(answered, { faults: this.faults, sleep, onWire });
       const response = early ?? (await busy.run(lease, () => this.#respond(answered)));
       if (response === null) {
         this.#counters.refused += 1;
@@ -259,49 +246,6 @@ export class VirtualNetwork implements WorldNetwork {
     }
   }
 
-  /** Faults before anything answers. A response = one that a fault gives. */
-  async #disturb(
-    { url, caller, faults }: Exchange,
-    sleep: (ms: number) => Promise<void>,
-    onWire: boolean,
-  ): Promise<Response | null> {
-    const host = plainHost(url.hostname);
-    const fail = (fault: FaultKind, message: string, details: Record<string, unknown> = {}): never => {
-      faults.add(fault);
-      throw new CloveError('NETWORK_FAULT', message, { details: { fault, host, ...details } });
-    };
-    if (!onWire) {
-      const dns = this.faults.strike('dns_failure', host, caller);
-      if (dns !== null)
-        fail('dns_failure', `${host} cannot be resolved: ${dns.rcode ?? 'SERVFAIL'}`, {
-          rcode: dns.rcode ?? 'SERVFAIL',
-        });
-    }
-    const partition = this.faults.strike('partition', host, caller);
-    if (partition !== null) {
-      faults.add('partition');
-      if ((partition.hangMs ?? 0) > 0) await sleep(partition.hangMs ?? 0);
-      fail('partition', `${host} cannot be reached`);
-    }
-    if (!onWire && url.protocol === 'https:' && this.faults.strike('tls_expiry', host, caller) !== null)
-      fail('tls_expiry', `the certificate of ${host} has expired`);
-    const lossMs = this.faults.lossMs(host, caller);
-    if (lossMs > 0) faults.add('loss');
-    if (lossMs === Number.POSITIVE_INFINITY) fail('loss', `the connection to ${host} was lost`);
-    const latencyMs = this.faults.latencyMs(host, caller);
-    if (latencyMs > 0) faults.add('latency');
-    if (lossMs + latencyMs > 0) await sleep(lossMs + latencyMs);
-    if (this.faults.strike('reset', host, caller) !== null) fail('reset', `${host} reset the connection`);
-    const error = this.faults.strike('error_rate', host, caller);
-    if (error === null) return null;
-    faults.add('error_rate');
-    const status = error.status ?? 503;
-    return new Response(error.body ?? 'Service Unavailable', {
-      status,
-      headers: { 'content-type': 'text/plain' },
-    });
-  }
-
   async #respond(exchange: Exchange): Promise<Response | null> {
     const mocked = await inExchange(exchange, () => getResponse([...this.#handlers], exchange.request));
     if (mocked !== undefined && !isPassthroughResponse(mocked)) {
@@ -335,43 +279,6 @@ export class VirtualNetwork implements WorldNetwork {
     const response = await this.#upstream(new Request(copyOf(request, body), { signal }), caller);
     if (this.mode === 'record') await this.#cassette.keep(exchange, response.clone());
     return response;
-  }
-
-  #servicePart(service: ServicesConfig[string], live: LiveService): Part {
-    const isHost = hostMatcher(service.host);
-    return async (exchange) => {
-      if (!isHost(exchange.url.hostname, portOf(exchange.url))) return null;
-      const delay = service.delay_ms;
-      const ms =
-        typeof delay === 'number'
-          ? delay
-          : delay.min + this.#draws.next(`delay/${live.name}`).next() * (delay.max - delay.min);
-      if (ms > 0) await this.#idle(ms);
-      const answer = await live.answer(copyOf(exchange.request, exchange.body), exchange.caller);
-      if (answer !== null) exchange.matched = `service:${live.name}`;
-      return answer;
-    };
-  }
-
-  #mocksPart(mocks: ReadonlyMap<string, NetworkConfig['mocks'][string]>): Part {
-    const patterns = [...mocks]
-      .filter(([url]) => url.includes('*'))
-      .map(([url]) => [url, compileGlob(url)] as const);
-    const find = (href: string) => {
-      // URL parsing adds the slash that people leave out after a host.
-      const exact = [href, href.endsWith('/') ? href.slice(0, -1) : null].find(
-        (url) => url !== null && mocks.has(url),
-      );
-      return exact ?? patterns.find(([, is]) => is(href))?.[0] ?? null;
-    };
-    return async (exchange) => {
-      const url = find(exchange.url.href);
-      const mock = url === null ? undefined : mocks.get(url);
-      if (mock === undefined) return null;
-      exchange.matched = `mock:${url}`;
-      if (mock.latency_ms > 0) await this.#idle(mock.latency_ms);
-      return plainResponse(mock);
-    };
   }
 
   /** A delay of a handler: time may be skipped over it. */
@@ -457,28 +364,6 @@ export class VirtualNetwork implements WorldNetwork {
   close(): void {
     this.#closed.abort(new CloveError('CANCELLED', 'the world is gone'));
   }
-}
-
-/** Without its signal, which costs more than all the rest: whoever waits for the answer watches it. */
-function copyOf(request: Request, body: Uint8Array<ArrayBuffer>): Request {
-  const withBody = request.method !== 'GET' && request.method !== 'HEAD' && body.length > 0;
-  return new Request(request.url, {
-    method: request.method,
-    headers: request.headers,
-    ...(withBody ? { body } : {}),
-  });
-}
-
-const hasNoBody = (status: number) => status === 204 || status === 205 || status === 304;
-
-const isEventStream = (response: Response) =>
-  response.headers.get('content-type')?.startsWith('text/event-stream') === true;
-
-function plainResponse(mock: { status: number; body: string; headers: Record<string, string> }): Response {
-  const status = mock.status < 200 ? 200 : mock.status;
-  const headers = new Headers(mock.headers);
-  if (!headers.has('content-type')) headers.set('content-type', 'text/plain; charset=utf-8');
-  return new Response(hasNoBody(status) ? null : mock.body, { status, headers });
 }
 
 /** `*` where the pattern does not say which. */
