@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { hostCapabilities, launch } from '../native/index.ts';
 import type { WireServer } from '../native/types.ts';
 import { createWireServer } from '../native/wire.ts';
+import { EndedJobs, endedAgent, loadEndedJobs } from './agents/ended-jobs.ts';
 import { Fleet } from './agents/fleet.ts';
 import { loadFleet } from './agents/fleet-rows.ts';
 import { Launcher } from './agents/launcher.ts';
@@ -197,6 +198,9 @@ async function start(
     },
     namesOf: (id) => mailboxes.namesOf(id),
   });
+  const jobs = loadEndedJobs(auditing.databasePath, options.onRestart);
+  const endedJobs = new EndedJobs(auditing.store, jobs);
+  for (const job of jobs) agents.remember(endedAgent(job));
   agents.continueAt(rows.usedId + 1);
   const state = StateStore.open({
     databasePath: auditing.databasePath,
@@ -294,6 +298,7 @@ async function start(
     events,
     mailboxes,
     fleet,
+    endedJobs,
     log,
     maxAgents: options.maxAgents,
     onStarted: (agent) => {

@@ -93,6 +93,23 @@ describe('clove up, status and down', () => {
     expect(kernel.running.kernel.agents.size).toBe(0);
   });
 
+  it('tell who has done its job and who was given up', async () => {
+    declare(
+      '  job: { command: [/bin/true], restart: never }\n  broken: { command: [/bin/sh, -c, "exit 3"], restart: { policy: on-failure, max: 2, backoff: 1ms } }\n  web: { command: [/bin/sleep, "600"], depends_on: [job] }\n',
+    );
+    await clove('up');
+    const isOver = () => kernel.running.kernel.agents.find('broken')?.state === 'failed';
+    await until(isOver);
+    const { status, out } = await clove('status');
+    expect(status).toBe(1);
+    expect(out).toMatch(/^job +done .* status 0$/m);
+    expect(out).toMatch(/^broken +failed .* 2 +status 3; given up after 2 restarts$/m);
+    expect(out).toMatch(/^fleet test: 1 of 3 not as declared$/m);
+    const again = await clove('up');
+    expect(again.err).toMatch(/^started broken \(id \d+, pid \d+\)\n$/);
+    await clove('down');
+  });
+
   it('name every mistake of the file with its place, and change nothing', async () => {
     declare('  db: { comand: [/bin/true] }\n  web: { command: [/bin/true], limits: { memory: much } }\n');
     const { status, out, err } = await clove('up');

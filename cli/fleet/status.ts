@@ -1,13 +1,13 @@
 import { drift, type FleetDefinition, isAlive, isOfFleet, type Listed } from '../../fleets/index.ts';
 import type { CloveClient } from '../../sdk/typescript/index.ts';
 import { escapeLine } from '../ui/escape.ts';
-import { formatBytes, formatDuration } from '../ui/format.ts';
+import { formatBytes, formatDuration, plural } from '../ui/format.ts';
 import { renderTable } from '../ui/table.ts';
 import type { Terminal } from '../ui/terminal.ts';
 
 export interface AgentStatus {
   readonly name: string;
-  /** done: ended as it should; missing: does not run; surplus: runs, and is not declared. */
+  /** done: ended as it should; failed: ended, and is not started again; missing: does not run; surplus: runs, and is not declared. */
   readonly state: Listed['state'] | 'done' | 'missing' | 'surplus';
   readonly ok: boolean;
   /** What is wrong, or waited for; '' = nothing. */
@@ -44,9 +44,11 @@ export async function fleetStatus(client: CloveClient, definition: FleetDefiniti
     if (!isAlive(found)) {
       const isDone = agent.isJob && found.state === 'stopped' && found.ended?.reason === 'exited';
       const how = found.ended === null ? '' : describeEnd(found.ended);
-      return isDone
-        ? { ...describe(found), state: 'done', ok: differs === null, note: how, drift: differs }
-        : missing(agent.name, agent.group, how);
+      if (isDone)
+        return { ...describe(found), state: 'done', ok: differs === null, note: how, drift: differs };
+      if (found.state !== 'failed') return missing(agent.name, agent.group, how);
+      const note = found.restarts === 0 ? how : `${how}; given up after ${plural(found.restarts, 'restart')}`;
+      return { ...describe(found), ok: false, note, drift: differs };
     }
     const note =
       found.waits_for.length > 0

@@ -7,7 +7,7 @@ import type { TemplateUse } from './template-plan.ts';
 
 /**
  * starting: being set up, or waiting for its restart (`restartAt` is set then); stopping: told to end, not gone yet;
- * stopped: ended as asked or with status 0; failed: ended otherwise, or could not be started.
+ * stopped: ended as asked or with status 0; failed: ended otherwise, was given up, or could not be started.
  */
 export const AGENT_STATES = ['starting', 'running', 'paused', 'stopping', 'stopped', 'failed'] as const;
 export type AgentState = (typeof AGENT_STATES)[number];

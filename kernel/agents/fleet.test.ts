@@ -111,6 +111,29 @@ describe('agents that outlive the kernel', () => {
     expect(await last.call('LIST')).toEqual([]);
   });
 
+  it('are known to have done their job, where an operator gave them labels', async () => {
+    const [first, client] = await boot();
+    const job = { command: ['/bin/sh', '-c', 'echo done'], labels: { fleet: 'f', spec: '1' } };
+    const { agent_id: id } = await client.run({ ...job, name: 'job' });
+    await client.run({ ...job, name: 'unlabelled', labels: {} });
+    await client.run({ ...job, name: 'failing', command: ['/bin/false'] });
+    const { id: stopped } = await client.spawn({ ...sleeper, name: 'stopped', labels: job.labels });
+    await client.call('KILL', { id: stopped });
+    const [second, again] = await boot(first);
+    const ended = { reason: 'exited', exit_code: 0 };
+    expect(await again.call('LIST', { all: true })).toMatchObject([
+      { id, name: 'job', state: 'stopped', labels: job.labels, running: false, ended },
+    ]);
+    expect(await again.call('WAIT', { id })).toMatchObject({ exit_code: 0, state: 'stopped' });
+    // Its name is free, and the next of that name takes its place.
+    const { agent_id: next } = await again.run({ ...job, name: 'job', labels: { fleet: 'f', spec: '2' } });
+    expect(next).toBeGreaterThan(id);
+    const [third, last] = await boot(second);
+    expect(await last.call('LIST', { all: true })).toMatchObject([{ id: next, labels: { spec: '2' } }]);
+    const [, forgetful] = await boot(third, { onRestart: 'forget' });
+    expect(await forgetful.call('LIST', { all: true })).toEqual([]);
+  });
+
   it('are given up when their program is gone', async () => {
     const [first, client] = await boot();
     const script = path.join(first.folder, 'loop.sh');

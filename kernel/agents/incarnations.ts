@@ -10,6 +10,7 @@ import type { SupervisionTree } from '../supervision/tree.ts';
 import type { Command } from '../supervision/types.ts';
 import { startWatch } from '../supervision/watching.ts';
 import type { Agent } from './agent.ts';
+import type { EndedJobs } from './ended-jobs.ts';
 import type { Fleet } from './fleet.ts';
 import type { Launched, Launcher } from './launcher.ts';
 import { clearTimers, type Life, newLife } from './life.ts';
@@ -25,6 +26,7 @@ export interface IncarnationsOptions {
   readonly events: EventBus;
   readonly mailboxes: Mailboxes;
   readonly fleet: Fleet;
+  readonly endedJobs: EndedJobs;
   readonly groups: GroupRegistry;
   readonly log: Logger;
   /** Calls that an agent has made so far, those included that the wire server answers by itself. */
@@ -291,13 +293,15 @@ export class Incarnations {
     this.#options.launcher.close(agent.id);
     const isKept = this.#closing && life.stoppedBy === 0;
     const removed = isKept ? null : this.#options.fleet.remove(agent.id);
+    const recorded =
+      isClean && !isGivenUp && life.stoppedBy === null ? this.#options.endedJobs.record(agent) : null;
     this.#options.onRetired(agent);
     this.apply(this.tree.release(agent.id, performance.now()));
     this.#failThoseThatNeed(agent);
-    if (removed === null) life.end.resolve();
+    if (removed === null && recorded === null) life.end.resolve();
     // Whoever waits for its end is told when it will not come back, whatever happens to the kernel.
     else
-      removed
+      Promise.all([removed, recorded])
         .catch((error: unknown) => {
           this.#options.log.error({ err: error, agent: agent.id }, 'the next kernel will start it again');
         })

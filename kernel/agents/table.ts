@@ -40,6 +40,11 @@ export class AgentTable {
   retire(agent: Agent): void {
     if (!this.#live.delete(agent.id)) return;
     if (this.#liveByName.get(agent.name) === agent) this.#liveByName.delete(agent.name);
+    this.remember(agent);
+  }
+
+  /** One that has ended, under this kernel or one before. */
+  remember(agent: Agent): void {
     this.#ended.set(agent.id, agent);
     this.#endedByName.set(agent.name, agent);
     this.#withLogs.push(agent);

@@ -79,6 +79,7 @@ export const STATEMENTS = {
   'task.put': 'INSERT OR REPLACE INTO tasks (id, body) VALUES (?, ?)',
   'task.delete': 'DELETE FROM tasks WHERE id = ?',
   'setting.put': 'INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)',
+  'setting.delete': 'DELETE FROM settings WHERE name = ?',
   'audit.setting':
     'INSERT INTO audit_settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
 } as const;
