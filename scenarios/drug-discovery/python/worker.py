@@ -3,6 +3,7 @@ One experiment with scikit-learn: the same parts, features, models and measures 
 computes the features itself, with RDKit, from the molecules; else it reads those that were prepared.
 """
 
+import copy
 import ctypes
 import hashlib
 import json
@@ -275,16 +276,16 @@ class Kernels:
     """Of these rows. Distances of bits are kept; few numbers are sooner gone through again than fetched."""
 
     def __init__(self, x):
-        self.rows = Rows(x)
+        self.rows = Rows(x, common_columns(x) if is_bits(x) else None)
         # One place for the products and all kernels, one after the other: to have new memory each time takes longer than to fill it.
         self.place = np.empty(len(x) ** 2)
         self.distances = self.all_distances() if is_bits(x) else None
 
     def all_distances(self):
-        count = len(self.rows.x)
+        count = len(self.rows.dense)
         products = self.place.view(np.float32)[: count**2].reshape(count, count)
-        np.matmul(self.rows.x, self.rows.x.T, out=products)
-        distances = np.empty(products.shape, dtype=np.min_scalar_type(self.rows.x.shape[1]))
+        np.matmul(self.rows.dense, self.rows.dense.T, out=products)
+        distances = np.empty(products.shape, dtype=np.min_scalar_type(self.rows.columns))
         for block in blocks(count):
             distances[block] = self.rows.part(block).distances_of(products[block], self.rows)
         return distances
@@ -292,7 +293,12 @@ class Kernels:
     def kernel(self, which, gamma):
         kernel = self.place[: len(which) ** 2].reshape(len(which), len(which))
         for block in blocks(len(which)):
-            kernel[block] = gaussian(self.between(which[block], which), gamma)
+            if self.distances is not None:
+                kernel[block] = gaussian(self.between(which[block], which), gamma)
+                continue
+            # Exponentials in double precision take longer than to copy them to the other side.
+            kernel[block, block.start :] = gaussian(self.between(which[block], which[block.start :]), gamma)
+            kernel[block.stop :, block] = kernel[block, block.stop :].T
         return kernel
 
     def between(self, some, others):
@@ -303,29 +309,45 @@ class Kernels:
 
 
 ROWS_AT_ONCE = 64
+# A product of matrices goes through all of the other for each block.
+ROWS_OF_PRODUCTS = 512
 CACHE_MIB = 40
+COMMON_FROM = 0.02
 
 
-def blocks(count):
+def blocks(count, size=ROWS_AT_ONCE):
     """Few enough rows to stay near the processor."""
-    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, count, ROWS_AT_ONCE)]
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def common_columns(x):
+    """The others have ones so seldom that they are quicker counted by lists of them than multiplied."""
+    return x.mean(axis=0) >= COMMON_FROM
 
 
 class Rows:
     """Rows and their squared lengths, of bits in single precision, which holds them exactly."""
 
-    def __init__(self, x, squares=None):
-        self.x = x.astype(np.float32) if is_bits(x) else x
-        self.squares = np.einsum("ij,ij->i", self.x, self.x) if squares is None else squares
+    def __init__(self, x, common=None):
+        self.columns = x.shape[1]
+        self.common = common
+        self.dense = x if common is None else x[:, common].astype(np.float32)
+        self.rare = None if common is None else sparse.csr_matrix(x[:, ~common], dtype=np.float32)
+        self.squares = np.einsum("ij,ij->i", x, x, dtype=self.dense.dtype)
 
     def part(self, which):
-        return Rows(self.x[which], self.squares[which])
+        part = copy.copy(self)
+        part.dense, part.squares = self.dense[which], self.squares[which]
+        part.rare = None if self.rare is None else self.rare[which]
+        return part
 
     def squared_distances(self, others):
-        return self.distances_of(self.x @ others.x.T, others)
+        return self.distances_of(self.dense @ others.dense.T, others)
 
     def distances_of(self, products, others):
         """In their place."""
+        if self.rare is not None:
+            products += (self.rare @ others.rare.T).toarray()
         products *= -2
         products += self.squares[:, None]
         products += others.squares[None, :]
@@ -352,18 +374,17 @@ class Machine:
         self.rows = kernels.rows.part(self.support)
 
     def decide(self, x):
-        rows = Rows(x)
-        return self.decide_blocks(len(x), lambda block: rows.part(block).squared_distances(self.rows))
+        rows = Rows(x, self.rows.common)
+        size = ROWS_AT_ONCE if self.rows.common is None else ROWS_OF_PRODUCTS
+        return self.decide_blocks(blocks(len(x), size), lambda block: rows.part(block).squared_distances(self.rows))
 
     def decide_known(self, kernels, which):
-        return self.decide_blocks(len(which), lambda block: kernels.between(which[block], self.support))
+        return self.decide_blocks(blocks(len(which)), lambda block: kernels.between(which[block], self.support))
 
-    def decide_blocks(self, count, distances):
-        decision = np.empty(count)
-        for block in blocks(count):
-            kernel = gaussian(distances(block), self.gamma)
-            decision[block] = kernel.astype(np.float64, copy=False) @ self.machine.dual_coef_[0]
-        return decision + self.machine.intercept_[0]
+    def decide_blocks(self, parts, distances):
+        kernels = (gaussian(distances(block), self.gamma) for block in parts)
+        found = [kernel.astype(np.float64, copy=False) @ self.machine.dual_coef_[0] for kernel in kernels]
+        return np.concatenate(found) + self.machine.intercept_[0]
 
 
 def create(name, given, seed):
