@@ -1,8 +1,9 @@
-/** Of the thread's time, what one caller may take while others are there, and how much of it at once. */
+/** Of the thread's time, what one caller may take while others are there. */
 const SHARE = 0.4;
 /** What a caller earns of each ms in which it is not served. */
 const EARNED = SHARE / (1 - SHARE);
-const BURST_MS = 8;
+/** How much of it at once: with 8 ms, what others asked beside a flood took half as long again. */
+const BURST_MS = 1;
 /** What can be held against a caller: a call of this length still costs it its share. */
 const MAX_DEBT_MS = 50;
 /** Whoever was served within this time is there. */
