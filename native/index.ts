@@ -23,6 +23,7 @@ export {
 } from './world.ts';
 export {
   endSpares,
+  layersOffInTemplate,
   stageZygote,
   ZYGOTE_OPEN_FILES,
   ZYGOTE_READY,

@@ -5,6 +5,7 @@ import path from 'node:path';
 import {
   endSpares,
   launch,
+  layersOffInTemplate,
   openChannel,
   type Sandbox,
   stageZygote,
@@ -74,7 +75,7 @@ export async function startTemplate(
     ...testSpec(program.argv, {
       mounts: mounts(),
       limits: { memoryBytes: 2 ** 30, maxOpenFiles: ZYGOTE_OPEN_FILES, fileSizeBytes: null },
-      disable: ['landlock'],
+      disable: layersOffInTemplate(),
       require: ['uid', 'caps', 'nnp', 'seccomp', 'mntns', 'pidns', 'netns', 'root_ro'],
     }),
     env: { PATH: '/usr/bin:/bin', ...program.env },

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { layersOffInTemplate } from './index.ts';
 import { cleanUp, noGroupsLeft, readAll, runToEnd } from './sandbox-testing.ts';
 import {
   endTemplates,
@@ -15,6 +16,14 @@ import {
   type Template,
   userOf,
 } from './zygote-testing.ts';
+
+it('leaves the cgroup namespace off a template where it is a wall for processes', () => {
+  const mount = (options: string) =>
+    `30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 ${options}\n31 23 0:27 / /sys rw - sysfs sysfs rw\n`;
+  expect(layersOffInTemplate(mount('rw'))).toEqual(['landlock']);
+  expect(layersOffInTemplate(mount('rw,nsdelegate,memory_recursiveprot'))).toEqual(['landlock', 'cgroupns']);
+  expect(layersOffInTemplate(mount('rw,memory_recursiveprot,nsdelegate'))).toEqual(['landlock', 'cgroupns']);
+});
 
 const isRoot = process.geteuid?.() === 0;
 describe.skipIf(!isRoot)('agents forked from a template', () => {
@@ -214,7 +223,8 @@ print(json.dumps(dict(
     const own = (pid: number) => namespaces(pid).map((name) => readlinkSync(`/proc/${pid}/ns/${name}`));
     const theirs = own(python.sandbox.pid);
     expect(own(sleeper.pid).filter((one) => theirs.includes(one))).toEqual([]);
-    expect(own(process.pid).filter((one) => theirs.includes(one) && !one.startsWith('user:'))).toEqual([]);
+    const shared = layersOffInTemplate().includes('cgroupns') ? /^(user|cgroup):/ : /^user:/;
+    expect(own(process.pid).filter((one) => theirs.includes(one) && !shared.test(one))).toEqual([]);
     expect(sandbox.pid).not.toBe(sleeper.pid);
     expect(readFileSync(`/proc/${sleeper.pid}/status`, 'utf8')).toMatch(/\nCapBnd:\t0+\n/);
     expect(readFileSync(`/proc/${python.sandbox.pid}/status`, 'utf8')).toMatch(/\nCapBnd:\t0+\n/);

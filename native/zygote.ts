@@ -1,9 +1,11 @@
 // What a template process is started with. How it works: native/zygote/serve.cc and docs/design/zygote.md.
+import { readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ensureZygote } from './build.ts';
 import { packageRoot } from './package.ts';
 import { sandboxFace } from './sandbox-native.ts';
+import type { Layer } from './types.ts';
 
 /** Where the staged files are inside. */
 export const ZYGOTE_TARGET = '/opt/clove-zygote';
@@ -20,6 +22,17 @@ export function endSpares(templateUid: number): void {
 }
 
 export type ZygoteRuntime = 'node' | 'python';
+
+/**
+ * What a template itself does without. Landlock would forbid its agents their mounts. Where cgroup v2 is mounted with nsdelegate (systemd does), a cgroup
+ * namespace is a wall for processes, too: of one in its own group, none could be born into an agent's. Agents have every layer all the same.
+ */
+export function layersOffInTemplate(
+  mountinfo: string = readFileSync('/proc/self/mountinfo', 'utf8'),
+): Layer[] {
+  const isWall = / - cgroup2 \S+ (?:\S+,)?nsdelegate(?:,|$)/m.test(mountinfo);
+  return isWall ? ['landlock', 'cgroupns'] : ['landlock'];
+}
 
 /** Copies what templates load into a folder that is mounted at ZYGOTE_TARGET. @throws SETUP_FAILED */
 export async function stageZygote(folder: string): Promise<void> {

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { CloveError, errorToData, isCloveError } from '../../errors/index.ts';
 import {
   endSpares,
+  layersOffInTemplate,
   openChannel,
   stageZygote,
   ZYGOTE_OPEN_FILES,
@@ -231,6 +232,7 @@ export class Zygotes {
     const { ours, theirs } = openChannel();
     this.#count += 1;
     let sandbox: Sandbox;
+    const off = layersOffInTemplate();
     try {
       sandbox = await launch({
         instance: `${bootId}-t${this.#count}`,
@@ -253,8 +255,8 @@ export class Zygotes {
         socketPath: null,
         network: 'none',
         profile: 'default',
-        require: REQUIRED,
-        disable: ['landlock'],
+        require: REQUIRED.filter((layer) => !off.includes(layer)),
+        disable: off,
         faultStep: null,
         faultErrno: 0,
         cgroupParent,
