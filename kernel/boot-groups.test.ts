@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -110,6 +111,8 @@ const freezer = freezerPath();
 const { cgroup2Path } = hostCapabilities();
 const isPossible = process.geteuid?.() === 0 && cgroup2Path !== null && freezer !== null;
 
+const NOBODY = 65_534;
+
 describe.skipIf(!isPossible)(
   'what a dead kernel left and cannot end (needs root, cgroup v2 and the freezer of v1)',
   () => {
@@ -164,6 +167,22 @@ describe.skipIf(!isPossible)(
       dead.clearOn();
       await process.end();
       await until(() => dead.users.size === 0);
+    });
+
+    it('is left alone by a kernel of another user, who could not end it', async () => {
+      const runDirectory = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
+      undo.push(() => rmSync(runDirectory, { recursive: true, force: true }));
+      chownSync(runDirectory, NOBODY, NOBODY);
+      const { id } = deadBoot();
+      const dead = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => dead.close());
+      process.seteuid?.(NOBODY);
+      try {
+        await dead.clear();
+      } finally {
+        process.seteuid?.(0);
+      }
+      expect(dead.staying).not.toContain(id);
     });
 
     it('is named by whoever is to clear it', async () => {

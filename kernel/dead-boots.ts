@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -153,13 +153,19 @@ function hierarchies(): string[] {
     .map((line) => line.split(' ')[4] as string);
 }
 
-/** Boots that have a group in any hierarchy. */
+/** Boots that have a group in any hierarchy; without root only one's own, for nobody else's could be ended. */
 function bootsWithGroups(): Set<string> {
   return new Set(
-    hierarchies().flatMap((mount) =>
-      groupsIn(path.join(mount, 'clove')).filter((name) => BOOT_ID.test(name)),
-    ),
+    hierarchies().flatMap((mount) => {
+      const folder = path.join(mount, 'clove');
+      return groupsIn(folder).filter((name) => BOOT_ID.test(name) && isOurs(path.join(folder, name)));
+    }),
   );
+}
+
+function isOurs(group: string): boolean {
+  const user = process.geteuid?.();
+  return user === 0 || statSync(group, { throwIfNoEntry: false })?.uid === user;
 }
 
 function groupsIn(folder: string): string[] {
