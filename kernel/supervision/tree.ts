@@ -1,9 +1,7 @@
 import { CloveError } from '../../errors/index.ts';
+import { Needs } from './needs.ts';
 import { type Group, Groups, type Member, nodesBelow, precedes } from './nodes.ts';
 import type { Command, GroupSpec, MemberEnd, MemberSpec } from './types.ts';
-
-/** Names of agents that have ended as they should and can be depended on. */
-const KEPT_NAMES = 4096;
 
 export interface TreeOptions {
   /** Of members that are started because the kernel was: so that a machine that comes up does not fall down again. */
@@ -22,14 +20,12 @@ export interface TreeOptions {
 export class SupervisionTree {
   readonly #options: TreeOptions;
   readonly #members = new Map<number, Member>();
-  readonly #byName = new Map<string, Member>();
+  readonly #needs = new Needs();
   readonly #groups: Groups;
   /** Wanted and not running. */
   readonly #toStart = new Set<Member>();
   /** Running and to be ended. */
   readonly #toStop = new Set<Member>();
-  /** Names of agents that have ended as they should. */
-  readonly #completed = new Set<string>();
   #nextPacedMs = Number.NEGATIVE_INFINITY;
   #sequence = 0;
 
@@ -87,12 +83,12 @@ export class SupervisionTree {
     };
     // One that is put back comes in the order of ids: what it depends on may come later.
     if (!member.isPaced) {
-      const missing = spec.dependsOn.find((name) => !this.#byName.has(name) && !this.#completed.has(name));
+      const [missing] = this.#needs.missing(member);
       if (missing !== undefined)
         throw new CloveError('NOT_FOUND', `there is no agent ${missing} to depend on`);
     }
     this.#members.set(spec.id, member);
-    this.#byName.set(spec.name, member);
+    this.#needs.add(member);
     group?.nodes.push(member);
     try {
       this.#assertNoCircle(member);
@@ -100,7 +96,7 @@ export class SupervisionTree {
       this.#forget(member);
       throw error;
     }
-    this.#completed.delete(spec.name);
+    this.#needs.reopen(spec.name);
     if (group !== null)
       for (let each: Group | null = group; each !== null; each = each.parent) each.hasFailed = false;
     this.#toStart.add(member);
@@ -156,7 +152,8 @@ export class SupervisionTree {
 
   /** All that the last kernel had are there: what is missing of what they depend on has ended under that one. */
   restored(nowMs: number): Command[] {
-    for (const member of this.#toStart) for (const name of this.#missing(member)) this.#complete(name);
+    for (const member of this.#toStart)
+      for (const name of this.#needs.missing(member)) this.#needs.complete(name);
     return this.#settle(nowMs);
   }
 
@@ -181,7 +178,10 @@ export class SupervisionTree {
   waitsFor(id: number): string[] {
     const member = this.#members.get(id);
     if (member === undefined || member.phase !== 'down') return [];
-    return [...this.#missing(member), ...this.#prerequisites(member).map(({ spec }) => spec.name)];
+    return [
+      ...this.#needs.missing(member),
+      ...this.#needs.prerequisites(member).map(({ spec }) => spec.name),
+    ];
   }
 
   phaseOf(id: number): Member['phase'] | null {
@@ -191,26 +191,14 @@ export class SupervisionTree {
   /** Dependencies that nobody has the name of. */
   missing(id: number): string[] {
     const member = this.#members.get(id);
-    return member === undefined ? [] : this.#missing(member);
+    return member === undefined ? [] : this.#needs.missing(member);
   }
 
   /** All members, those that must end first in front: nobody ends before those that need it. */
   stopWaves(ids: readonly number[]): number[][] {
-    const left = new Map<Member, Set<Member>>();
-    for (const id of ids) {
-      const member = this.#members.get(id);
-      if (member !== undefined) left.set(member, new Set());
-    }
-    for (const member of left.keys())
-      for (const other of this.#mustBeReady(member)) left.get(other)?.add(member);
-    const waves: number[][] = [ids.filter((id) => !this.#members.has(id))];
-    while (left.size > 0) {
-      const free = [...left].filter(([, needing]) => !needing.values().some((each) => left.has(each)));
-      // There are no circles; should there be one, it ends at once.
-      const wave = free.length > 0 ? free.map(([member]) => member) : [...left.keys()];
-      for (const member of wave) left.delete(member);
-      waves.push(wave.map(({ spec }) => spec.id));
-    }
+    const members = ids.map((id) => this.#members.get(id)).filter((member) => member !== undefined);
+    const waves = this.#needs.stopWaves(members).map((wave) => wave.map(({ spec }) => spec.id));
+    waves.unshift(ids.filter((id) => !this.#members.has(id)));
     return waves.filter((wave) => wave.length > 0);
   }
 
@@ -230,7 +218,7 @@ export class SupervisionTree {
     const { spec, group } = member;
     const ended = { ...end, nowMs };
     if (!spec.restart.wants(ended)) {
-      if (end.clean) this.#complete(spec.name);
+      if (end.clean) this.#needs.complete(spec.name);
       this.#forget(member);
       commands.push({ kind: 'retire', id: spec.id, escalated: false, group: null });
       return;
@@ -404,61 +392,18 @@ export class SupervisionTree {
     if (member.scope === null && member.group === null && member.spec.dependsOn.length === 0) return false;
     const { scope } = member;
     if (scope !== null) for (const other of this.#toStop) if (isBelow(other, scope)) return true;
-    return this.#missing(member).length > 0 || this.#prerequisites(member).length > 0;
-  }
-
-  /** Dependencies that nobody has the name of. */
-  #missing({ spec }: Member): string[] {
-    return spec.dependsOn.filter((name) => !this.#byName.has(name) && !this.#completed.has(name));
-  }
-
-  /** Whom it has to wait for now. */
-  #prerequisites(member: Member): Member[] {
-    return this.#mustBeReady(member).filter(({ phase }) => phase !== 'ready');
-  }
-
-  /** Whom it ever has to wait for: what it depends on and, in ordered groups, those that come before it. */
-  #mustBeReady(member: Member): Member[] {
-    const found = new Set<Member>();
-    for (const name of member.spec.dependsOn) {
-      const other = this.#byName.get(name);
-      if (other !== undefined && other !== member) found.add(other);
-    }
-    for (let group = member.group; group !== null; group = group.parent) {
-      if (group.spec.strategy === 'one_for_one') continue;
-      for (const other of nodesBelow(group)) {
-        if (other.isWanted && other !== member && precedes(other, member, group)) found.add(other);
-      }
-    }
-    return [...found];
+    return this.#needs.missing(member).length > 0 || this.#needs.prerequisites(member).length > 0;
   }
 
   /** @throws BAD_REQUEST when somebody would wait for himself */
   #assertNoCircle(from?: Member): void {
-    const done = new Set<Member>();
-    const visit = (member: Member, path: readonly Member[]): void => {
-      if (path.includes(member)) {
-        const circle = [...path.slice(path.indexOf(member)), member].map(({ spec }) => spec.name);
-        throw new CloveError('BAD_REQUEST', `invalid request: would wait for itself: ${circle.join(' → ')}`);
-      }
-      if (done.has(member)) return;
-      for (const other of this.#mustBeReady(member)) visit(other, [...path, member]);
-      done.add(member);
-    };
     if (from !== undefined && from.group === null && from.spec.dependsOn.length === 0) return;
-    for (const member of this.#members.values()) visit(member, []);
-  }
-
-  #complete(name: string): void {
-    this.#completed.add(name);
-    const [oldest] = this.#completed;
-    if (this.#completed.size > KEPT_NAMES && oldest !== undefined) this.#completed.delete(oldest);
+    this.#needs.assertNoCircle(this.#members.values());
   }
 
   #forget(member: Member): void {
-    const { id, name } = member.spec;
-    this.#members.delete(id);
-    if (this.#byName.get(name) === member) this.#byName.delete(name);
+    this.#members.delete(member.spec.id);
+    this.#needs.delete(member);
     this.#toStart.delete(member);
     this.#toStop.delete(member);
     member.isWanted = false;
