@@ -1,7 +1,7 @@
-import { CloveError } from '../../errors/index.ts';
 import type { NativeClock } from '../../native/clock.ts';
 import { JumpLog } from './jumps.ts';
 import { Leases } from './leases.ts';
+import { assertMovedBy, assertTimer, standing } from './moves.ts';
 import { Sleepers } from './sleep.ts';
 import { NOT_REPEATED } from './strict.ts';
 import { TimerQueue } from './timers.ts';
@@ -51,9 +51,7 @@ export class NativeWorldClock implements WorldClock {
   }
 
   setTimer(atMonotonicMs: number, fire: () => void, owner?: string): WorldTimer {
-    if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
-    if (!Number.isFinite(atMonotonicMs))
-      throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
+    assertTimer(atMonotonicMs, this.#closed);
     const timer = this.#timers.set(atMonotonicMs, fire, owner);
     this.#arm();
     return {
@@ -78,25 +76,11 @@ export class NativeWorldClock implements WorldClock {
   still(reason: string): Disposable {
     const lease = this.#leases.take(reason);
     if (this.mode === 'real') return lease;
-    this.#native.still(1);
-    let stands = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!stands) return;
-        stands = false;
-        this.#native.still(-1);
-        lease[Symbol.dispose]();
-      },
-    };
+    return standing(lease, (by) => this.#native.still(by));
   }
 
   advance(ms: number): Promise<void> {
-    if (this.mode === 'real')
-      throw new CloveError('BAD_REQUEST', 'a clock of mode real cannot be moved', {
-        hint: 'Give the world a clock of mode step, skip or scale.',
-      });
-    if (!(ms >= 0) || !Number.isFinite(ms))
-      throw new CloveError('BAD_REQUEST', `time moves forward by a finite number of milliseconds: ${ms}`);
+    assertMovedBy(ms, this.mode);
     if (this.#closed) return Promise.resolve();
     const targetMs = this.monotonicMs() + ms;
     return new Promise((resolve) => {

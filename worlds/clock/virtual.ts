@@ -1,6 +1,6 @@
-import { CloveError } from '../../errors/index.ts';
 import { JumpLog } from './jumps.ts';
 import { Leases } from './leases.ts';
+import { assertMovedBy, assertTimer, standing } from './moves.ts';
 import type { ClockConfig } from './schema.ts';
 import { Sleepers } from './sleep.ts';
 import { NOT_REPEATED_IN_CALLS } from './strict.ts';
@@ -68,9 +68,7 @@ class VirtualClock implements WorldClock {
   }
 
   setTimer(atMonotonicMs: number, fire: () => void, owner?: string): WorldTimer {
-    if (this.#closed) throw new CloveError('CANCELLED', 'the clock of the world is closed');
-    if (!Number.isFinite(atMonotonicMs))
-      throw new CloveError('BAD_REQUEST', `a timer needs a finite time: ${atMonotonicMs}`);
+    assertTimer(atMonotonicMs, this.#closed);
     // The queue is only told the time when something fires; a deadline counts from now all the same.
     const timer = this.#timers.set(atMonotonicMs, fire, owner);
     this.#changed();
@@ -96,25 +94,11 @@ class VirtualClock implements WorldClock {
   still(reason: string): Disposable {
     const lease = this.#leases.take(reason);
     if (this.mode === 'real') return lease;
-    this.#stand(1);
-    let stands = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!stands) return;
-        stands = false;
-        this.#stand(-1);
-        lease[Symbol.dispose]();
-      },
-    };
+    return standing(lease, (by) => this.#stand(by));
   }
 
   async advance(ms: number): Promise<void> {
-    if (this.mode === 'real')
-      throw new CloveError('BAD_REQUEST', 'a clock of mode real cannot be moved', {
-        hint: 'Give the world a clock of mode step, skip or scale.',
-      });
-    if (!(ms >= 0) || !Number.isFinite(ms))
-      throw new CloveError('BAD_REQUEST', `time moves forward by a finite number of milliseconds: ${ms}`);
+    assertMovedBy(ms, this.mode);
     const targetMs = this.monotonicMs() + ms;
     this.#advancing += 1;
     try {
