@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Answer, type TestClient, TestKernel } from '../kernel/fixture.ts';
+import { type TestClient, TestKernel } from '../kernel/fixture.ts';
 import { ensureNative } from '../native/index.ts';
+import { killAll, said } from './agents-testing.ts';
 import { worldHost } from './engine.ts';
 
 /** Adds up what it is sent, answers with the sum, and comes back with it. */
@@ -60,28 +61,15 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => kernel.close());
 afterEach(async () => {
-  await killAll();
+  await killAll(client);
   // What they said last is nothing for the next test.
   await client.call('RECV', { max: 100 });
 });
 
-async function killAll(): Promise<void> {
-  for (const { id } of (await client.call('LIST')) as { id: number }[]) {
-    await client.call('KILL', { id });
-    await client.call('WAIT', { id });
-  }
-}
-
-async function said(): Promise<Answer> {
-  const { messages } = await client.call('RECV', { wait: true, max: 1, timeout_ms: 60_000 });
-  expect(messages).toHaveLength(1);
-  return messages[0].message;
-}
-
 async function add(id: number, ...numbers: readonly number[]): Promise<void> {
   for (const each of numbers) {
     await client.call('SEND', { to: id, message: { add: each } });
-    await said();
+    await said(client);
   }
 }
 
@@ -105,7 +93,7 @@ describe.each(['virtual', 'mounted'])('an agent of a %s world', (form) => {
       const world = await create({ form });
       const name = file.replace('.', '-');
       const { id } = await client.spawn({ world, name, ...script(file) });
-      expect(await said()).toMatchObject({ ready: 0 });
+      expect(await said(client)).toMatchObject({ ready: 0 });
       await add(id, 3, 4);
       const snapshot = await client.call('WORLD_SNAPSHOT', { world_id: world });
       expect(snapshot).toMatchObject({ success: true, agents: [{ name, reason: null }] });
@@ -118,10 +106,10 @@ describe.each(['virtual', 'mounted'])('an agent of a %s world', (form) => {
         success: true,
         agents: [{ name, how: 'checkpoint', behind_ms: expect.any(Number), reason: null }],
       });
-      expect(await said()).toMatchObject({ ready: 7 });
+      expect(await said(client)).toMatchObject({ ready: 7 });
       const back = restored.agents[0].agent_id as number;
       await client.call('SEND', { to: back, message: { add: 5 } });
-      expect(await said()).toEqual({ sum: 12 });
+      expect(await said(client)).toEqual({ sum: 12 });
       const { state } = await client.call('WORLD_STATE', { world_id: restored.world_id });
       expect(state.members).toEqual([{ id: back, name }]);
     },
@@ -138,7 +126,7 @@ describe('agents of a snapshot', () => {
       ...script('adder.ts'),
       env: { API_TOKEN: 'hush', PLAIN: 'x' },
     });
-    expect(await said()).toMatchObject({ ready: 0, token: 'hush' });
+    expect(await said(client)).toMatchObject({ ready: 0, token: 'hush' });
     const { snapshot } = await client.call('WORLD_SNAPSHOT', { world_id: world });
     expect(JSON.stringify(snapshot)).not.toContain('hush');
     const left = await client.call('WORLD_RESTORE', { snapshot });
@@ -154,14 +142,14 @@ describe('agents of a snapshot', () => {
       agents_env: { API_TOKEN: 'again' },
     });
     expect(taken.agents[1]).toMatchObject({ how: 'not', reason: expect.stringMatching(/keeps/) });
-    await killAll();
+    await killAll(client);
     const back = await client.call('WORLD_RESTORE', {
       snapshot,
       agents: true,
       agents_env: { API_TOKEN: 'again', OTHER: 'ignored' },
     });
     expect(back.agents[1]).toMatchObject({ name: 'keeps', how: 'checkpoint' });
-    expect(await said()).toEqual({ ready: 0, token: 'again' });
+    expect(await said(client)).toEqual({ ready: 0, token: 'again' });
   });
 
   it('come back with what they left themselves, and how old that was', async () => {
@@ -179,14 +167,14 @@ await client.waitInWorld({ ms: 10 * 365 * 86_400_000 });
 `;
     writeFileSync(path.join(folder, 'noon.ts'), source);
     const { id } = await client.spawn({ world, name: 'noon', ...script('noon.ts') });
-    expect(await said()).toEqual({ before: null });
+    expect(await said(client)).toEqual({ before: null });
     const { snapshot } = await client.call('WORLD_SNAPSHOT', { world_id: world });
     await client.call('KILL', { id });
     await client.call('WAIT', { id });
     const { agents } = await client.call('WORLD_RESTORE', { snapshot, agents: true });
     expect(agents).toMatchObject([{ name: 'noon', how: 'kept' }]);
     expect(agents[0].behind_ms).toBeGreaterThanOrEqual(3_600_000);
-    expect(await said()).toEqual({ before: { at: 'noon' } });
+    expect(await said(client)).toEqual({ before: { at: 'noon' } });
   });
 
   it('are nothing that another agent may take, or start', async () => {

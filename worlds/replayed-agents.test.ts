@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, type TestClient, TestKernel } from '../kernel/fixture.ts';
 import { ensureNative } from '../native/index.ts';
+import { killAll, said } from './agents-testing.ts';
 import { worldHost } from './engine.ts';
 
 const PYTHON = '/usr/bin/python3';
@@ -79,22 +80,9 @@ beforeAll(async () => {
 afterAll(() => kernel.close());
 afterEach(async () => {
   await client.call('RECORD_STOP');
-  await killAll();
+  await killAll(client);
   await client.call('RECV', { max: 100 });
 });
-
-async function killAll(): Promise<void> {
-  for (const { id } of (await client.call('LIST')) as { id: number }[]) {
-    await client.call('KILL', { id });
-    await client.call('WAIT', { id });
-  }
-}
-
-async function said(): Promise<Answer> {
-  const { messages } = await client.call('RECV', { wait: true, max: 1, timeout_ms: 60_000 });
-  expect(messages).toHaveLength(1);
-  return messages[0].message;
-}
 
 async function create(more: Record<string, unknown> = {}): Promise<string> {
   const { world_id } = await client.call('WORLD_CREATE', {
@@ -116,7 +104,7 @@ async function add(id: number, ...numbers: readonly number[]): Promise<Answer> {
   let last: Answer = {};
   for (const each of numbers) {
     await client.call('SEND', { to: id, message: { add: each } });
-    last = await said();
+    last = await said(client);
   }
   return last;
 }
@@ -136,13 +124,13 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
       await client.call('RECORD_START');
       const world = await create();
       const { id } = await spawn(world, 'adder', file);
-      expect(await said()).toEqual({ ready: true });
+      expect(await said(client)).toEqual({ ready: true });
       expect(await add(id, 3, 4)).toEqual({ sum: 7, isItself: true });
       const taken = await client.call('WORLD_SNAPSHOT', { world_id: world });
       expect(taken).toMatchObject({ success: true, agents: [{ name: 'adder', reason: null }] });
       // What comes after the snapshot is not in it.
       await add(id, 100);
-      await killAll();
+      await killAll(client);
       const restored = await client.call('WORLD_RESTORE', { snapshot: taken.snapshot, agents: true });
       expect(restored.agents).toMatchObject([{ name: 'adder', how: 'replay', behind_ms: 0, reason: null }]);
       const back = restored.agents[0].agent_id as number;
@@ -153,11 +141,11 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
       expect(await read(restored.world_id, '/work/sums')).toBe('3\n7\n12\n');
       // The kernel knows it by its name, which it had asked for.
       await client.call('SEND', { to_name: 'adder-service', message: { add: 1 } });
-      expect(await said()).toMatchObject({ sum: 13 });
+      expect(await said(client)).toMatchObject({ sum: 13 });
       // It was recorded again, with what it lived through, and comes back from there, too.
       const again = await client.call('WORLD_SNAPSHOT', { world_id: restored.world_id });
       expect(again.agents).toEqual([{ name: 'adder', reason: null }]);
-      await killAll();
+      await killAll(client);
       const second = await client.call('WORLD_RESTORE', { snapshot: again.snapshot, agents: true });
       expect(second.agents).toMatchObject([{ name: 'adder', how: 'replay' }]);
       expect(await add(second.agents[0].agent_id, 1)).toMatchObject({ sum: 14 });
@@ -168,27 +156,27 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
     await client.call('RECORD_START');
     const world = await create();
     await spawn(world, 'sleeper');
-    expect(await said()).toEqual({ begins: true });
+    expect(await said(client)).toEqual({ begins: true });
     await waiting(world);
     await client.call('WORLD_ADVANCE', { world_id: world, ms: 1_800_000 });
     const { snapshot } = await client.call('WORLD_SNAPSHOT', { world_id: world });
-    await killAll();
+    await killAll(client);
     const { agents, world_id } = await client.call('WORLD_RESTORE', { snapshot, agents: true });
     expect(agents).toMatchObject([{ how: 'replay' }]);
     await waiting(world_id);
     await client.call('WORLD_ADVANCE', { world_id, ms: 1_799_000 });
     expect(await client.call('RECV', { max: 10 })).toMatchObject({ messages: [] });
     await client.call('WORLD_ADVANCE', { world_id, ms: 1001 });
-    expect(await said()).toEqual({ slept: true });
+    expect(await said(client)).toEqual({ slept: true });
   });
 
   it('is not restored, by name and with the reason, where it does otherwise', async () => {
     await client.call('RECORD_START');
     const world = await create();
     await spawn(world, 'own');
-    expect(await said()).toMatchObject({ dice: expect.any(String) });
+    expect(await said(client)).toMatchObject({ dice: expect.any(String) });
     const { snapshot } = await client.call('WORLD_SNAPSHOT', { world_id: world });
-    await killAll();
+    await killAll(client);
     const { agents, success } = await client.call('WORLD_RESTORE', { snapshot, agents: true });
     expect(success).toBe(true);
     expect(agents).toMatchObject([
@@ -208,7 +196,7 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
     await client.call('RECORD_START');
     const world = await create({ form: 'mounted', clock: 'skip' });
     await spawn(world, 'adder');
-    expect(await said()).toEqual({ ready: true });
+    expect(await said(client)).toEqual({ ready: true });
     const { agents } = await client.call('WORLD_SNAPSHOT', { world_id: world });
     expect(agents).toEqual([
       { name: 'adder', reason: expect.stringMatching(/no checkpoint.*acts without calls/) },
@@ -257,7 +245,7 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
   it('is not taken for one that can come back, where nothing was recorded or more than the world was changed', async () => {
     const world = await create();
     const before = await spawn(world, 'adder');
-    await said();
+    await said(client);
     const unrecorded = await client.call('WORLD_SNAPSHOT', { world_id: world });
     expect(unrecorded.agents).toEqual([
       { name: 'adder', reason: 'it left no state and answers no checkpoint' },
@@ -269,7 +257,7 @@ describe('an agent that was recorded and knows no checkpoints', { timeout: 120_0
       script: path.join(folder, 'parent.ts'),
       permissions: 'unrestricted',
     });
-    expect(await said()).toEqual({ ready: true });
+    expect(await said(client)).toEqual({ ready: true });
     const { agents } = await client.call('WORLD_SNAPSHOT', { world_id: world });
     expect(agents).toEqual(
       expect.arrayContaining([

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
 import { CloveError } from '../../errors/index.ts';
+import { AUDIT_CATEGORIES, type AuditCategory } from '../../kernel/syscalls/define.ts';
 import type { AuditFilter, AuditSource } from '../audit-source.ts';
 import { verifyExportFile, withAuditSource } from '../audit-source.ts';
 import { entryLine, toCsvHeader, toCsvLine, toJsonLine } from '../audit-text.ts';
@@ -220,22 +221,11 @@ function filterOf(flags: FilterFlags): AuditFilter {
   };
 }
 
-const CATEGORIES = [
-  'SECURITY',
-  'AGENT_LIFECYCLE',
-  'RESOURCE',
-  'SYSCALL',
-  'IPC',
-  'STATE_STORE',
-  'NETWORK',
-  'WORLD',
-] as const;
-
-function categoryOf(name: string): (typeof CATEGORIES)[number] {
-  const found = CATEGORIES.find((category) => category === name.toUpperCase());
+function categoryOf(name: string): AuditCategory {
+  const found = AUDIT_CATEGORIES.find((category) => category === name.toUpperCase());
   if (found !== undefined) return found;
   throw new CloveError('USAGE', `--category: there is no '${name}'`, {
-    hint: `There are ${CATEGORIES.join(', ')}.`,
+    hint: `There are ${AUDIT_CATEGORIES.join(', ')}.`,
   });
 }
 
