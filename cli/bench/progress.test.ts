@@ -55,7 +55,9 @@ describe('the progress of a run in plain lines', () => {
       progressOf(9),
       { kind: 'attempt-end', trial, attempt: attempt('completed'), willRetry: false },
     );
+    tell({ kind: 'attempt-end', trial, attempt: attempt('interrupted'), willRetry: false });
     const lines = written.trimEnd().split('\n');
+    expect(lines[3]).toMatch(/^ {2}✗ {7,}exp_1 {2}svm {2}interrupted/);
     expect(lines[0]).toMatch(/^ {2}✗ {7,}exp_1 {2}svm {2}crashed .*will be tried again$/);
     expect(lines[1]).toMatch(/^ {2}✓ {3}9\/12 {2}exp_1 {2}svm/);
     expect(lines[2]).toMatch(/^ {2}✓ {2}10\/12 {2}exp_1 {2}svm/);

@@ -121,7 +121,8 @@ export class BenchProgress {
     const value = attempt.result ? metricAt(attempt.result.metrics, primaryMetric.path) : null;
     const parts = [
       `  ${failed ? this.#terminal.style('red', '✗') : this.#terminal.style('green', '✓')}`,
-      this.#count(attempt.runtime, willRetry),
+      // What was interrupted has no outcome yet.
+      this.#count(attempt.runtime, willRetry || attempt.end === 'interrupted'),
       trial.id,
       this.#several ? `[${attempt.runtime}]` : '',
       describeTrial(trial),

@@ -148,7 +148,7 @@ class Belt {
     }).length;
     return {
       holds: right === QUESTIONS,
-      observed: `${right} of ${QUESTIONS} answers are right${this.#again > 0 ? `; ${this.#again} questions had gone down with the reasoner and were asked again` : ''}`,
+      observed: `${right} of ${QUESTIONS} answers are right${this.#again > 0 ? `; ${this.#again} had gone down with the reasoner and were asked again` : ''}`,
       evidence: [
         {
           source: 'message',

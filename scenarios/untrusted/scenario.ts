@@ -344,7 +344,7 @@ async function forkBomb(tries: Tries, fleet: Fleet<Canaries>): Promise<Observati
   tries.count(usage.pids_refused > 0, `fork: ${usage.pids_refused} refused`);
   return {
     holds: usage.pids_refused > 0 && most <= BOMB.mayHave,
-    observed: `${usage.pids_refused} forks refused; at most ${most} processes were seen at a time`,
+    observed: `${usage.pids_refused} ${usage.pids_refused === 1 ? 'fork' : 'forks'} refused; ${most === 0 ? 'it was over before its processes were counted' : `at most ${most} processes were seen at a time`}`,
     layer: usage.pids_refused > 0 ? 'pids' : null,
     evidence: [
       {

@@ -92,7 +92,7 @@ export function trialTools({ button, choice, make, pageGlobals, unpack }: BaseTo
     };
     const search = make('input', '', {
       type: 'search',
-      placeholder: 'e.g. herg svm',
+      placeholder: 'id or setting',
       'aria-label': 'Search experiments',
     });
     search.addEventListener('input', () => {
