@@ -1,12 +1,12 @@
-// docs/design/attacks.md says which test tries which attack: each that it names has to be there.
+// docs/design/attacks.md and faults.md say which test tries what: each that they name has to be there.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
 
 const root = path.dirname(import.meta.dirname);
-const table = readFileSync(path.join(root, 'docs/design/attacks.md'), 'utf8')
-  .split('\n')
-  .filter((line) => line.startsWith('| ') && !line.startsWith('| attack '));
+const table = ['attacks', 'faults']
+  .flatMap((page) => readFileSync(path.join(root, `docs/design/${page}.md`), 'utf8').split('\n'))
+  .filter((line) => /^\| (?!attack |fault )/.test(line));
 
 /** As the page shortens them: one word for native/sandbox-word.test.ts, no folder for kernel/syscalls/. */
 function fileOf(name: string): string | undefined {
