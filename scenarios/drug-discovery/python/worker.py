@@ -293,12 +293,7 @@ class Kernels:
     def kernel(self, which, gamma):
         kernel = self.place[: len(which) ** 2].reshape(len(which), len(which))
         for block in blocks(len(which)):
-            if self.distances is not None:
-                kernel[block] = gaussian(self.between(which[block], which), gamma)
-                continue
-            # Exponentials in double precision take longer than to copy them to the other side.
-            kernel[block, block.start :] = gaussian(self.between(which[block], which[block.start :]), gamma)
-            kernel[block.stop :, block] = kernel[block, block.stop :].T
+            kernel[block] = gaussian(self.between(which[block], which), gamma)
         return kernel
 
     def between(self, some, others):
