@@ -82,7 +82,12 @@ function printRuntimes(terminal: Terminal, runtimes: readonly RuntimeSummary[]):
     { title: 'runtime', value: ({ runtime }) => runtime },
     { title: 'completed', align: 'right', value: ({ passed, trials }) => `${passed}/${trials}` },
     { title: 'wall', align: 'right', value: ({ wallMs }) => formatDuration(wallMs) },
-    { title: 'vs first', align: 'right', value: ({ wallMs }) => `${(wallMs / baseline.wallMs).toFixed(2)}×` },
+    {
+      title: 'vs first',
+      align: 'right',
+      // Of a run that was interrupted before its first trial there is nothing to compare.
+      value: ({ wallMs }) => (baseline.wallMs > 0 ? `${(wallMs / baseline.wallMs).toFixed(2)}×` : '–'),
+    },
     {
       title: 'cpu',
       align: 'right',
