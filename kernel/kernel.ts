@@ -287,6 +287,7 @@ async function start(
     store: auditing.store,
     rows: loadGroups(auditing.databasePath, options.onRestart),
   });
+  groups.tree.completed(jobs.map(({ name }) => name));
   const supervisor = new Supervisor({
     groups,
     callsOf: (agent) => {

@@ -107,6 +107,14 @@ describe('clove up, status and down', () => {
     expect(out).toMatch(/^fleet test: 1 of 3 not as declared$/m);
     const again = await clove('up');
     expect(again.err).toMatch(/^started broken \(id \d+, pid \d+\)\n$/);
+    await until(isOver);
+    // Its last run counts, not the one that failed.
+    declare(
+      '  job: { command: [/bin/true], restart: never }\n  broken: { command: [/bin/true], restart: never }\n',
+    );
+    await clove('up');
+    await until(() => kernel.running.kernel.agents.find('broken')?.state === 'stopped');
+    expect((await clove('status')).out).toMatch(/^broken +done .* status 0$/m);
     await clove('down');
   });
 

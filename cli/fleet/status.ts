@@ -37,7 +37,7 @@ export async function fleetStatus(client: CloveClient, definition: FleetDefiniti
   const own = listed.filter((agent) => isOfFleet(agent, definition.name));
   const declared = definition.agents.map((agent): AgentStatus => {
     const found =
-      own.findLast(({ name, state }) => name === agent.name && state !== 'stopped') ??
+      own.findLast((each) => each.name === agent.name && isAlive(each)) ??
       own.findLast(({ name }) => name === agent.name);
     if (found === undefined) return missing(agent.name, agent.group, '');
     const differs = drift(agent, found);

@@ -125,6 +125,8 @@ describe('agents that outlive the kernel', () => {
       { id, name: 'job', state: 'stopped', labels: job.labels, running: false, ended },
     ]);
     expect(await again.call('WAIT', { id })).toMatchObject({ exit_code: 0, state: 'stopped' });
+    const needing = { ...sleeper, restart_policy: 'never', depends_on: ['job'] };
+    expect(await again.call('SPAWN', needing)).toMatchObject({ success: true });
     // Its name is free, and the next of that name takes its place.
     const { agent_id: next } = await again.run({ ...job, name: 'job', labels: { fleet: 'f', spec: '2' } });
     expect(next).toBeGreaterThan(id);

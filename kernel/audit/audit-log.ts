@@ -123,9 +123,10 @@ export class AuditLog {
    */
   whenBegun(): () => void {
     const record = this.#entered;
+    // At once: a write on the way may take the record along before there is an effect.
+    if (record !== null && !record.isUnderWay) record.outcome = 'BEGUN';
     return () => {
       if (record === null || record.isUnderWay) return;
-      record.outcome = 'BEGUN';
       // Should the call fail after this, its bytes are asked for again when others have been on the desk.
       if (record === this.#onDesk) record.keep();
       this.#write(record, true);
@@ -259,16 +260,15 @@ export class AuditLog {
   /** Its record went with its write, but what came after that failed: said by a record of its own. */
   #correct(record: CallRecord, outcome: Outcome): void {
     const category = describeChain(record.chain)?.category ?? 'SYSCALL';
-    this.#write(
-      this.#eventRecord({
-        category,
-        type: 'SYSCALL_FAILED_AFTER_WRITE',
-        agentId: record.agentId,
-        by: record.subject,
-        success: false,
-        details: { call: JSON.parse(record.body()), outcome },
-      }),
-    );
+    const correction = this.#eventRecord({
+      category,
+      type: 'SYSCALL_FAILED_AFTER_WRITE',
+      agentId: record.agentId,
+      by: record.subject,
+      details: { call: JSON.parse(record.body()), outcome },
+    });
+    correction.outcome = outcome;
+    this.#write(correction);
   }
 
   #gapRecord(gap: Gap): AuditDraft {

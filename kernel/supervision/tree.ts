@@ -150,6 +150,11 @@ export class SupervisionTree {
     return this.#settle(nowMs);
   }
 
+  /** They have ended as they should, under a kernel before this one. */
+  completed(names: Iterable<string>): void {
+    for (const name of names) this.#needs.complete(name);
+  }
+
   /** All that the last kernel had are there: what is missing of what they depend on has ended under that one. */
   restored(nowMs: number): Command[] {
     for (const member of this.#toStart)

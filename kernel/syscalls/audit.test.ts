@@ -174,10 +174,26 @@ describe('one record per decision', () => {
     const corrections = starts.filter(({ body }: Answer) => body.event_type === 'SYSCALL_FAILED_AFTER_WRITE');
     expect(corrections.map(({ body }: Answer) => body)).toMatchObject([
       {
+        outcome: 'EXEC_FAILED',
         success: false,
         details: { call: { syscall: 'SPAWN', details: { name: 'fails' } }, outcome: 'EXEC_FAILED' },
       },
     ]);
+  });
+
+  it('a start that a write takes along before there is anything, in a kernel’s first', async () => {
+    const fresh = await TestKernel.boot();
+    try {
+      const first = await fresh.connect();
+      const refused = await first.call('SPAWN', { script: '/none/such.py', name: 'none' });
+      expect(refused.code).toBe('NOT_FOUND');
+      const { entries } = await first.call('AUDIT_QUERY', { limit: 100, end: 'oldest' });
+      const told = entries.map(({ body }: Answer) => [body.event_type, body.outcome]);
+      expect(told).toContainEqual(['SYSCALL', 'BEGUN']);
+      expect(told).toContainEqual(['SYSCALL_FAILED_AFTER_WRITE', 'NOT_FOUND']);
+    } finally {
+      await fresh.close();
+    }
   });
 
   it('restarts, kills, changes of permissions, unknown opcodes', async () => {

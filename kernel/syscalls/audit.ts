@@ -102,7 +102,12 @@ export const auditQuery = defineSyscall({
     event_types: z.array(z.string()).max(64).optional(),
     syscall: z.string().optional(),
     decision: z.enum(['allow', 'deny']).optional(),
-    outcome: z.string().optional().describe('OK, BEGUN or an error code.'),
+    outcome: z
+      .string()
+      .optional()
+      .describe(
+        'OK, BEGUN or an error code. A call that failed after its record was written has it in SYSCALL_FAILED_AFTER_WRITE.',
+      ),
     since_seq: seq.optional().describe('Only records behind this one.'),
     before_seq: seq.optional().describe('Only records before this one.'),
     from: isoTime.optional(),
