@@ -49,7 +49,12 @@ function needChromium(context: TestContext): void {
   if (!existsSync(CHROMIUM)) context.skip(`no browser at ${CHROMIUM} (set CLOVE_CHROMIUM)`);
 }
 
-async function openPage(name: Name, options: BrowserContextOptions = {}, hash = ''): Promise<Opened> {
+async function openPage(
+  name: Name,
+  options: BrowserContextOptions = {},
+  hash = '',
+  script = '',
+): Promise<Opened> {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 900 },
     // Smooth scrolling would still move the page while a test looks at it.
@@ -68,6 +73,7 @@ async function openPage(name: Name, options: BrowserContextOptions = {}, hash = 
       "document.addEventListener('securitypolicyviolation', (e) => console.error('policy ' + e.violatedDirective))",
     );
   }
+  if (script !== '') await page.addInitScript(script);
   await page.goto(`${pathToFileURL(path.join(folder, `${name}.html`))}${hash}`);
   return { page, complaints, requests };
 }
@@ -111,6 +117,22 @@ describe('report.html in a browser', () => {
       .evaluateAll((paths) => paths.map((path) => path.id));
     expect(ids.length).toBeGreaterThan(2);
     expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it.for([
+    ['the blocks cannot be unpacked', 'DecompressionStream'],
+    ['the library does not start', 'vega'],
+  ] as const)('tries again for the next chart when %s for one', async ([, name], context) => {
+    needChromium(context);
+    const hidden = `let hidden = true, value = window.${name}; window.__mend = () => { hidden = false; };
+      Object.defineProperty(window, '${name}', { get: () => (hidden ? undefined : value), set: (given) => { value = given; } });`;
+    const { page } = await openPage('usual', {}, '', hidden);
+    const figures = page.locator('figure[data-chart]');
+    await figures.first().scrollIntoViewIfNeeded();
+    await figures.and(page.locator('[data-live^="failed"]')).first().waitFor();
+    await page.evaluate('window.__mend()');
+    await figures.last().scrollIntoViewIfNeeded();
+    await figures.last().and(page.locator('[data-live="true"]')).waitFor();
   });
 
   it('really has the policy it states: a script of another origin or text does not run', async (context) => {

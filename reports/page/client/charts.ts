@@ -5,19 +5,36 @@ import type { TimeTools } from './time.ts';
 /** Live charts in place of the static drawings. */
 export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime, showTime }: TimeTools) {
   let vega: Promise<PageVega> | null = null;
+  let charts: Promise<Record<string, ChartData>> | null = null;
 
   /**
    * Runs the chart library, which the page carries packed; its source is allowed by hash. Once, however many charts come
    * into view together: every copy would count the ids of its clip paths from 1, and charts would be cut as others are.
    */
   function loadVega(): Promise<PageVega> {
-    vega ??= unpack('vega').then((source) => {
-      const page = pageGlobals();
-      page.document.body.append(make('script', source));
-      if (page.vega === undefined) throw new Error('the chart library did not start');
-      return page.vega;
-    });
+    vega ??= unpack('vega')
+      .then((source) => {
+        const page = pageGlobals();
+        page.document.body.append(make('script', source));
+        if (page.vega === undefined) throw new Error('the chart library did not start');
+        return page.vega;
+      })
+      .catch((error: unknown) => {
+        // What failed for one chart, for want of memory perhaps, may succeed for the next.
+        vega = null;
+        throw error;
+      });
     return vega;
+  }
+
+  function loadCharts(): Promise<Record<string, ChartData>> {
+    charts ??= unpack('charts')
+      .then((text) => JSON.parse(text) as Record<string, ChartData>)
+      .catch((error: unknown) => {
+        charts = null;
+        throw error;
+      });
+    return charts;
   }
 
   /** A tooltip that holds plain text only. */
@@ -89,7 +106,6 @@ export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime,
 
   function startCharts(): void {
     const page = pageGlobals();
-    let charts: Promise<Record<string, ChartData>> | null = null;
     let tooltip: unknown = null;
     let time: TimeState | null = null;
     const observer = new page.IntersectionObserver(
@@ -97,9 +113,8 @@ export function chartTools({ make, pageGlobals, unpack }: BaseTools, { joinTime,
         for (const { isIntersecting, target } of entries) {
           if (!isIntersecting) continue;
           observer.unobserve(target);
-          charts ??= unpack('charts').then((text) => JSON.parse(text) as Record<string, ChartData>);
           tooltip ??= makeTooltip();
-          charts
+          loadCharts()
             .then((all) => {
               const data = all[target.dataset.chart ?? ''];
               if (data === undefined) return undefined;
