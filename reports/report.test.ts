@@ -84,6 +84,11 @@ describe('renderHtml', () => {
     expect(page).toMatch(/<strong>exp_001<\/strong> (?:– · )*svm(?: · –)* · seed 42 /);
   });
 
+  it('writes the values of options as they were given, commas and all', async () => {
+    const page = visible(await renderHtml(small({ options: { file: '/data/a,b.csv' } })));
+    expect(page).toContain('<th scope="row">Option file</th><td>/data/a,b.csv</td>');
+  });
+
   it('shouts when data are synthetic, and does not when they are not', async () => {
     expect(visible(await renderHtml(small()))).toContain('Rule-labelled, synthetic data');
     const measured = small({

@@ -136,7 +136,7 @@ export function environmentSection(results: RunResults): Section {
       ['Wall, all runtimes', formatDuration(results.wallMs)],
       ['Seed', String(results.seed)],
       ['Faults injected', faultText(results)],
-      ...options.map(([name, value]) => [`Option ${name}`, listed(String(value ?? '–'))] as const),
+      ...options.map(([name, value]) => [`Option ${name}`, String(value ?? '–')] as const),
     ])}</div></div>
 <h3>Data</h3>
 ${
