@@ -20,7 +20,7 @@ import { hostCapabilities, reconcile } from '../native/index.ts';
 import { openBoot } from './boot.ts';
 import { DeadBoots } from './dead-boots.ts';
 import { TestKernel, until } from './fixture.ts';
-import { FIRST_UID } from './locks.ts';
+import { FIRST_UID, UIDS_PER_KERNEL } from './locks.ts';
 import { createLog } from './log.ts';
 
 /** A group that a process holds as kernels do. Until it is held, any kernel that starts meanwhile takes it for a dead one's. */
@@ -112,6 +112,8 @@ const { cgroup2Path } = hostCapabilities();
 const isPossible = process.geteuid?.() === 0 && cgroup2Path !== null && freezer !== null;
 
 const NOBODY = 65_534;
+/** Of the last block, which no kernel that runs beside these tests gets. */
+const LAST_UID = FIRST_UID + 256 * UIDS_PER_KERNEL - 1;
 
 describe.skipIf(!isPossible)(
   'what a dead kernel left and cannot end (needs root, cgroup v2 and the freezer of v1)',
@@ -158,15 +160,33 @@ describe.skipIf(!isPossible)(
     it('keeps its users from being given to agents', async () => {
       const runDirectory = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
       undo.push(() => rmSync(runDirectory, { recursive: true, force: true }));
-      const { id, process } = deadBoot(FIRST_UID + 3);
+      const { id, process } = deadBoot(LAST_UID);
       writeFileSync(path.join(runDirectory, `boot-${id}.lock`), '');
       const dead = new DeadBoots(runDirectory, createLog('silent'));
       undo.push(() => dead.close());
       await dead.clear();
-      expect(dead.users.has(FIRST_UID + 3)).toBe(true);
+      expect(dead.users.has(LAST_UID)).toBe(true);
       dead.clearOn();
       await process.end();
-      await until(() => dead.users.size === 0);
+      await until(() => !dead.users.has(LAST_UID));
+    });
+
+    it('keeps its users from being given to agents also by a kernel that starts while another one clears it', async () => {
+      const runDirectory = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
+      undo.push(() => rmSync(runDirectory, { recursive: true, force: true }));
+      const { id, group, process } = deadBoot(LAST_UID);
+      writeFileSync(path.join(runDirectory, `boot-${id}.lock`), '');
+      const first = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => first.close());
+      const second = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => second.close());
+      await Promise.all([first.clear(), second.clear()]);
+      expect([first.users.has(LAST_UID), second.users.has(LAST_UID)]).toEqual([true, true]);
+      // The first one does not go on: what it could not end is the second one's to clear.
+      second.clearOn();
+      await process.end();
+      await until(() => !existsSync(group) && !second.users.has(LAST_UID));
+      await until(() => readdirSync(runDirectory).length === 0);
     });
 
     it('is left alone by a kernel of another user, who could not end it', async () => {

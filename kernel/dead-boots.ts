@@ -24,6 +24,10 @@ export class DeadBoots {
   readonly #stop = new AbortController();
   readonly #clearing = new Map<string, Promise<void>>();
   readonly #staying = new Set<string>();
+  /** Boots whose groups somebody holds: a living kernel, or one that clears them up and may give up. */
+  readonly #held = new Set<string>();
+  /** By the boots they were found in. */
+  readonly #usersOf = new Map<string, ReadonlySet<number>>();
   readonly #users = new Set<number>();
   #retries: Promise<void> = Promise.resolve();
 
@@ -37,17 +41,21 @@ export class DeadBoots {
     return [...new Set([...this.#clearing.keys(), ...this.#staying])];
   }
 
-  /** Host users of processes that are left; nobody else is to have one of them. */
+  /** Host users of processes that were there when this kernel started, and may still be; nobody else is to have one of them. */
   get users(): ReadonlySet<number> {
     return this.#users;
   }
 
-  /** Begins with all of them, and waits for a moment. Never throws. */
+  /**
+   * Begins with all of them, and waits for a moment. Never throws. Counts the users also of boots that somebody holds: whether
+   * those are dead cannot be told, and whoever lives has users of another block.
+   */
   async clear(): Promise<void> {
     const own = this.#clearOwn();
     const others = this.#clearOthers();
     await Promise.all([within(own, OWN_PATIENCE_MS), within(others, OTHERS_PATIENCE_MS)]);
-    for (const id of this.staying) for (const uid of usersIn(id)) this.#users.add(uid);
+    for (const id of bootsWithGroups()) if (!isOpenHere(id)) this.#usersOf.set(id, usersIn(id));
+    this.#countUsers();
   }
 
   /** Goes on with what is left, again and again, and waits for nobody. */
@@ -67,17 +75,23 @@ export class DeadBoots {
     for (;;) {
       await untilAborted(Promise.allSettled(this.#clearing.values()), this.#stop.signal);
       if (this.#stop.signal.aborted) return;
-      if (this.#staying.size === 0) {
-        this.#users.clear();
-        return;
-      }
+      for (const id of this.#usersOf.keys())
+        if (!this.#staying.has(id) && !this.#held.has(id)) this.#usersOf.delete(id);
+      this.#countUsers();
+      if (this.#staying.size === 0 && this.#held.size === 0) return;
       await untilAborted(sleep(delayMs, undefined, { ref: false }), this.#stop.signal);
       if (this.#stop.signal.aborted) return;
       delayMs = Math.min(delayMs * 2, LONGEST_RETRY_MS);
       this.#staying.clear();
+      this.#held.clear();
       void this.#clearOwn();
       void this.#clearOthers();
     }
+  }
+
+  #countUsers(): void {
+    this.#users.clear();
+    for (const users of this.#usersOf.values()) for (const uid of users) this.#users.add(uid);
   }
 
   /** Boots of this run folder whose lock nobody holds. */
@@ -105,8 +119,8 @@ export class DeadBoots {
         this.#begin(
           id,
           reconcile(cgroupParentOf(id)).catch((error: unknown) => {
-            // It lives, or somebody else clears it up.
             if (!isCloveError(error) || error.code !== 'CONFLICT') throw error;
+            this.#held.add(id);
           }),
         ),
       ),
@@ -180,14 +194,13 @@ function groupsIn(folder: string): string[] {
 
 /** The users of all processes in the groups of a boot. */
 function usersIn(bootId: string): Set<number> {
-  const users = new Set<number>();
+  const pids = new Set<number>(); // each is in several hierarchies
   const look = (group: string): void => {
-    for (const pid of numbersIn(path.join(group, 'cgroup.procs'), /^[1-9]\d*$/gm))
-      for (const uid of numbersIn(`/proc/${pid}/status`, /(?<=^Uid:.*)\d+/gm)) users.add(uid);
+    for (const pid of numbersIn(path.join(group, 'cgroup.procs'), /^[1-9]\d*$/gm)) pids.add(pid);
     for (const name of groupsIn(group)) look(path.join(group, name));
   };
   for (const mount of hierarchies()) look(path.join(mount, cgroupParentOf(bootId)));
-  return users;
+  return new Set([...pids].flatMap((pid) => numbersIn(`/proc/${pid}/status`, /(?<=^Uid:.*)\d+/gm)));
 }
 
 function numbersIn(file: string, pattern: RegExp): number[] {
