@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -131,8 +132,35 @@ describe('runBench', () => {
     expect(resultsOf(runDirectory)).toEqual(results);
   });
 
+  it('neither plans nor prepares anything for a complete run', async () => {
+    const { runDirectory, results } = await runBench({ ...options, set: { trials: '2' } });
+    const plan = () => Promise.reject(new Error('planned'));
+    const again = await resumeBench(runDirectory, { scenario: { ...tinyScenario, plan } });
+    expect(again.results).toEqual(results);
+  });
+
+  it('gives a run free whose record cannot be read, when it is made and when it is gone on with', async () => {
+    const damage = (runDirectory: string) => {
+      const database = new DatabaseSync(join(runDirectory, 'run.db'));
+      database.exec("UPDATE attempts SET json = '{' || json");
+      database.close();
+    };
+    let runDirectory = '';
+    const made = runBench({ ...options, set: { trials: '1' } }, (event) => {
+      if (event.kind === 'run') runDirectory = event.runDirectory;
+      if (event.kind === 'attempt-end') damage(runDirectory);
+    });
+    await expect(made).rejects.toThrow('JSON');
+    for (const _ of [1, 2])
+      await expect(resumeBench(runDirectory, { scenario: tinyScenario })).rejects.toThrow('JSON');
+    RunStore.open(runDirectory).close();
+  });
+
   it('refuses to go on with other trials than it began with', async () => {
-    const { runDirectory } = await runBench({ ...options, set: { trials: '2' } });
+    const stop = new AbortController();
+    const { runDirectory } = await runBench({ ...options, set: { trials: '2' }, signal: stop.signal }, () =>
+      stop.abort(),
+    );
     const plan: typeof tinyScenario.plan = async (given) =>
       tinyScenario.plan({ ...given, set: { trials: '3' } });
     await expect(resumeBench(runDirectory, { scenario: { ...tinyScenario, plan } })).rejects.toEqual(

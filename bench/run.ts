@@ -63,7 +63,8 @@ export interface ResumeOptions {
 
 /**
  * Goes on with a run that was interrupted or killed: what completed stays, what was under way is made again.
- * Throws RUN_NOT_FOUND, RUN_BUSY, CONFIG when the scenario or its data are no longer those the run began with.
+ * Throws RUN_NOT_FOUND, RUN_BUSY, CONFIG when the scenario or its data are no longer those the run began with and something is
+ * left to do.
  */
 export async function resumeBench(
   runDirectory: string,
@@ -72,11 +73,19 @@ export async function resumeBench(
 ): Promise<BenchRun> {
   const openedAtMs = performance.now();
   const store = RunStore.open(runDirectory);
-  const { definition, trials: recorded, facts } = store.records();
   let plan: ScenarioPlan;
   let scenario: Scenario;
   const signal = options.signal ?? new AbortController().signal;
   try {
+    const records = store.records();
+    const { definition, facts } = records;
+    if (facts.status === 'complete') {
+      // Nothing is left to do, and so nothing to prepare: the record stays as it is, its time of ending too.
+      const results = resultsFromRecords(records);
+      writeResults(runDirectory, results);
+      store.close();
+      return { runDirectory, results };
+    }
     scenario = options.scenario ?? (await scenarioOf(definition));
     const planned = await planTrials(
       scenario,
@@ -84,25 +93,16 @@ export async function resumeBench(
       listener,
     );
     plan = planned.plan;
-    requireSame(recorded, trialsOfShard(planned.trials, definition.shard ?? null), runDirectory);
+    requireSame(records.trials, trialsOfShard(planned.trials, definition.shard ?? null), runDirectory);
     const interrupted = store.closeOpenAttempts();
-    if (facts.status !== 'complete') {
-      const lost = interrupted === 1 ? 'one attempt was' : `${interrupted} attempts were`;
-      store.putFact('notices', [
-        ...facts.notices,
-        `Resumed at ${new Date().toISOString()}${interrupted > 0 ? `; ${lost} under way when the run stopped and made again` : ''}.`,
-      ]);
-    }
+    const lost = interrupted === 1 ? 'one attempt was' : `${interrupted} attempts were`;
+    store.putFact('notices', [
+      ...facts.notices,
+      `Resumed at ${new Date().toISOString()}${interrupted > 0 ? `; ${lost} under way when the run stopped and made again` : ''}.`,
+    ]);
   } catch (error) {
     store.close();
     throw error;
-  }
-  if (facts.status === 'complete') {
-    // Nothing is left to do: the record stays as it is, its time of ending too.
-    const results = resultsFromRecords(store.records());
-    store.close();
-    writeResults(runDirectory, results);
-    return { runDirectory, results };
   }
   const { kernelSocket = null, zygote = true, isolation = 'reduced' } = options;
   const choice = { kernelSocket, zygote, isolation, signal, openedAtMs, resumed: true };
@@ -233,16 +233,22 @@ async function work(
       guardian,
       listener,
     });
-    store.putFact('status', finished ? 'complete' : 'interrupted');
-    store.putFact('finishedAt', new Date().toISOString());
+    // At once: nobody who dies in between leaves a run that is complete and never ended.
+    store.putFacts({
+      status: finished ? 'complete' : 'interrupted',
+      finishedAt: new Date().toISOString(),
+    });
   } catch (error) {
     store.putFact('status', 'interrupted');
     // A Ctrl-C that met the compiler before it met us.
     if (!isCloveError(error) || error.code !== 'CANCELLED') throw error;
   } finally {
-    await guardian.close();
-    writeResults(store.directory, resultsFromRecords(store.records()));
-    store.close();
+    try {
+      await guardian.close();
+      writeResults(store.directory, resultsFromRecords(store.records()));
+    } finally {
+      store.close();
+    }
   }
   return { runDirectory: store.directory, results: resultsFromRecords(RunStore.read(store.directory)) };
 }

@@ -113,6 +113,18 @@ describe('RunStore', () => {
     expect(() => RunStore.create(folder, makeDefinition(), [])).toThrow(codeOf('CONFLICT'));
   });
 
+  it('records how and when a run ended at once, or not at all', () => {
+    const store = RunStore.create(join(folder, 'run'), makeDefinition(), [makeTrial(1)]);
+    const circular: unknown[] = [];
+    circular.push(circular);
+    const notices = circular as string[];
+    expect(() => store.putFacts({ status: 'complete', finishedAt: 'now', notices })).toThrow('circular');
+    expect(store.records().facts).toMatchObject({ status: 'running', finishedAt: null, notices: [] });
+    store.putFacts({ status: 'complete', finishedAt: 'now' });
+    expect(store.records().facts).toMatchObject({ status: 'complete', finishedAt: 'now' });
+    store.close();
+  });
+
   it('keeps load samples that came before the end', () => {
     const store = RunStore.create(folder, makeDefinition(), []);
     const sample = (atMs: number): LoadSample => ({

@@ -229,6 +229,13 @@ export class RunStore {
     this.#putFact(name, value);
   }
 
+  /** All of them, or none. */
+  putFacts(facts: Partial<RunFacts>): void {
+    this.#transaction('machine', () => {
+      for (const [name, value] of Object.entries(facts)) this.#putFact(name, value);
+    });
+  }
+
   fact<Name extends keyof RunFacts>(name: Name): RunFacts[Name] {
     return this.#fact(name) as RunFacts[Name];
   }
