@@ -27,7 +27,7 @@ enum LayerState : uint8_t { STATE_OFF = 0, STATE_ON = 1, STATE_DEGRADED = 2, STA
 struct LayerResult {
   uint8_t state;
   int32_t error;
-  char how[112];
+  char how[160];
 };
 
 // Numbers of the descriptors that clove-init starts with; 0, 1, 2 are the agent's.

@@ -86,7 +86,7 @@ bool Check(Step step, long result, const char* detail) {
   const int error = errno;
   const Layer layer = static_cast<Layer>(kSteps[step].layer);
   if (layer == L_NONE || (plan->require & bit(layer)) != 0) Fail(step, error, detail);
-  char how[112];
+  char how[sizeof LayerResult::how];
   snprintf(how, sizeof how, "%s failed in step %s", kSteps[step].call, kSteps[step].name);
   if (ready.layers[layer].error == 0) LayerSet(layer, STATE_OFF, error, how);
   return false;
