@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -43,7 +43,7 @@ it('waits for another kernel that clears up the groups of the same dead boot', a
   const id = randomBytes(4).toString('hex');
   const group = path.join(cgroup2Path as string, 'clove', id);
   try {
-    const boot = openBoot(runDirectory, () => id);
+    const boot = openBoot(runDirectory, () => id, createLog('silent'));
     // As its process leaves it: the folder and the lock file, nobody who holds the lock, and a group.
     const other = await heldGroup(group);
     const removed = boot.remove();
@@ -77,11 +77,13 @@ function freezerPath(): string | null {
 class Frozen {
   readonly pid: number;
   readonly #freezer: string;
-  readonly #process;
+  readonly #process: ChildProcess | null;
 
-  constructor(freezer: string, groups: readonly string[], uid = 0) {
-    this.#process = spawn('sleep', ['3600'], { stdio: 'ignore', uid, gid: uid });
-    this.pid = this.#process.pid as number;
+  /** `of`: a process that is there already, or the user of a new one. */
+  constructor(freezer: string, groups: readonly string[], of: { pid: number } | { uid: number }) {
+    this.#process =
+      'uid' in of ? spawn('sleep', ['3600'], { stdio: 'ignore', uid: of.uid, gid: of.uid }) : null;
+    this.pid = 'pid' in of ? of.pid : (this.#process?.pid as number);
     this.#freezer = path.join(freezer, `clove-test-${randomBytes(4).toString('hex')}`);
     for (const group of [...groups, this.#freezer]) {
       mkdirSync(group, { recursive: true });
@@ -93,8 +95,8 @@ class Frozen {
   async end(): Promise<void> {
     if (!existsSync(this.#freezer)) return;
     writeFileSync(path.join(this.#freezer, 'freezer.state'), 'THAWED');
-    this.#process.kill('SIGKILL');
-    if (this.#process.exitCode === null && this.#process.signalCode === null)
+    process.kill(this.pid, 'SIGKILL');
+    if (this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null)
       await once(this.#process, 'exit');
     await until(() => {
       try {
@@ -127,7 +129,7 @@ describe.skipIf(!isPossible)(
     function deadBoot(uid = 0) {
       const id = randomBytes(4).toString('hex');
       const group = path.join(cgroup2Path as string, 'clove', id);
-      const process = new Frozen(freezer as string, [path.join(group, '1')], uid);
+      const process = new Frozen(freezer as string, [path.join(group, '1')], { uid });
       undo.push(() => process.end());
       return { id, group, process };
     }
@@ -234,6 +236,41 @@ describe.skipIf(!isPossible)(
       await reconcile(`clove/${id}`);
       expect(await ended).toEqual([null, 'SIGKILL']);
       expect(existsSync(parent)).toBe(false);
+    });
+
+    it('does not keep a kernel from stopping, which leaves what it is found by and nothing else', async () => {
+      const runDirectory = mkdtempSync(path.join(tmpdir(), 'clove-boot-'));
+      undo.push(() => rmSync(runDirectory, { recursive: true, force: true }));
+      const { id, group, process } = deadBoot();
+      const boot = openBoot(runDirectory, () => id, createLog('silent'));
+      writeFileSync(path.join(boot.directory, 'a1.sock'), '');
+      await boot.remove();
+      expect(readdirSync(runDirectory)).toEqual([`boot-${id}.lock`]);
+      await process.end();
+      const next = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => next.close());
+      await next.clear();
+      next.clearOn();
+      await until(() => readdirSync(runDirectory).length === 0 && !existsSync(group));
+    });
+
+    it('does not keep a kernel from stopping whose agent it is', async () => {
+      const kernel = await TestKernel.boot();
+      undo.push(() => kernel.close());
+      const client = await kernel.connect();
+      const { id } = await client.spawn({ command: ['/bin/sleep', '1000'], restart_policy: 'never' });
+      const pid = kernel.running.kernel.agents.get(id)?.sandbox?.pid as number;
+      const frozen = new Frozen(freezer as string, [], { pid });
+      undo.push(() => frozen.end());
+      await kernel.running.close();
+      const runDirectory = path.join(kernel.folder, 'run');
+      expect(readdirSync(runDirectory)).toEqual([`boot-${kernel.running.bootId}.lock`]);
+      await frozen.end();
+      const next = new DeadBoots(runDirectory, createLog('silent'));
+      undo.push(() => next.close());
+      await next.clear();
+      next.clearOn();
+      await until(() => readdirSync(runDirectory).length === 0);
     });
   },
 );

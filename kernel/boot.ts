@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { CloveError, isCloveError } from '../errors/index.ts';
 import { reconcile } from '../native/index.ts';
 import { type FileLock, tryLock } from './locks.ts';
@@ -16,6 +17,7 @@ export interface Boot {
   readonly directory: string;
   /** Parent of its cgroups, as in SandboxSpec. */
   readonly cgroupParent: string;
+  /** Also when a process of it does not die: then the lock file stays, by which the next start finds its groups. @throws IO */
   remove(): Promise<void>;
 }
 
@@ -27,6 +29,10 @@ function directoryOf(runDirectory: string, bootId: string): string {
   return path.join(runDirectory, `boot-${bootId}`);
 }
 
+function removeFolder(runDirectory: string, bootId: string): void {
+  rmSync(directoryOf(runDirectory, bootId), { recursive: true, force: true });
+}
+
 /** Boots of this process: alive, whatever their locks say. */
 const open = new Set<string>();
 
@@ -35,7 +41,7 @@ export function isOpenHere(bootId: string): boolean {
 }
 
 /** @throws IO */
-export function openBoot(runDirectory: string, makeId: () => string): Boot {
+export function openBoot(runDirectory: string, makeId: () => string, log: Logger): Boot {
   for (let attempt = 0; attempt < 8; attempt += 1) {
     const id = makeId();
     const file = path.join(runDirectory, `boot-${id}.lock`);
@@ -51,8 +57,16 @@ export function openBoot(runDirectory: string, makeId: () => string): Boot {
       cgroupParent: cgroupParentOf(id),
       remove: async () => {
         try {
-          await removeBoot(runDirectory, id, lock);
+          await removeGroups(id);
+          removeFolder(runDirectory, id);
+          rmSync(file, { force: true });
+        } catch (error) {
+          // CONFLICT: the process of a sandbox of this very kernel, or another kernel has begun to clear up.
+          if (!isCloveError(error) || (error.code !== 'TIMEOUT' && error.code !== 'CONFLICT')) throw error;
+          log.error({ err: error }, 'processes that cannot be killed are left to the next start of a kernel');
+          removeFolder(runDirectory, id);
         } finally {
+          lock.release();
           open.delete(id);
         }
       },
@@ -81,7 +95,7 @@ async function removeGroups(id: string): Promise<void> {
 export async function removeBoot(runDirectory: string, id: string, lock: FileLock): Promise<void> {
   try {
     await removeGroups(id);
-    rmSync(directoryOf(runDirectory, id), { recursive: true, force: true });
+    removeFolder(runDirectory, id);
     rmSync(path.join(runDirectory, `boot-${id}.lock`), { force: true });
   } finally {
     lock.release();

@@ -168,7 +168,7 @@ async function start(
   const deadBoots = new DeadBoots(options.runDirectory, log);
   undo.push(() => deadBoots.close());
   await deadBoots.clear();
-  const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'));
+  const boot = openBoot(options.runDirectory, () => randomBytes(4).toString('hex'), log);
   const bootId = boot.id;
   undo.push(() => boot.remove());
   // Agents on the host's own paths go through these to their sockets; what lies in them stays closed.

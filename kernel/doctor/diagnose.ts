@@ -13,6 +13,7 @@ import { layersMissingOn } from '../agents/reduced-host.ts';
 import { isMappedUser } from '../agents/uid-pool.ts';
 import { openBoot } from '../boot.ts';
 import { FIRST_UID, lockUidBlock } from '../locks.ts';
+import { createLog } from '../log.ts';
 import { DEFAULT_RUN_DIRECTORY } from '../options.ts';
 import { claimPrivateFolder } from '../private-folder.ts';
 import { type HostFacts, hostFacts } from './facts.ts';
@@ -46,7 +47,7 @@ const MAX_ATTEMPTS = 6;
 export async function diagnose(): Promise<Diagnosis> {
   const host = hostFacts();
   const folder = runFolder();
-  const boot = openBoot(folder.path, () => randomBytes(4).toString('hex'));
+  const boot = openBoot(folder.path, () => randomBytes(4).toString('hex'), createLog('error'));
   const users =
     host.euid === 0 && isMappedUser(FIRST_UID) ? lockUidBlock(path.join(folder.path, 'uids')) : null;
   try {
