@@ -9,7 +9,7 @@ import { escapeLine } from '../../ui/escape.ts';
 import { plural } from '../../ui/format.ts';
 import { parseCount } from '../../ui/parse.ts';
 import { startDaemon } from '../kernel.ts';
-import { WORLD_ARGUMENT, withWorld } from './target.ts';
+import { WORLD_ARGUMENT, withWorld, worldIdsOf } from './target.ts';
 
 export interface SocketFlag {
   readonly socket?: string;
@@ -112,11 +112,12 @@ export const destroyCommand: CommandBuilder = (context) =>
     .argument('<worlds...>', 'their ids or names')
     .option('-f, --force', 'also with members in them')
     .addOption(SOCKET_OPTION())
-    .action(async (ids: string[], flags: SocketFlag & { force?: boolean }, command: Command) => {
+    .action(async (named: string[], flags: SocketFlag & { force?: boolean }, command: Command) => {
       const cli = context(command);
-      for (const named of ids)
-        await withWorld(flags, named, (client, id) =>
-          client.destroyWorld(id, { force: flags.force === true }),
-        );
+      const ids = await withKernel(flags, async (client) => {
+        const found = await worldIdsOf(client, named);
+        for (const id of found) await client.destroyWorld(id, { force: flags.force === true });
+        return found;
+      });
       cli.terminal.out(cli.json ? JSON.stringify(ids) : `${plural(ids.length, 'world')} ended`);
     });

@@ -4,6 +4,8 @@ import type { CloveClient } from '../../../sdk/typescript/index.ts';
 import { withKernel } from '../../connect.ts';
 import type { SocketFlag } from './create.ts';
 
+type Listed = Awaited<ReturnType<CloveClient['worlds']>>[number];
+
 /** What is said of the argument of every command that does something to a world. */
 export const WORLD_ARGUMENT = 'its id, or its name where no other has it';
 
@@ -29,11 +31,31 @@ export function withWorld<Result>(
   });
 }
 
-/** The id of a world, of its id or its name. @throws NOT_FOUND where there is none, CONFLICT where several have the name */
+/** How the kernel writes ids of worlds. What looks like one is none of the names, whichever worlds there are. */
+const WORLD_ID = /-\d{4,}$/;
+
+/**
+ * The id of a world, of its id or its name; where it cannot be told which there are, what was given.
+ * @throws NOT_FOUND where there is none, CONFLICT where several have the name
+ */
 export async function worldIdOf(client: CloveClient, named: string, cause?: CloveError): Promise<string> {
-  const worlds = await client.worlds();
+  // Whoever is given it says whether there is such a world.
+  if (WORLD_ID.test(named) && cause === undefined) return named;
+  const worlds = await client.worlds().catch(() => null);
+  if (worlds !== null) return oneOf(worlds, named, cause);
+  if (cause !== undefined) throw cause;
+  return named;
+}
+
+/** The same of several, of all of them before anything is done to one; none of them twice. */
+export async function worldIdsOf(client: CloveClient, named: readonly string[]): Promise<string[]> {
+  const worlds = await client.worlds().catch(() => null);
+  return [...new Set(named.map((each) => (worlds === null ? each : oneOf(worlds, each))))];
+}
+
+function oneOf(worlds: readonly Listed[], named: string, cause?: CloveError): string {
   if (worlds.some(({ id }) => id === named)) return named;
-  const same = worlds.filter(({ name }) => name === named);
+  const same = WORLD_ID.test(named) ? [] : worlds.filter(({ name }) => name === named);
   const [only] = same;
   if (only !== undefined && same.length === 1) return only.id;
   if (only !== undefined) {

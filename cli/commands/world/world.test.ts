@@ -82,6 +82,19 @@ describe('clove world', () => {
     expect(either.status).not.toBe(0);
     expect(either.stderr).toContain('2 worlds are named lab');
     expect(either.stderr).toContain(twin);
+    // All that are named are looked up before the first of them ends, and what has the form of an id is no name.
+    const alike = JSON.parse(done(['world', 'create', 'lab-0999', '--from', 'blank', '--json'])).world_id;
+    for (const args of [['show'], ['destroy', twin as string]]) {
+      const absent = clove(['world', ...args, 'lab-0999']);
+      expect(absent.status).not.toBe(0);
+      expect(absent.stderr).toContain('there is no world lab-0999');
+    }
+    const both = clove(['world', 'destroy', twin as string, 'lab']);
+    expect(both.stderr).toContain('2 worlds are named lab');
+    expect(JSON.parse(done(['world', 'destroy', 'mine', alike, alike, '--json']))).toEqual([
+      expect.stringMatching(/^mine-\d{4}$/),
+      alike,
+    ]);
     done(['world', 'destroy', twin as string]);
 
     const ran = clove([
