@@ -278,6 +278,17 @@ describe('a kernel and its agents', () => {
       kernel(['agent', 'run', chatter, '--name', 'chatter', '--json']);
       const followed = kernel(['agent', 'logs', 'chatter', '--follow']);
       expect(followed).toMatchObject({ status: 0, stdout: 'one é\ntwo\n', stderr: 'err\n' });
+      expect(kernel(['agent', 'logs', 'chatter', '--follow', '--bytes', '4'])).toMatchObject({
+        status: 0,
+        stdout: 'two\n',
+        stderr: 'err\n',
+      });
+      const flood = path.join(folder, 'flood.sh');
+      writeFileSync(flood, 'head -c 5000000 /dev/zero | tr "\\0" x; echo end\n');
+      expect(kernel(['agent', 'run', flood, '--name', 'flood', '--wait']).status).toBe(0);
+      const all = kernel(['agent', 'logs', 'flood', '--follow']);
+      expect(all.stdout).toMatch(/^x+end\n$/);
+      expect(all.stderr).toMatch(/^warning: .* of output were not kept\n$/);
       const unknown = kernel(['agent', 'pause', 'sleper']);
       expect(unknown.status).toBe(1);
       expect(unknown.stderr).toContain('hint: Did you mean sleeper?');

@@ -1,6 +1,6 @@
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
-import { isCloveError } from '../../errors/index.ts';
 import type { CloveClient, SyscallResponse } from '../../sdk/typescript/index.ts';
 import { onAgent } from '../agent-target.ts';
 import { SOCKET_OPTION, withKernel } from '../connect.ts';
@@ -217,8 +217,10 @@ interface LogsFlags extends SocketFlag {
   readonly follow?: true;
 }
 
-/** How long new output of an agent that is followed may wait. */
-const FOLLOW_MS = 200;
+/** For so long one call waits for new output of an agent that is followed. */
+const FOLLOW_WAIT_MS = 600_000;
+/** What it writes in small pieces is fetched together. */
+const FOLLOW_PAUSE_MS = 100;
 
 const logsCommand: CommandBuilder = (context) =>
   new Command('logs')
@@ -249,27 +251,35 @@ async function followLogs(
   target: string,
   flags: LogsFlags,
 ): Promise<void> {
-  const first = flags.bytes === undefined ? {} : { maxBytes: parseBytes(flags.bytes, '--bytes') };
-  let from = { stdout: 0, stderr: 0 };
-  const show = async (options: { maxBytes?: number }): Promise<void> => {
-    const logs = await onAgent(client, target, (known) => client.logs(known, { ...options, from }));
-    from = { stdout: logs.stdout_to ?? logs.stdout_bytes, stderr: logs.stderr_to ?? logs.stderr_bytes };
-    if (logs.stdout === '' && logs.stderr === '') return;
-    if (cli.json) cli.terminal.out(JSON.stringify({ stdout: logs.stdout, stderr: logs.stderr }));
-    process.stdout.write(cli.json ? '' : escapeText(logs.stdout));
-    process.stderr.write(cli.json ? '' : escapeText(logs.stderr));
+  const bytes = flags.bytes === undefined ? Number.POSITIVE_INFINITY : parseBytes(flags.bytes, '--bytes');
+  // Another agent may take its name.
+  const { agent_id: id, ...at } = await onAgent(client, target, (known) =>
+    client.logs(known, { maxBytes: 0 }),
+  );
+  let from = {
+    stdout: Math.max(0, at.stdout_bytes - bytes),
+    stderr: Math.max(0, at.stderr_bytes - bytes),
   };
-  await show(first);
-  for (let ended = false; !ended; ) {
-    ended = await onAgent(client, target, (known) => client.wait(known, { timeoutMs: FOLLOW_MS })).then(
-      () => true,
-      (error: unknown) => {
-        if (isCloveError(error) && error.code === 'TIMEOUT') return false;
-        throw error;
-      },
-    );
-    await show({});
+  for (;;) {
+    const logs = await client.logs(id, { from, waitMs: FOLLOW_WAIT_MS });
+    const lost = lostBehind(from.stdout, logs.stdout_dropped) + lostBehind(from.stderr, logs.stderr_dropped);
+    if (lost > 0) cli.terminal.warn(`${formatBytes(lost)} of output were not kept`);
+    if (logs.stdout !== '' || logs.stderr !== '') {
+      if (cli.json) cli.terminal.out(JSON.stringify({ stdout: logs.stdout, stderr: logs.stderr }));
+      process.stdout.write(cli.json ? '' : escapeText(logs.stdout));
+      process.stderr.write(cli.json ? '' : escapeText(logs.stderr));
+    }
+    from = { stdout: logs.stdout_to ?? logs.stdout_bytes, stderr: logs.stderr_to ?? logs.stderr_bytes };
+    // Part of a character does not count: its other part may take its time.
+    const isThrough = logs.stdout_bytes - from.stdout < 4 && logs.stderr_bytes - from.stderr < 4;
+    if (logs.ended && from.stdout >= logs.stdout_bytes && from.stderr >= logs.stderr_bytes) return;
+    if (isThrough && !logs.ended) await sleep(FOLLOW_PAUSE_MS);
   }
+}
+
+/** Of what is behind `from` so much is no longer kept. */
+function lostBehind(from: number, dropped: number): number {
+  return Math.max(0, dropped - from);
 }
 
 /** Agents' own text: escaped, whatever reads it. */

@@ -9,13 +9,16 @@ describe('LogBuffer', () => {
         fc.integer({ min: 0, max: 2000 }),
         fc.array(fc.uint8Array({ maxLength: 900 }), { maxLength: 30 }),
         fc.integer({ min: 0, max: 2500 }),
-        (capacity, chunks, wanted) => {
+        fc.integer({ min: 0, max: 30_000 }),
+        (capacity, chunks, wanted, from) => {
           const log = new LogBuffer(capacity);
           for (const chunk of chunks) log.append(chunk);
           const all = Buffer.concat(chunks);
           const kept = all.subarray(Math.max(0, all.length - capacity));
           expect(log.tail()).toEqual(Buffer.from(kept));
           expect(log.tail(wanted)).toEqual(Buffer.from(kept.subarray(Math.max(0, kept.length - wanted))));
+          const begin = Math.max(from, all.length - kept.length);
+          expect(log.read(from, wanted)).toEqual(Buffer.from(all.subarray(begin, begin + wanted)));
           expect(log.totalBytes).toBe(all.length);
           expect(log.droppedBytes).toBe(all.length - kept.length);
         },

@@ -6,6 +6,7 @@ export class LogBuffer {
   #ring: Buffer | null = null;
   #end = 0;
   #length = 0;
+  readonly #listeners = new Set<() => void>();
 
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
@@ -21,6 +22,17 @@ export class LogBuffer {
 
   append(chunk: Uint8Array): void {
     this.totalBytes += chunk.length;
+    this.#keep(chunk);
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Tells of every chunk that comes, until the function that it returns is called. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #keep(chunk: Uint8Array): void {
     if (this.capacityBytes === 0 || chunk.length === 0) return;
     const kept =
       chunk.length > this.capacityBytes ? chunk.subarray(chunk.length - this.capacityBytes) : chunk;
@@ -34,10 +46,17 @@ export class LogBuffer {
 
   /** The last `maxBytes` kept, as a copy. */
   tail(maxBytes: number = this.#length): Buffer {
-    const ring = this.#ring;
     const length = Math.max(0, Math.min(maxBytes, this.#length));
-    if (ring === null || length === 0) return Buffer.alloc(0);
-    const start = (this.#end - length + ring.length) % ring.length;
+    return this.read(this.totalBytes - length, length);
+  }
+
+  /** What is kept of `maxBytes` behind the first `from` ever written, as a copy. */
+  read(from: number, maxBytes: number): Buffer {
+    const ring = this.#ring;
+    const back = this.totalBytes - Math.max(from, this.droppedBytes);
+    const length = Math.min(back, maxBytes);
+    if (ring === null || length <= 0) return Buffer.alloc(0);
+    const start = (this.#end - back + ring.length) % ring.length;
     if (start + length <= ring.length) return Buffer.from(ring.subarray(start, start + length));
     return Buffer.concat([ring.subarray(start), ring.subarray(0, start + length - ring.length)], length);
   }

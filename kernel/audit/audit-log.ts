@@ -100,9 +100,10 @@ export class AuditLog {
     decision: Decision,
     input: unknown,
   ): CallRecord | null {
-    if (!this.isOn(definition.audit)) return null;
-    this.#assertWritable(definition.audit);
-    const { audit: category, opcode } = definition;
+    const category = definition.continues?.(input) === true ? 'SYSCALL' : definition.audit;
+    if (!this.isOn(category)) return null;
+    this.#assertWritable(category);
+    const { opcode } = definition;
     return this.#callRecord({ category, subject, definition, opcode, decision, input });
   }
 

@@ -440,6 +440,48 @@ describe('output', () => {
     expect((await client.call('LOGS', { id: exit.agent_id, max_bytes: 4 })).stdout).toBe('end\n');
   });
 
+  it('is answered from a place on, the first of it, so that whoever goes on misses nothing', async () => {
+    const { agent_id: id } = await client.run(shell('printf "0123456789é"', { log_bytes: 10 }));
+    const pieces: string[] = [];
+    for (let from = 0, total = 1; from < total; ) {
+      const logs = await client.call('LOGS', { id, stdout_from: from, max_bytes: 4 });
+      expect(logs).toMatchObject({ stdout_bytes: 12, stdout_dropped: 2, ended: true });
+      pieces.push(logs.stdout);
+      from = logs.stdout_to;
+      total = logs.stdout_bytes;
+    }
+    expect(pieces).toEqual(['2345', '6789', 'é']);
+    const behind = await client.call('LOGS', { id, stdout_from: 99, stderr_from: 0 });
+    expect(behind).toMatchObject({ stdout: '', stdout_to: 12, stderr_to: 0 });
+    expect(await client.call('LOGS', { id, stdout_from: 10, max_bytes: 1 })).toMatchObject({ stdout_to: 11 });
+  });
+
+  it('holds back the half of a character until the other half has come, or the end', async () => {
+    const folder = path.join(kernel.folder, 'told');
+    mkdirSync(folder);
+    const when = (name: string) => `while [ ! -e /told/${name} ]; do sleep 0.01; done`;
+    const script = `printf "a\\303"; ${when('more')}; printf "\\251"; ${when('end')}; printf "\\303"`;
+    const mounts = [{ source: folder, target: '/told' }];
+    const { id } = await client.spawn(shell(script, { mounts }));
+    await until(async () => (await client.call('LOGS', { id })).stdout_bytes === 2);
+    expect(await client.call('LOGS', { id, stdout_from: 0 })).toMatchObject({ stdout: 'a', stdout_to: 1 });
+    expect(await client.call('LOGS', { id, stdout_from: 1, timeout_ms: 20 })).toMatchObject({
+      stdout: '',
+      stdout_to: 1,
+      ended: false,
+    });
+    const rest = client.call('LOGS', { id, stdout_from: 1, stderr_from: 0, timeout_ms: 60_000 });
+    writeFileSync(path.join(folder, 'more'), '');
+    expect(await rest).toMatchObject({ stdout: 'é', stdout_to: 3, ended: false });
+    const end = client.call('LOGS', { id, stdout_from: 3, timeout_ms: 60_000 });
+    writeFileSync(path.join(folder, 'end'), '');
+    expect(await end).toMatchObject({ stdout: '\uFFFD', stdout_to: 4, ended: true });
+    expect(await client.call('LOGS', { id, stdout_from: 4, timeout_ms: 60_000 })).toMatchObject({
+      stdout: '',
+      ended: true,
+    });
+  });
+
   it('that is not text comes as U+FFFD and breaks nothing', async () => {
     const exit = await client.run(shell("printf '\\377\\376ok'"));
     expect(exit.stdout).toBe('\uFFFD\uFFFDok');

@@ -33,6 +33,25 @@ const since = async (id: number, request: Record<string, unknown> = {}): Promise
   (await client.call('GET_AUDIT_LOG', { since_id: id, limit: 10_000, ...request })).entries;
 
 describe('GET_AUDIT_LOG', () => {
+  it('has the first look at an output, and of what goes on with it only if all calls are recorded', async () => {
+    const { id } = await client.spawn({ command: ['/bin/sh', '-c', 'echo one; exec sleep 60'] });
+    const first = await last();
+    const calls = async () =>
+      (await since(first))
+        .filter(({ details }) => details.syscall === 'LOGS')
+        .map(({ category, details }) => [category, details.outcome]);
+    await client.call('LOGS', { id, stdout_from: 0, stderr_from: 0, timeout_ms: 60_000 });
+    await client.call('LOGS', { id, stdout_from: 4, stderr_from: 0 });
+    expect(await calls()).toEqual([['AGENT_LIFECYCLE', 'OK']]);
+    await client.call('SET_AUDIT_CONFIG', { log_syscalls: true });
+    await client.call('LOGS', { id, stdout_from: 4, stderr_from: 0 });
+    expect(await calls()).toEqual([
+      ['AGENT_LIFECYCLE', 'OK'],
+      ['SYSCALL', 'OK'],
+    ]);
+    await client.call('KILL', { id, grace_ms: 0 });
+  });
+
   it('gives the newest so many behind an id, oldest first, with the fields existing clients read', async () => {
     for (let at = 0; at < 5; at += 1) await client.call('KILL', { name: `nobody-${at}` });
     const { success, count, entries } = await client.call('GET_AUDIT_LOG', { limit: 3 });

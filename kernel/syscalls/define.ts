@@ -76,6 +76,8 @@ export interface SyscallDefinition<
   readonly response: Response;
   readonly permission: Permission;
   readonly audit: AuditCategory;
+  /** Of a request that goes on with one that was recorded: recorded as SYSCALL, so that it does not push others out. */
+  continues?(request: z.output<Request>): boolean;
   /** deterministic: same inputs, same answer; recorded: the answer must come from the recording in a replay. */
   readonly replay: 'deterministic' | 'recorded';
   /** Members of a deterministic answer that differ from run to run all the same: a replay does not compare them. */

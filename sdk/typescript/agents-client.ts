@@ -85,22 +85,28 @@ export class AgentsClient extends CallsClient {
     return (await this.call('GROUP_REMOVE', { name, ...grace }, call)).killed;
   }
 
-  /** The last output of an agent: untrusted text. */
+  /** The last output of an agent, or what is behind a place in it: untrusted text. */
   logs(
     target: Target,
     options: CallOptions & {
       readonly maxBytes?: number;
-      /** Only what is behind this many bytes of each stream; the answer says in `stdout_to` and `stderr_to` where to go on. */
+      /**
+       * Not the last but the first `maxBytes` kept behind this many bytes of each stream; the answer says in `stdout_to` and
+       * `stderr_to` where to go on.
+       */
       readonly from?: { readonly stdout: number; readonly stderr: number };
+      /** With `from`: how long to wait for more where there is none, unless the agent ends. The end of a wait is no error. */
+      readonly waitMs?: number;
     } = {},
   ): Promise<SyscallResponse<'LOGS'>> {
-    const { maxBytes, from, ...call } = options;
+    const { maxBytes, from, waitMs, ...call } = options;
     return this.call(
       'LOGS',
       {
         ...toTarget(target),
         ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }),
         ...(from === undefined ? {} : { stdout_from: from.stdout, stderr_from: from.stderr }),
+        ...(waitMs === undefined ? {} : { timeout_ms: Math.ceil(waitMs) }),
       },
       call,
     );

@@ -121,7 +121,7 @@ export class SyscallClient {
   ): Promise<SyscallResponse<Name>> {
     const payload = encodeRequest(name, request);
     // What is accepted to be answered later belongs to the connection that asks, and is answered at once.
-    if (LONG_SYSCALLS.has(name) && !isAsynchronous(name, request)) {
+    if ((LONG_SYSCALLS.has(name) && !isAsynchronous(name, request)) || isWaitingForLogs(name, request)) {
       const { timeoutMs = null, signal } = options;
       if (this.#meetsWorld(name)) {
         return decodeAnswer(name, await this.#onMain(name, payload, { timeoutMs, signal }));
@@ -281,6 +281,11 @@ function isAsynchronous(name: SyscallName, request: unknown): boolean {
   const { async } = (request ?? {}) as { readonly async?: unknown };
   // What the kernel takes an absent `async` for.
   return name === 'THINK' ? async !== false : async === true;
+}
+
+function isWaitingForLogs(name: SyscallName, request: unknown): boolean {
+  const { timeout_ms: timeoutMs } = (request ?? {}) as { readonly timeout_ms?: unknown };
+  return name === 'LOGS' && typeof timeoutMs === 'number' && timeoutMs > 0;
 }
 
 function encodeRequest(name: SyscallName, request: unknown): string {

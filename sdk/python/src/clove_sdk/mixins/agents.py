@@ -193,16 +193,24 @@ class AgentCalls(Caller):
         max_bytes: int | None = None,
         stdout_from: int | None = None,
         stderr_from: int | None = None,
+        timeout: float | None = None,
     ) -> Call[AgentLogs]:
         """The last output of an agent, over all its incarnations: at most `max_bytes` of each stream.
 
-        `stdout_from`, `stderr_from`: only what is behind this many bytes that were ever written.
+        `stdout_from`, `stderr_from`: not the last bytes, but the first kept ones behind this many ever written; where
+        to go on is in `stdout_to` and `stderr_to`. `timeout` then says for how many seconds to wait where there is
+        nothing more yet, unless the agent ends; its end is no error. None = not at all.
 
         Raises `AgentNotFound`.
         """
         request = {
             **target("logs", name, agent_id),
-            **without_none(max_bytes=max_bytes, stdout_from=stdout_from, stderr_from=stderr_from),
+            **without_none(
+                max_bytes=max_bytes,
+                stdout_from=stdout_from,
+                stderr_from=stderr_from,
+                timeout_ms=None if timeout is None else milliseconds(timeout),
+            ),
         }
 
         def parse(answer: Answer) -> AgentLogs:
@@ -214,9 +222,23 @@ class AgentCalls(Caller):
                 stderr=answer.text("stderr"),
                 stdout_dropped=answer.integer("stdout_dropped"),
                 stderr_dropped=answer.integer("stderr_dropped"),
+                stdout_to=answer.maybe_integer("stdout_to"),
+                stderr_to=answer.maybe_integer("stderr_to"),
+                stdout_bytes=answer.integer("stdout_bytes"),
+                stderr_bytes=answer.integer("stderr_bytes"),
+                ended=answer.flag("ended"),
             )
 
-        return Call(SyscallOp.SYS_LOGS, request, parse, raises=True)
+        waits = timeout is not None and timeout > 0
+        return Call(
+            SyscallOp.SYS_LOGS,
+            request,
+            parse,
+            raises=True,
+            extra_time=timeout if waits else 0.0,
+            long=waits,
+            impersonal=waits,
+        )
 
 
 def target(method: str, name: str | None, agent_id: int | None) -> dict[str, Any]:

@@ -131,6 +131,14 @@ class AgentLogs(Result):
     #: Bytes written and no longer kept.
     stdout_dropped: int = 0
     stderr_dropped: int = 0
+    #: Where to go on, as `stdout_from` and `stderr_from`; None where that was not given.
+    stdout_to: int | None = None
+    stderr_to: int | None = None
+    #: Bytes ever written.
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    #: For good: nothing more comes.
+    ended: bool = False
 
 
 @dataclass
