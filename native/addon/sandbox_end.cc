@@ -1,4 +1,5 @@
 // Ends: out of memory, kill, the exit of PID 1, and that nothing is left when it is told.
+#include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -68,7 +69,9 @@ void Service::KillTree(Sandbox& sandbox) {
 
 void Service::HandleInitExit(Sandbox& sandbox) {
   if (sandbox.initReaped) return;
-  ReadControl(sandbox);  // what PID 1 said last
+  // What PID 1 said last, all of it: nobody else has that end. The agent's may be its template's, too.
+  ReadFrom(sandbox, sandbox.control, INT_MAX);
+  ReadControl(sandbox);
   siginfo_t info{};
   rusage usage{};
   // P_PIDFD and __WALL: only this child, whatever its exit signal; Node's own children are not touched.

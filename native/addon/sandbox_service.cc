@@ -19,6 +19,8 @@ namespace clove {
 namespace {
 
 constexpr int kMaxErrno = 4095;
+/** Messages of one socket before all others have their turn: what is left wakes us again. */
+constexpr int kMessagesAtOnce = 32;
 
 /** What clove-init and the agent do themselves and can always do: required of an agent of a template, its report must not be without. */
 constexpr uint64_t kOwnLayers = bit(L_uid) | bit(L_userns) | bit(L_pidns) | bit(L_mntns) | bit(L_netns) | bit(L_ipcns) | bit(L_utsns) | bit(L_cgroupns) |
@@ -36,6 +38,8 @@ bool TakeReport(const Ready& ready, LayerResult (&layers)[LAYER_COUNT]) {
   }
   return true;
 }
+
+bool TakesDescriptor(uint32_t kind) { return kind == M_STAGE2 || kind == M_EXEC_STARTED || kind == M_OPENED; }
 
 /** The process is the image that the kernel has given out, and no program of its template. Only who may look into it can tell. */
 bool Runs(pid_t pid, int pidfd, int image) {
@@ -208,7 +212,7 @@ void Service::Refuse(Sandbox& sandbox, Failure failure) {
     PidfdSendSignal(sandbox.initPidfd.get(), SIGKILL);
     return;  // its pidfd wakes us
   }
-  Finish(sandbox.id);
+  if (sandbox.removeAttempts == 0) Finish(sandbox.id);  // else it is at it
 }
 
 /** User namespace mode: PID 1 is a second child; the first has done its part. */
@@ -227,10 +231,13 @@ void Service::HandleStage2(Sandbox& sandbox, pid_t pid) {
 
 /** PID 1 of an agent of a template: nobody's clone of ours, so it brings a descriptor of itself. */
 void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
-  if (sandbox.phase != Sandbox::Setup || sandbox.initPid != 0 || !pidfd.valid()) return;
+  if (sandbox.phase != Sandbox::Setup || sandbox.initPid != 0) return;
   std::string info;
-  ReadFileAt(AT_FDCWD, ("/proc/self/fdinfo/" + std::to_string(pidfd.get())).c_str(), info);
-  if (info.find("\nPid:\t" + std::to_string(pid) + "\n") == std::string::npos) return Refuse(sandbox, {S_clone, EBADF, "not its own pidfd"});
+  if (pidfd.valid()) ReadFileAt(AT_FDCWD, ("/proc/self/fdinfo/" + std::to_string(pidfd.get())).c_str(), info);
+  if (info.find("\nPid:\t" + std::to_string(pid) + "\n") == std::string::npos) {
+    pidfd.reset();
+    return Refuse(sandbox, {S_clone, EBADF, "not its own pidfd"});
+  }
   sandbox.initPid = pid;
   sandbox.initPidfd = std::move(pidfd);
   Watch(sandbox.initPidfd.get(), EPOLLIN, Init, sandbox.id);
@@ -348,17 +355,17 @@ bool Service::SendOver(const Fd& socket, Message& message, const int* fds, int f
 }
 
 void Service::ReadControl(Sandbox& sandbox) {
-  ReadFrom(sandbox, sandbox.control);
-  ReadFrom(sandbox, sandbox.agentControl);
+  ReadFrom(sandbox, sandbox.control, kMessagesAtOnce);
+  ReadFrom(sandbox, sandbox.agentControl, kMessagesAtOnce);
 }
 
-void Service::ReadFrom(Sandbox& sandbox, Fd& socket) {
+void Service::ReadFrom(Sandbox& sandbox, Fd& socket, int most) {
   static union {
     Message message;
     Ready ready;
     char bytes[sizeof(Message) + sizeof(Ready)];
   } buffer;
-  for (;;) {
+  for (int count = 0; count < most; count++) {
     if (!socket.valid()) return;
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
     iovec part{&buffer, sizeof buffer - 1};
@@ -370,35 +377,52 @@ void Service::ReadFrom(Sandbox& sandbox, Fd& socket) {
     const ssize_t size = recvmsg(socket.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return;
-    if (size == 0) {  // PID 1 is gone or going; its pidfd tells
-      epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.get(), nullptr);
-      if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0) Refuse(sandbox, {S_clone, ECHILD, "the template has ended"});
-      return;
-    }
-    buffer.bytes[size] = 0;
     Fd descriptor;
     pid_t sender = 0;
     for (cmsghdr* entry = CMSG_FIRSTHDR(&header); entry != nullptr; entry = CMSG_NXTHDR(&header, entry)) {
       if (entry->cmsg_level != SOL_SOCKET) continue;
       if (entry->cmsg_type == SCM_CREDENTIALS) sender = reinterpret_cast<ucred*>(CMSG_DATA(entry))->pid;
-      if (entry->cmsg_type == SCM_RIGHTS) descriptor.reset(*reinterpret_cast<int*>(CMSG_DATA(entry)));
+      if (entry->cmsg_type != SCM_RIGHTS) continue;
+      // The space for one is aligned, so that two may come; each is ours to close.
+      for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= entry->cmsg_len; at += sizeof(int)) {
+        int number;
+        memcpy(&number, CMSG_DATA(entry) + at, sizeof number);
+        Fd received(number);
+        if (!descriptor.valid()) descriptor = std::move(received);
+      }
     }
+    if (size == 0) {  // PID 1 is gone or going; its pidfd tells
+      descriptor.reset();
+      epoll_ctl(epoll_, EPOLL_CTL_DEL, socket.get(), nullptr);
+      if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0) Refuse(sandbox, {S_clone, ECHILD, "the template has ended"});
+      return;
+    }
+    buffer.bytes[size] = 0;
+    if (size < static_cast<ssize_t>(MESSAGE_HEAD)) buffer.message.kind = 0;
+    // Closed before anybody hears of the end that this may be.
+    if (&socket == &sandbox.agentControl || !TakesDescriptor(buffer.message.kind)) descriptor.reset();
     if (size == sizeof(Ready) && buffer.ready.kind == M_READY) HandleReady(sandbox, buffer.ready, sender);
-    else if (size < static_cast<ssize_t>(MESSAGE_HEAD)) continue;
     else if (&socket == &sandbox.agentControl) HandleFromAgent(sandbox, buffer.message);
     else HandleMessage(sandbox, buffer.message, sender, std::move(descriptor));
   }
 }
 
 void Service::HandleFromAgent(Sandbox& sandbox, const Message& message) {
-  if (sandbox.phase != Sandbox::Setup) return;
-  if (message.kind == M_AT_STEP && sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
-  if (message.kind == M_FAILED) Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
+  if (sandbox.phase != Sandbox::Setup || sandbox.failure) return;
+  if (message.kind == M_AT_STEP) {
+    if (sandbox.request.faultErrno == FAULT_DEATH) kill(getpid(), SIGKILL);
+    return;
+  }
+  if (message.kind != M_FAILED) return Refuse(sandbox, {S_verify, EPROTO, "a message that no agent sends"});
+  Refuse(sandbox, {static_cast<Step>(message.step), message.error, message.text});
 }
 
 void Service::HandleMessage(Sandbox& sandbox, const Message& message, pid_t sender, Fd descriptor) {
   // Until there is a PID 1 to be sure of, its template can be heard here.
-  if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0 && message.kind != M_STAGE2) return HandleFromAgent(sandbox, message);
+  if (sandbox.request.role == ROLE_FORKED && sandbox.initPid == 0 && message.kind != M_STAGE2) {
+    descriptor.reset();
+    return HandleFromAgent(sandbox, message);
+  }
   switch (message.kind) {
     case M_STAGE2:
       if (sandbox.request.role == ROLE_FORKED) return HandleBirth(sandbox, sender, std::move(descriptor));

@@ -242,7 +242,8 @@ class Service {
   void AnswerResize(Pool& pool);
   void Refuse(Sandbox& sandbox, Failure failure);
   void ReadControl(Sandbox& sandbox);
-  void ReadFrom(Sandbox& sandbox, Fd& socket);
+  /** Some messages, and no more than that: what has been taken over could send without an end. */
+  void ReadFrom(Sandbox& sandbox, Fd& socket, int most);
   /** Of a template's agent, by the socket that it was born with: that it is ready, or why not, and nothing else. */
   void HandleFromAgent(Sandbox& sandbox, const Message& message);
   void HandleStage2(Sandbox& sandbox, pid_t pid);
