@@ -49,6 +49,31 @@ while True:
     for fd in own: os.close(fd)
 `;
 
+/** A module that has a system call answered with success without its being made, in the template and all that comes from it. */
+const fakes = (name: 'close_range' | 'seccomp') => `import ctypes, platform, struct
+SECCOMP = 317 if platform.machine() == 'x86_64' else 277
+LOAD, EQUAL, ANSWER, ALLOW, FAKE = 0x20, 0x15, 0x06, 0x7fff0000, 0x00050000
+number, argument, value = ${name === 'seccomp' ? 'SECCOMP, 0, 1' : '436, 2, 0'}
+lines = [(LOAD, 0, 0, 0), (EQUAL, 0, 3, number), (LOAD, 0, 0, 16 + 8 * argument), (EQUAL, 0, 1, value), (ANSWER, 0, 0, FAKE), (ANSWER, 0, 0, ALLOW)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in lines))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(lines), ctypes.addressof(code)))
+if ctypes.CDLL(None).syscall(ctypes.c_long(SECCOMP), ctypes.c_long(1), ctypes.c_long(0), program) != 0: raise OSError('no filter')
+`;
+
+/** A module that has the C library leave seccomp(2) out, and nothing else: its agents report a filter and keep the template's. */
+const LEAVES_OUT_FILTER = `import ctypes, mmap, struct
+libc = ctypes.CDLL(None)
+at = ctypes.cast(libc.syscall, ctypes.c_void_p).value
+code = ctypes.string_at(at, 64)
+after = code.index(b'\\x0f\\x05') + 2
+page = mmap.mmap(-1, 4096, prot=7)
+start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+jump = lambda to: b'\\x49\\xbb' + struct.pack('<Q', to) + b'\\x41\\xff\\xe3'
+page.write(b'\\x81\\xff\\x3d\\x01\\x00\\x00\\x75\\x03\\x31\\xc0\\xc3' + code[:after] + jump(at + after))
+if libc.mprotect(ctypes.c_void_p(at & ~4095), ctypes.c_size_t(8192), 7) != 0: raise OSError('no mprotect')
+ctypes.memmove(at, jump(start), 13)
+`;
+
 describe.skipIf(!isRoot)('a template that has been taken over (needs root)', () => {
   let hello: string;
 
@@ -80,4 +105,24 @@ describe.skipIf(!isRoot)('a template that has been taken over (needs root)', () 
       });
       expect(strangers()).toEqual([]);
     });
+
+  for (const name of ['close_range', 'seccomp'] as const)
+    it(`gets no agent out of a filter that fakes ${name}`, async () => {
+      const hostile = await startTemplate('python', [script('fakes.py', fakes(name))]);
+      await expect(start(hostile, hello)).rejects.toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        details: { stage: 'clone', errno: 'EPERM' },
+      });
+    });
+
+  it.skipIf(process.arch !== 'x64')(
+    'gets no agent that keeps its filter in place of one of its own (machine code for x64)',
+    async () => {
+      const hostile = await startTemplate('python', [script('leaves.py', LEAVES_OUT_FILTER)]);
+      await expect(start(hostile, hello)).rejects.toMatchObject({
+        code: 'SANDBOX_UNAVAILABLE',
+        details: { stage: 'verify', errno: 'EPERM' },
+      });
+    },
+  );
 });

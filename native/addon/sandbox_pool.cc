@@ -110,6 +110,7 @@ bool Service::TakeOver(Sandbox& sandbox, Sandbox& member) {
   if (sandbox.agentPid > 0) BePrompt(sandbox.agentPid);
   std::copy(std::begin(member.layers), std::end(member.layers), sandbox.layers);
   sandbox.furnished = member.furnished;
+  sandbox.templateFilters = std::move(member.templateFilters);
   sandbox.baseUserUs = member.baseUserUs;
   sandbox.baseSystemUs = member.baseSystemUs;
   Rewatch(epoll_, sandbox.control.get(), Control, sandbox.id);

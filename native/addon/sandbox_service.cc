@@ -244,7 +244,7 @@ void Service::HandleBirth(Sandbox& sandbox, pid_t pid, Fd pidfd) {
   if (sandbox.failure) return Refuse(sandbox, {});
   // Rights over what is made for the agent are given to nobody else.
   if (!Runs(pid, sandbox.initPidfd.get(), initImage_.get())) return Refuse(sandbox, {S_clone, EPERM, "not clove-init"});
-  if (Failure failure = TakeOrderSocket(sandbox)) return Refuse(sandbox, std::move(failure));
+  if (Failure failure = TakeOrderSocket(sandbox, templateFilters_[sandbox.request.templateUid])) return Refuse(sandbox, std::move(failure));
   CloseGroup(sandbox);
   if (sandbox.request.ahead) return SpareBorn(sandbox);
   StageClock stage(sandbox, sandbox.runningSinceUs);
@@ -303,6 +303,7 @@ void Service::HandleReady(Sandbox& sandbox, const Ready& ready, pid_t agent) {
   if (!sandbox.networkNamespace.valid() && !sandbox.request.netnsWanted)
     sandbox.networkNamespace = Fd(open((namespaces + "net").c_str(), O_RDONLY | O_CLOEXEC));
   if (Failure failure = Verify(sandbox)) return Refuse(sandbox, std::move(failure));
+  if (sandbox.request.role == ROLE_TEMPLATE) templateFilters_[sandbox.request.uid] = sandbox.templateFilters;
   sandbox.cgroup.CpuTimes(sandbox.baseUserUs, sandbox.baseSystemUs);
   sandbox.runningSinceUs = NowUs();
   sandbox.setupUs.push_back({"verify", sandbox.runningSinceUs - before});

@@ -42,6 +42,7 @@ struct Sandbox {
   Fd mountNamespace, networkNamespace;  // keep them until nobody waits for their end any more
   pid_t initPid = 0, agentPid = 0;
   uint32_t spareOf = 0;        // made ahead and not taken yet: the user of its template
+  std::string templateFilters;  // how many the template had when none of its code had run
   std::string poolOf;          // made ahead and not taken yet: the parent of its groups
   std::string hostFingerprint;  // of what it was made from
   bool waitsForAgent = false;   // made ahead, and complete
@@ -117,7 +118,7 @@ Failure AskTemplate(Sandbox& sandbox, uint64_t namespaces, int initImage);
 /** It has been born there: nobody else is to be. */
 void CloseGroup(const Sandbox& sandbox);
 /** Takes a socket for the order from PID 1, which alone has the other end, in place of the one that came through the template. */
-Failure TakeOrderSocket(Sandbox& sandbox);
+Failure TakeOrderSocket(Sandbox& sandbox, const std::string& templateFilters);
 /** Writes the numbers of its user namespace: the agent's own user, and the template's for what is made before that. */
 Failure MapUsers(Sandbox& sandbox);
 // sandbox_user.cc
@@ -130,6 +131,8 @@ bool UserHasProcesses(uid_t uid);
 // sandbox_verify.cc
 /** Looks at the waiting agent from outside; a layer reported on that is not so refuses the spawn. */
 Failure Verify(Sandbox& sandbox);
+/** The rest of the line "Name:\t…" of /proc/<pid>/status. */
+std::string StatusField(const std::string& status, const char* name);
 
 class Service {
  public:
@@ -277,6 +280,7 @@ class Service {
   std::map<std::string, std::shared_ptr<CgroupParent>> parents_;
   std::map<std::string, Pool> pools_;
   std::map<uint32_t, Spares> spares_;  // by the user of the template
+  std::map<uint32_t, std::string> templateFilters_;  // by the user of the template
   size_t setups_ = 0;  // launches for agents that do not run yet
   std::atomic<uint32_t> nextId_{1};
 };

@@ -27,18 +27,17 @@ bool RootOf(pid_t pid, uint64_t (&facts)[2]) {
   return true;
 }
 
-/** The rest of the line "Name:\t…". */
-std::string Field(const std::string& status, const char* name) {
+bool IsZeroHex(const std::string& text) { return !text.empty() && text.find_first_not_of('0') == std::string::npos; }
+
+}  // namespace
+
+std::string StatusField(const std::string& status, const char* name) {
   const std::string key = std::string("\n") + name + ":\t";
   const size_t at = status.find(key);
   if (at == std::string::npos) return "?";
   const size_t from = at + key.size(), end = status.find('\n', from);
   return status.substr(from, end - from);
 }
-
-bool IsZeroHex(const std::string& text) { return !text.empty() && text.find_first_not_of('0') == std::string::npos; }
-
-}  // namespace
 
 Failure Verify(Sandbox& sandbox) {
   if (sandbox.request.faultStep == S_verify) return {S_verify, sandbox.request.faultErrno, "fault injection"};
@@ -54,14 +53,19 @@ Failure Verify(Sandbox& sandbox) {
   if (on(L_uid)) {
     const std::string uid = std::to_string(sandbox.request.uid), gid = std::to_string(sandbox.request.gid);
     const auto four = [](const std::string& id) { return id + "\t" + id + "\t" + id + "\t" + id; };
-    if (Field(status, "Uid") != four(uid) || Field(status, "Gid") != four(gid)) return wrong("uid or gid from outside differ");
-    if (Field(status, "Groups").find_first_of("0123456789") != std::string::npos) return wrong("supplementary groups remain");
+    if (StatusField(status, "Uid") != four(uid) || StatusField(status, "Gid") != four(gid)) return wrong("uid or gid from outside differ");
+    if (StatusField(status, "Groups").find_first_of("0123456789") != std::string::npos) return wrong("supplementary groups remain");
   }
   if (on(L_caps))
     for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
-      if (!IsZeroHex(Field(status, set))) return wrong(std::string(set) + " is not empty");
-  if (on(L_nnp) && Field(status, "NoNewPrivs") != "1") return wrong("NoNewPrivs is not 1");
-  if (on(L_seccomp) && Field(status, "Seccomp") != "2") return wrong("Seccomp is not 2");
+      if (!IsZeroHex(StatusField(status, set))) return wrong(std::string(set) + " is not empty");
+  if (on(L_nnp) && StatusField(status, "NoNewPrivs") != "1") return wrong("NoNewPrivs is not 1");
+  if (on(L_seccomp) && StatusField(status, "Seccomp") != "2") return wrong("Seccomp is not 2");
+  const std::string filters = StatusField(status, "Seccomp_filters");
+  if (sandbox.request.role == ROLE_TEMPLATE) sandbox.templateFilters = filters;
+  // The template's filter is on its agents from birth, and allows what a sandbox is made with: theirs is one more.
+  if (sandbox.request.role == ROLE_FORKED && on(L_seccomp) && strtoul(filters.c_str(), nullptr, 10) != strtoul(sandbox.templateFilters.c_str(), nullptr, 10) + 1)
+    return wrong("the filter is its template's");
 
   static const Fd self(open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   static std::string ours[sizeof kNamespaces / sizeof kNamespaces[0]];

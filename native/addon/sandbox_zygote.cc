@@ -64,17 +64,26 @@ void CloseGroup(const Sandbox& sandbox) {
   if (sandbox.cgroup.unified() >= 0) fchmodat(sandbox.cgroup.unified(), "cgroup.procs", 0644, 0);
 }
 
-Failure TakeOrderSocket(Sandbox& sandbox) {
+Failure TakeOrderSocket(Sandbox& sandbox, const std::string& templateFilters) {
   const auto wrong = [](int error) { return Failure{S_clone, error, "the socket of PID 1 for its order"}; };
   const auto take = [&](int number) { return Fd(static_cast<int>(syscall(SYS_pidfd_getfd, sandbox.initPidfd.get(), number, 0))); };
   // It is clove-init's image. Should its execve not be over, this waits for that: then it has the name that an execve gives.
   if (take(INT_MAX).valid() || errno != EBADF) return wrong(errno);
-  std::string name;
-  if (!ReadFileAt(AT_FDCWD, ("/proc/" + std::to_string(sandbox.initPid) + "/comm").c_str(), name)) return wrong(errno);
+  const std::string process = "/proc/" + std::to_string(sandbox.initPid);
+  std::string name, status;
+  if (!ReadFileAt(AT_FDCWD, (process + "/comm").c_str(), name) || !ReadFileAt(AT_FDCWD, (process + "/status").c_str(), status)) return wrong(errno);
   // Looked at afterwards: it lived, so the number was its own. This name it has given itself, with the socket in its place.
   if (HasEnded(sandbox.initPidfd.get()) || name != std::string(AWAITS_ORDER) + "\n") return wrong(EPERM);
+  // One more filter is the template's own, and could answer system calls of PID 1 and of the agent with a success that they did not have.
+  if (templateFilters.empty() || StatusField(status, "Seccomp_filters") != templateFilters)
+    return {S_clone, EPERM, "its template has put a filter on it"};
+  sandbox.templateFilters = templateFilters;
   Fd own = take(FD_ORDER);
   if (!own.valid()) return wrong(errno);
+  ucred maker{};
+  socklen_t size = sizeof maker;
+  if (getsockopt(own.get(), SOL_SOCKET, SO_PEERCRED, &maker, &size) != 0) return wrong(errno);
+  if (maker.pid != sandbox.initPid) return wrong(EPERM);
   sandbox.agentControl = std::exchange(sandbox.control, std::move(own));
   return {};
 }

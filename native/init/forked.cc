@@ -1,5 +1,6 @@
 // PID 1 of an agent that a template has forked (native/zygote): the agent is there first, as the child of the process that then
 // became this program. PID 1 builds the sandbox around both, the agent gives up its own rights, and says itself that it is ready.
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -14,7 +15,9 @@ void MeetAgent() {
   DefaultSignal(SIGCHLD);
   if (CloseRange(FD_FAMILY + 1, ~0u, 0) != 0) _exit(125);
   // The control socket has come through the template, which may have kept it: the order, with one that it has not, comes another way.
-  int pair[2];
+  // A filter that the template has put on itself would be on us: what it answers need not have happened. The kernel process counts filters, too.
+  int pair[2] = {-1, -1};
+  if (fcntl(FD_ORDER, F_GETFD) != -1 || errno != EBADF) _exit(125);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 || pair[0] != FD_ORDER) _exit(125);
   const int self = PidfdOpen(getpid());
   if (prctl(PR_SET_NAME, AWAITS_ORDER, 0, 0, 0) != 0) _exit(125);
