@@ -13,7 +13,6 @@
 #include <deque>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "../init/sys.h"
@@ -27,7 +26,7 @@ using std::chrono::milliseconds;
 
 constexpr uint64_t kPatienceUs = 2000 * kMs;
 constexpr milliseconds kFirstPause{1}, kLongestPause{20};
-constexpr size_t kPidsTold = 8;
+constexpr size_t kPidsTold = 8, kHeldAtOnce = 64;
 
 /** The parent group in one hierarchy; `group` holds its lock. */
 struct Place {
@@ -60,16 +59,19 @@ std::vector<std::string> Children(int directory) {
 
 /** SIGKILL to the processes of a group, and to nobody who has got the number of one meanwhile. */
 void KillMembers(int group, const std::vector<std::string>& pids) {
-  std::vector<std::pair<const std::string*, Fd>> held;
-  // A process of a pid namespace that is not below ours is listed as 0.
-  for (const std::string& pid : pids)
-    if (const int number = atoi(pid.c_str()); number > 0) held.emplace_back(&pid, Fd(PidfdOpen(number)));
-  std::string now;
-  ReadFileAt(group, "cgroup.procs", now);
-  const std::vector<std::string> list = Split(now, '\n');
-  const std::set<std::string> members(list.begin(), list.end());
-  for (const auto& [pid, pidfd] : held)
-    if (pidfd.valid() && members.contains(*pid)) PidfdSendSignal(pidfd.get(), SIGKILL);
+  // Some at a time: a group may have more processes than we may have descriptors.
+  for (size_t from = 0; from < pids.size(); from += kHeldAtOnce) {
+    std::vector<std::pair<const std::string*, Fd>> held;
+    // A process of a pid namespace that is not below ours is listed as 0.
+    for (size_t i = from; i < std::min(pids.size(), from + kHeldAtOnce); i++)
+      if (const int number = atoi(pids[i].c_str()); number > 0) held.emplace_back(&pids[i], Fd(PidfdOpen(number)));
+    std::string now;
+    ReadFileAt(group, "cgroup.procs", now);
+    const std::vector<std::string> list = Split(now, '\n');
+    const std::set<std::string> members(list.begin(), list.end());
+    for (const auto& [pid, pidfd] : held)
+      if (pidfd.valid() && members.contains(*pid)) PidfdSendSignal(pidfd.get(), SIGKILL);
+  }
 }
 
 /** One pass over a group and what is below it. False: it stays for now, `left` says where. */
@@ -131,16 +133,29 @@ bool Pass(Job& job) {
 class Clearer {
  public:
   void Add(Job job) {
+    int error = 0;
     {
       const std::lock_guard lock(mutex_);
-      added_.push_back(std::move(job));
-      if (!running_) std::thread([this] { Loop(); }).detach();
-      running_ = true;
+      if (!running_) error = Run();
+      running_ = error == 0;
+      if (running_) added_.push_back(std::move(job));
     }
-    wanted_.notify_one();
+    if (error == 0) wanted_.notify_one();
+    else job.done({Outcome::Stays, job.path + " (no thread to clear it: " + ErrnoName(error) + ")"});
   }
 
  private:
+  /** Not a std::thread: where there can be no more threads, it ends the process. */
+  int Run() {
+    pthread_t thread;
+    const int error = pthread_create(&thread, nullptr, [](void* clearer) -> void* {
+      static_cast<Clearer*>(clearer)->Loop();
+      return nullptr;
+    }, this);
+    if (error == 0) pthread_detach(thread);
+    return error;
+  }
+
   void Loop() {
     pthread_setname_np(pthread_self(), "clove-clear");
     sigset_t all;

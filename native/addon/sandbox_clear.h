@@ -12,7 +12,8 @@ struct Outcome {
 
 /**
  * Kills what lives in the groups of a parent and removes them from every hierarchy, on a thread of its own: nobody's start waits for
- * what does not die. Nothing is done when a living process holds their lock (Held). `done` is called on that thread, after kPatienceMs at the latest.
+ * what does not die. Nothing is done when a living process holds their lock (Held). `done` is called on that thread, after kPatienceMs at the latest;
+ * on the caller's (Stays) when there can be no such thread.
  */
 void Begin(std::string path, std::function<void(Outcome)> done);
 
