@@ -1,7 +1,13 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { release } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+
+/** Linux 6.12 is the first on which a thread has a slice of its own; whether it tells is a matter of its configuration. */
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const hasSlices = (major > 6 || (major === 6 && minor >= 12)) && existsSync('/proc/self/sched');
 
 /** A process that is nothing but a server: real-time policies would be the test runner's otherwise. */
 const SCRIPT = `
@@ -10,6 +16,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 const { createWireServer } = await import('./native/index.ts');
 const { serveUrgently } = await import('./native/urgent.ts');
+const HAS_SLICES = ${hasSlices};
 const policyOf = (text) => Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[38]);
 const policies = () => {
   const found = { main: null, wire: null };
@@ -17,6 +24,17 @@ const policies = () => {
     const text = readFileSync('/proc/self/task/' + id + '/stat', 'latin1');
     if (Number(id) === process.pid) found.main = policyOf(text);
     if (text.includes('(clove-wire)')) found.wire = policyOf(text);
+  }
+  return found;
+};
+/** Of threads with the ordinary policy, in nanoseconds. */
+const slices = () => {
+  const found = { main: null, wire: null };
+  for (const id of readdirSync('/proc/self/task')) {
+    const text = readFileSync('/proc/self/task/' + id + '/sched', 'latin1');
+    const slice = Number(/^se.slice +: +([0-9]+)/m.exec(text)?.[1]);
+    if (Number(id) === process.pid) found.main = slice;
+    if (text.startsWith('clove-wire ')) found.wire = slice;
   }
   return found;
 };
@@ -28,10 +46,11 @@ if (on.main === 0) { console.log(JSON.stringify({ before, on })); process.exit()
 const child = policyOf(execFileSync('/bin/cat', ['/proc/self/stat'], { encoding: 'latin1' }));
 let busy = on;
 while (busy.main !== 0) busy = policies();
+const busySlice = HAS_SLICES ? slices().main : null;
 let later = busy;
 while (later.main === 0) { await sleep(1); later = policies(); }
 stop();
-console.log(JSON.stringify({ before, on, child, busy, later, stopped: policies() }));
+console.log(JSON.stringify({ before, on, child, busy, busySlice, later, stopped: policies(), stoppedSlices: HAS_SLICES ? slices() : null }));
 wire.close();
 `;
 
@@ -48,13 +67,16 @@ it('threads that answer run before all others, but not while they keep a process
     expect(seen.on).toEqual(ordinary);
     ctx.skip('this process may not give itself a real-time policy');
   }
+  const shortest = 100_000;
   const roundRobin = { main: 2, wire: 2 };
   expect(seen).toEqual({
     before: ordinary,
     on: roundRobin,
     child: 0,
     busy: { main: 0, wire: 2 },
+    busySlice: hasSlices ? shortest : null,
     later: roundRobin,
     stopped: ordinary,
+    stoppedSlices: hasSlices ? { main: shortest, wire: shortest } : null,
   });
 });

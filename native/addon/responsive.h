@@ -24,7 +24,9 @@ constexpr uint32_t kSchedulingAttributesSize = 48;
  * up, from whoever has a longer one (Linux 6.12; older ones take no notice). What it starts is not so.
  */
 inline void StayResponsive(pid_t thread) {
-  if (syscall(SYS_sched_getscheduler, thread) != 0 /* SCHED_OTHER */) return;  // somebody has decided otherwise
+  constexpr long kOrdinary = 0 /* SCHED_OTHER */, kResetOnFork = 0x40000000 /* SCHED_RESET_ON_FORK */;
+  const long policy = syscall(SYS_sched_getscheduler, thread);
+  if (policy < 0 || (policy & ~kResetOnFork) != kOrdinary) return;  // somebody has decided otherwise
   constexpr uint64_t kShortestNs = 100'000;
   const int nice = getpriority(PRIO_PROCESS, static_cast<id_t>(thread));
   SchedulingAttributes attributes{kSchedulingAttributesSize, 0 /* SCHED_OTHER */, SCHED_FLAG_RESET_ON_FORK, nice, 0, kShortestNs, 0, 0};
