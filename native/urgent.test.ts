@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -79,4 +79,63 @@ it('threads that answer run before all others, but not while they keep a process
     stopped: ordinary,
     stoppedSlices: hasSlices ? { main: shortest, wire: shortest } : null,
   });
+});
+
+/**
+ * On one processor: JavaScript's thread and another one that takes part, each with some 45 % of it. Done when one of them is an ordinary
+ * thread and the other is not.
+ */
+const TOGETHER = `
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+const { loadAddon } = await import('./native/load.ts');
+const work = () => {
+  const end = performance.now() + 1;
+  while (performance.now() < end);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1.2);
+};
+const worker = new Worker(
+  "import { readlinkSync } from 'node:fs';" +
+  "import { parentPort } from 'node:worker_threads';" +
+  "const { loadAddon } = await import(process.cwd() + '/native/load.ts');" +
+  "loadAddon().urgent.join();" +
+  "parentPort.postMessage(readlinkSync('/proc/thread-self'));" +
+  "const work = " + work + ";" +
+  "for (;;) work();",
+  { eval: true },
+);
+const other = await new Promise((resolve) => worker.once('message', resolve));
+const policyOf = (thread) => {
+  const text = readFileSync('/proc/' + thread + '/stat', 'latin1');
+  return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[38]);
+};
+const { urgent } = loadAddon();
+urgent.join();
+const allowed = urgent.start();
+let seen = '';
+while (allowed && seen !== '0,2') {
+  work();
+  seen = [policyOf('self'), policyOf(other)].sort().join();
+}
+console.log(JSON.stringify({ allowed }));
+process.exit();
+`;
+
+it('threads that run before all others leave one processor to others, all of them together', async (ctx) => {
+  const processor =
+    /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  const { stdout } = await promisify(execFile)(
+    'taskset',
+    [
+      '-c',
+      processor,
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      '--input-type=module',
+      '-e',
+      TOGETHER,
+    ],
+    { cwd: path.join(import.meta.dirname, '..'), timeout: 60_000, killSignal: 'SIGKILL' },
+  );
+  if (!JSON.parse(stdout).allowed) ctx.skip('this process may not give itself a real-time policy');
 });

@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kThreadPriority = 1, kGuardPriority = 2;
 constexpr auto kBusyPeriod = std::chrono::milliseconds(10), kIdlePeriod = std::chrono::milliseconds(40);
-/** Of one processor, averaged over some two periods. */
+/** Of one processor, averaged over some two periods; all members together, of those processors that they may run on. */
 constexpr double kMostLoad = 0.6;
 /** A thread that took more is an ordinary one for so long. */
 constexpr auto kPenalty = std::chrono::milliseconds(100);
@@ -129,23 +129,40 @@ class Guard {
       const double elapsedMs = std::chrono::duration<double, std::milli>(now - looked).count();
       looked = now;
       bool busy = false;
-      for (Member& member : members_) busy = Look(member, now, elapsedMs) || busy;
+      for (Member& member : members_) busy = Measure(member, elapsedMs) || busy;
+      Judge(now);
       period = busy ? kBusyPeriod : kIdlePeriod;
     }
   }
 
-  bool Look(Member& member, Clock::time_point now, double elapsedMs) {
+  bool Measure(Member& member, double elapsedMs) {
     const double usedMs = UsedMs(member.clock);
     const double load = elapsedMs > 0 ? (usedMs - member.usedMs) / elapsedMs : 0;
     member.usedMs = usedMs;
     member.load = (member.load + load) / 2;
-    if (member.load > kMostLoad) {
-      Lower(member);
-      member.ordinaryUntil = now + kPenalty;
-    } else if (!member.urgent && now >= member.ordinaryUntil) {
-      Raise(member);
-    }
     return load > kIdleLoad;
+  }
+
+  void Judge(Clock::time_point now) {
+    // Where they are too many for the processors, those that do least stay.
+    members_.sort([](const Member& a, const Member& b) { return a.load < b.load; });
+    double together = 0;
+    for (Member& member : members_) {
+      if (member.load > kMostLoad || together + member.load > kMostLoad * Processors(member.thread)) {
+        Lower(member);
+        member.ordinaryUntil = now + kPenalty;
+        continue;
+      }
+      if (!member.urgent && now >= member.ordinaryUntil) Raise(member);
+      if (member.urgent) together += member.load;
+    }
+  }
+
+  /** On which this thread may run. */
+  static int Processors(pid_t thread) {
+    cpu_set_t set;
+    // Refused where there are more than fit into the set: then they are many.
+    return sched_getaffinity(thread, sizeof set, &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE;
   }
 
   void Raise(Member& member) {
