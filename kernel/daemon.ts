@@ -1,6 +1,8 @@
 import { writeSync } from 'node:fs';
 import { errorToData, isCloveError } from '../errors/index.ts';
+import { openGroups } from '../native/index.ts';
 import { serveUrgently } from '../native/urgent.ts';
+import { cgroupParentOf } from './boot.ts';
 import { createKernel, type KernelExtensions, type RunningKernel } from './kernel.ts';
 import { keepMemoryTrimmed } from './memory-keeper.ts';
 import type { UserKernelOptions } from './options.ts';
@@ -39,6 +41,9 @@ export async function runDaemon(
   }
   announce(readyFd, { ready: true, socket: running.socketPath, pid: process.pid, boot: running.bootId });
   const stopTrimming = keepMemoryTrimmed();
+  // Where Linux was built with CONFIG_RT_GROUP_SCHED, it moves no thread with a real-time policy into a group, so not our process out of
+  // the group whose children are to have limits of cpu: limits come first. In such a group it then refuses us the policy.
+  await openGroups(cgroupParentOf(running.bootId));
   const stopUrgency = serveUrgently();
   await stop.promise;
   stopUrgency();

@@ -78,6 +78,16 @@ export function seccompPolicy(profile: 'strict' | 'default' | 'debug'): {
 }
 
 /**
+ * Makes the parent groups of a kernel, which its first launch would make otherwise. Where one cannot be made, the layers of a launch
+ * that need it say so.
+ */
+export async function openGroups(cgroupParent: string): Promise<void> {
+  const { op, done } = begin<string>();
+  sandboxFace().openGroups(op, cgroupParent);
+  await done;
+}
+
+/**
  * Kills whatever lives in the groups of a kernel that is gone, and removes them from every hierarchy.
  * `cgroupParent` as in SandboxSpec ("clove/<boot>").
  * @throws CONFLICT when a living process still holds these groups; TIMEOUT when something stays for two seconds, and what: a {@link CloveError}.

@@ -152,6 +152,7 @@ interface SandboxFace {
   exec(id: number, op: number, exitOp: number, program: NativeProgram): void;
   execKill(id: number, op: number, signal: number): void;
   open(id: number, op: number, path: string, flags: number, mode: number, truncate: boolean): void;
+  openGroups(op: number, path: string): void;
   reconcile(op: number, path: string): void;
   pool(op: number, cgroupParent: string, size: number): void;
   poolOf(op: number, cgroupParent: string): void;

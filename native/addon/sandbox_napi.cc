@@ -244,6 +244,11 @@ void Open(const Napi::CallbackInfo& info) {
                       info[5].ToBoolean().Value(), BridgeOf(info).client);
 }
 
+/** openGroups(op, cgroupParent) */
+void OpenGroups(const Napi::CallbackInfo& info) {
+  Service::Get().OpenGroups(info[1].ToString().Utf8Value(), Id(info, 0), BridgeOf(info).client);
+}
+
 void Reconcile(const Napi::CallbackInfo& info) {
   Service::Get().Reconcile(info[1].ToString().Utf8Value(), Id(info, 0), BridgeOf(info).client);
 }
@@ -354,6 +359,7 @@ void RegisterSandbox(Napi::Env env, Napi::Object exports) {
   add("exec", Exec);
   add("execKill", ExecKill);
   add("open", Open);
+  add("openGroups", OpenGroups);
   add("reconcile", Reconcile);
   add("stats", Stats);
   add("pool", ResizePool);

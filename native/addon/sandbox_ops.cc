@@ -212,6 +212,14 @@ void Service::HandleOpened(Sandbox& sandbox, const Message& message, Fd descript
   Deliver(sandbox.client, std::move(event));
 }
 
+void Service::OpenGroups(std::string path, uint32_t op, std::shared_ptr<Client> client) {
+  Post([this, path = std::move(path), op, client = std::move(client)] {
+    Failure failure;  // for the layers that need a group to tell
+    Parent(path, failure);
+    Deliver(client, MakeEvent(Event::Done, op));
+  });
+}
+
 void Service::Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> client) {
   Post([this, path = std::move(path), op, client = std::move(client)] {
     bool live = false;

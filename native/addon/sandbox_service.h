@@ -148,6 +148,8 @@ class Service {
   void Exec(uint32_t id, uint32_t op, uint32_t exitOp, std::unique_ptr<ExecRequest> request, std::shared_ptr<Client> client);
   void ExecKill(uint32_t id, uint32_t op, int signal);
   void Open(uint32_t id, uint32_t op, std::string path, int flags, uint32_t mode, bool truncate, std::shared_ptr<Client> client);
+  /** Makes the parent groups of a boot, which its first sandbox would; answers when they are there, or cannot be. */
+  void OpenGroups(std::string path, uint32_t op, std::shared_ptr<Client> client);
   void Reconcile(std::string path, uint32_t op, std::shared_ptr<Client> client);
   bool Stats(uint32_t id, CgroupUsage& usage, std::vector<int>& processes);
   /** At most so many sandboxes wait for an agent below a parent group; 0 = none. Answers when there are no more than that. */
