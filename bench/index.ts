@@ -1,4 +1,5 @@
 /** The bench: trials, grids, runtimes, records. */
+export { type DryRun, dryRun, type Estimate } from './dry-run.ts';
 export type { BenchEvent, BenchListener, Progress } from './events.ts';
 export { parseFaults } from './faults.ts';
 export type * from './fleet/types.ts';

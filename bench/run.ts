@@ -142,12 +142,17 @@ async function planTrials(
     },
   });
   const trials = await plan.trials();
-  if (trials.length === 0) throw new CloveError('CONFIG', `the scenario ${scenario.name} has no trials`);
+  requireTrials(scenario, trials);
   return { plan, trials, preparations };
 }
 
+/** @throws CONFIG when the grid is empty */
+export function requireTrials(scenario: Pick<Scenario, 'name'>, trials: readonly Trial[]): void {
+  if (trials.length === 0) throw new CloveError('CONFIG', `the scenario ${scenario.name} has no trials`);
+}
+
 /** @throws USAGE when a runtime cannot run such workers */
-function requireRuntimesFor({ program }: ScenarioPlan, runtimes: readonly RuntimeName[]): void {
+export function requireRuntimesFor({ program }: ScenarioPlan, runtimes: readonly RuntimeName[]): void {
   const wrong = runtimes.find((name) =>
     program === undefined ? name === 'python-pool' : name === 'thread' || name === 'sequential',
   );

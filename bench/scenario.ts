@@ -51,7 +51,9 @@ export interface ScenarioPlan {
   readonly prepare: readonly PrepareTask[];
   /** Called when every prepare task is done. */
   readonly trials: () => Promise<readonly Trial[]> | readonly Trial[];
-  /** Called after `trials`, with what was prepared, in the order of `prepare`. */
+  /** The same trials before anything is prepared, where `trials` reads or writes files: their input may be incomplete. */
+  readonly outline?: () => readonly Trial[];
+  /** Called after `trials`, with what was prepared, in the order of `prepare`; with nothing where a run is only described. */
   readonly provenance: (preparations: readonly Preparation[]) => RunResults['provenance'];
   readonly notices: readonly string[];
   /** Who runs the trials, where it is not the scenario's `worker`. */

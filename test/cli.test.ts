@@ -111,6 +111,52 @@ describe('clove', () => {
   });
 });
 
+describe('clove bench run --dry-run', () => {
+  const runs = () => path.join(folder, 'dry-runs');
+  const dry = (...args: string[]) =>
+    clove(['bench', 'run', ...args, '--dry-run'], { env: { CLOVE_RUNS: runs() } });
+
+  it('tells what would run, and makes nothing', () => {
+    const { status, stdout } = dry(
+      'drug-discovery',
+      '--quick',
+      '--compare',
+      'process',
+      '--faults',
+      'crash=0.05',
+    );
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^exp_001 {2}hERG +morgan +random_forest +42$/m);
+    expect(stdout).toMatch(/^trials: +8 on each of 2 runtimes, at most 3 attempts/m);
+    expect(stdout).toMatch(/^runtimes: +clove, process, in 2 turns each/m);
+    expect(stdout).toMatch(/^data: +hERG: rule-labelled, synthetic/m);
+    expect(stdout).toMatch(/^faults: +crash 0\.05 per attempt$/m);
+    expect(stdout).toMatch(/^time: +not known/m);
+    expect(stdout).toContain(`${runs()}/YYYYMMDD-HHMMSS-drug-discovery-xxxx`);
+    expect(existsSync(runs())).toBe(false);
+  });
+
+  it('gives the same as data, all trials of it', () => {
+    const { status, stdout } = dry('drug-discovery', '--size', '100', '--json');
+    expect(status).toBe(0);
+    const plan = JSON.parse(stdout);
+    expect(plan).toMatchObject({ dryRun: true, runtimes: ['clove'], estimatedWallMs: null });
+    expect(plan.trials).toHaveLength(100);
+    expect(dry('drug-discovery', '--size', '100').stdout).toContain('… and 40 more (--json has all)');
+    expect(existsSync(runs())).toBe(false);
+  });
+
+  it('refuses what a run would refuse', () => {
+    const wrong = dry('drug-discovery', '--compare', 'moon');
+    expect(wrong).toMatchObject({ status: 2, stdout: '' });
+    expect(wrong.stderr).toContain('there is no runtime "moon"');
+    expect(dry('drug-discovery', '--data', path.join(folder, 'no-data'))).toMatchObject({
+      status: 1,
+      stdout: '',
+    });
+  });
+});
+
 describe('clove run', () => {
   beforeEach(needsRoot);
   it('passes output, input and exit status through', () => {

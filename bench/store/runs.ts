@@ -15,6 +15,11 @@ export function makeRunId(scenario: string, startedAt: Date): string {
   return `${date}-${time}-${scenario}-${randomBytes(2).toString('hex')}`;
 }
 
+/** What `makeRunId` gives, with letters for what is known only at the start. */
+export function runIdForm(scenario: string): string {
+  return `YYYYMMDD-HHMMSS-${scenario}-xxxx`;
+}
+
 /** Folders of all runs, newest first. */
 export function listRunDirectories(runs: string): string[] {
   if (!existsSync(runs)) return [];

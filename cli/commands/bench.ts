@@ -3,6 +3,7 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import type { Measured } from '../../bench/compare/types.ts';
 import type { BenchEvent } from '../../bench/events.ts';
+import type { BenchOptions } from '../../bench/options.ts';
 import type { RunResults, RuntimeName } from '../../bench/types.ts';
 import { CloveError } from '../../errors/index.ts';
 import { BenchProgress } from '../bench/progress.ts';
@@ -27,6 +28,7 @@ import {
 import { microCommand } from './bench-micro.ts';
 
 interface RunFlags extends CompareFlags {
+  readonly dryRun?: boolean;
   readonly quick?: boolean;
   readonly size?: string;
   readonly seed?: string;
@@ -73,6 +75,7 @@ const runCommand: CommandBuilder = (context) =>
   gateOptions(new Command('run'))
     .description('run a scenario: every trial a sandboxed process of its own')
     .argument('<scenario>', 'name of the scenario, such as drug-discovery')
+    .option('--dry-run', 'tell what would run, and run nothing')
     .option('--quick', 'the small grid (drug-discovery: 8 experiments)')
     .option('--size <n>', 'widen the grid by seeds and hyper-parameters to this many trials')
     .option('--seed <n>', 'seed of everything that is random (default: 42)')
@@ -113,49 +116,50 @@ Examples:
   clove bench run drug-discovery --quick --data ../shared/data
   clove bench run drug-discovery --faults crash=0.05,hang=0.02,leak=0.02 --compare process,thread,sequential
   clove bench run soc-lab --shift 8h
+  clove bench run drug-discovery --size 2000 --dry-run
   clove bench run drug-discovery --size 2000 --split scaffold --json > results.json`,
     )
     .action(async (scenarioName: string, flags: RunFlags, command: Command) => {
       const cli = context(command);
-      const { findScenario, loadScenarioFile, parseFaults, parseShard, runBench } = await import(
+      const { dryRun, findScenario, loadScenarioFile, parseFaults, parseShard, runBench } = await import(
         '../../bench/index.ts'
       );
       const found = findScenario(scenarioName);
       const scenario = await loadScenarioFile(found);
       const gate = await gateOf(flags);
       const runtimes = [flags.runtime, ...(flags.compare ? parseList(flags.compare, '--compare') : [])];
+      const options: BenchOptions = {
+        scenario,
+        scenarioFile: found.origin === 'file' ? found.file : null,
+        runtimes: [...new Set(runtimes)] as RuntimeName[],
+        parallel:
+          flags.parallel === undefined || flags.parallel === 'auto'
+            ? 'auto'
+            : parseCount(flags.parallel, '--parallel'),
+        ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0) }),
+        size: flags.size === undefined ? null : parseCount(flags.size, '--size'),
+        quick: flags.quick === true,
+        faults: flags.faults === undefined ? {} : parseFaults(flags.faults),
+        dataDirectory: dataPlace(flags.data),
+        runsDirectory: flags.runsDir ?? null,
+        kernelSocket: flags.kernel ?? null,
+        zygote: flags.zygote,
+        isolation: flags.require,
+        timeoutMs: flags.timeout === undefined ? null : parseDuration(flags.timeout, '--timeout'),
+        ...(flags.attempts === undefined ? {} : { maxAttempts: parseCount(flags.attempts, '--attempts') }),
+        blocks: flags.blocks === undefined ? null : parseCount(flags.blocks, '--blocks'),
+        shard: flags.shard === undefined ? null : parseShard(flags.shard),
+        set: settingsOf(flags),
+        command: commandLine(),
+      };
+      if (flags.dryRun) {
+        const { printDryRun } = await import('../bench/dry-run.ts');
+        printDryRun(cli, await dryRun(options));
+        return;
+      }
       const progress = new BenchProgress(cli.terminal, scenario.presentation);
       const run = await interruptible(cli.terminal, (signal) =>
-        runBench(
-          {
-            scenario,
-            scenarioFile: found.origin === 'file' ? found.file : null,
-            runtimes: [...new Set(runtimes)] as RuntimeName[],
-            parallel:
-              flags.parallel === undefined || flags.parallel === 'auto'
-                ? 'auto'
-                : parseCount(flags.parallel, '--parallel'),
-            ...(flags.seed === undefined ? {} : { seed: parseCount(flags.seed, '--seed', 0) }),
-            size: flags.size === undefined ? null : parseCount(flags.size, '--size'),
-            quick: flags.quick === true,
-            faults: flags.faults === undefined ? {} : parseFaults(flags.faults),
-            dataDirectory: dataPlace(flags.data),
-            runsDirectory: flags.runsDir ?? null,
-            kernelSocket: flags.kernel ?? null,
-            zygote: flags.zygote,
-            isolation: flags.require,
-            timeoutMs: flags.timeout === undefined ? null : parseDuration(flags.timeout, '--timeout'),
-            ...(flags.attempts === undefined
-              ? {}
-              : { maxAttempts: parseCount(flags.attempts, '--attempts') }),
-            blocks: flags.blocks === undefined ? null : parseCount(flags.blocks, '--blocks'),
-            shard: flags.shard === undefined ? null : parseShard(flags.shard),
-            set: settingsOf(flags),
-            signal,
-            command: commandLine(),
-          },
-          progress.listen,
-        ),
+        runBench({ ...options, signal }, progress.listen),
       ).finally(() => progress.close());
       await conclude(cli, run, gate);
     });

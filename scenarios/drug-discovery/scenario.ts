@@ -84,6 +84,7 @@ const drugDiscovery: Scenario = {
     return {
       prepare: [...prepare, ...(python?.prepare ?? [])],
       trials: () => python?.complete(trials()) ?? trials(),
+      outline: trials,
       ...(python === null ? {} : { program: python.program }),
       provenance: (preparations) =>
         sources.map((source, index) => describeSource(source, preparations[index])),
