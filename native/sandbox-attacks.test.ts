@@ -294,7 +294,7 @@ time.sleep(600)`,
 
 describe.skipIf(!hasPython)('interference', () => {
   it('with another agent’s processes is not possible, whatever their numbers', async () => {
-    const victim = await startReady(['/bin/sh', '-c', 'echo ready; sleep 600']);
+    const victim = await startReady(['/bin/sh', '-c', 'echo ready; exec sleep 600']);
     try {
       const pids = victim.stats().processIds;
       expect(pids.length).toBeGreaterThan(0);
