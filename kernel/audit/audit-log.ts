@@ -100,7 +100,9 @@ export class AuditLog {
     decision: Decision,
     input: unknown,
   ): CallRecord | null {
-    const category = definition.continues?.(input) === true ? 'SYSCALL' : definition.audit;
+    // A request of the wrong form goes on with nothing.
+    const goesOn = input !== undefined && definition.continues?.(input) === true;
+    const category = goesOn ? 'SYSCALL' : definition.audit;
     if (!this.isOn(category)) return null;
     this.#assertWritable(category);
     const { opcode } = definition;

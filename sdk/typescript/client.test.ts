@@ -58,8 +58,11 @@ describe('CloveClient with a real kernel', () => {
     expect(await clove.logs('sh', { maxBytes: 3 })).toMatchObject({ stdout: 'ut\n', stderr: 'rr\n' });
     await expect(clove.wait(id, { timeoutMs: 10 })).rejects.toEqual(code('TIMEOUT'));
     const ended = clove.wait(id);
+    // What waits for more holds up none of the other calls.
+    const more = clove.logs(id, { from: { stdout: 4, stderr: 4 }, waitMs: 60_000 });
     await clove.kill('sh', { graceMs: 0 });
     expect(await ended).toMatchObject({ agent_id: id, reason: 'killed' });
+    expect(await more).toMatchObject({ stdout: '', stderr: '', stdout_to: 4, stderr_to: 4, ended: true });
     expect(await clove.list()).toEqual([]);
     expect(await clove.list({ all: true })).toMatchObject([{ name: 'sh' }]);
     await expect(clove.kill('sh')).rejects.toEqual(code('NOT_FOUND'));
