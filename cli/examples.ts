@@ -98,5 +98,10 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'clove data': ['clove data list', 'clove data fetch'],
   'clove data fetch': ['clove data fetch', 'clove data fetch AMES hERG'],
   'clove data list': ['clove data list', 'clove data list --data /srv/molecules'],
+  'clove explain': [
+    'clove explain SANDBOX_UNAVAILABLE',
+    'clove explain                           # all codes there are',
+    'clove explain UNREACHABLE --json',
+  ],
   'clove version': ['clove version', 'clove version --json'],
 };

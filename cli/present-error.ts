@@ -14,6 +14,7 @@ export function presentError(error: unknown, verbose: boolean): { text: string; 
       if (error.details) lines.push(`  details: ${escapeText(JSON.stringify(error.details))}`);
       if (error.cause) lines.push(`  cause: ${escapeText(describeCause(error.cause))}`);
       if (error.stack) lines.push(escapeText(error.stack));
+      lines.push(`  more: clove explain ${error.code}`);
     }
     return { text: lines.join('\n'), exitCode: exitCodeOf(error.code) };
   }
@@ -24,7 +25,8 @@ export function presentError(error: unknown, verbose: boolean): { text: string; 
   return { text: lines.join('\n'), exitCode: EXIT.failed };
 }
 
-function exitCodeOf(code: string): number {
+/** Of a command that ends with this error. */
+export function exitCodeOf(code: string): number {
   if (code === 'USAGE') return EXIT.usage;
   if (code === 'CANCELLED') return EXIT.interrupted;
   if (code === 'SANDBOX_UNAVAILABLE') return EXIT.sandbox;

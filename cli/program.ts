@@ -6,6 +6,7 @@ import { benchCommand } from './commands/bench.ts';
 import { dataCommand } from './commands/data.ts';
 import { demoCommand } from './commands/demo.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { explainCommand } from './commands/explain.ts';
 import { downCommand, fleetStatusCommand, upCommand } from './commands/fleet.ts';
 import { kernelCommand } from './commands/kernel.ts';
 import { recordCommand } from './commands/record.ts';
@@ -107,6 +108,7 @@ Exit status: 0 ok · 1 failed · 2 wrong usage · 3 verdict: fail · 4 no verdic
     downCommand,
     fleetStatusCommand,
     doctorCommand,
+    explainCommand,
     versionCommand,
   ]) {
     program.addCommand(build(context));

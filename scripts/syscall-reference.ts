@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { ERROR_CODES } from '../errors/index.ts';
+import { ERROR_CODES, type ErrorCode } from '../errors/index.ts';
+import { REMEDIES } from '../errors/remedies.ts';
 import { AGENT_STATES } from '../kernel/agents/agent.ts';
 import { EVENT_TYPES } from '../kernel/events/event-bus.ts';
 import { SYSCALL_NAMES } from '../kernel/permissions/policy.ts';
@@ -249,8 +250,10 @@ function renderNames(): string {
 }
 
 function renderErrors(): string {
-  const rows = Object.entries(ERROR_CODES).map(([code, meaning]) => `| \`${code}\` | ${cell(meaning)} |`);
-  return `## Error codes\n\n| Code | Meaning |\n|---|---|\n${rows.join('\n')}\n`;
+  const rows = (Object.keys(ERROR_CODES) as ErrorCode[]).map(
+    (code) => `| \`${code}\` | ${cell(ERROR_CODES[code])} | ${cell(REMEDIES[code].remedy)} |`,
+  );
+  return `## Error codes\n\n\`clove explain CODE\` tells the same, and what usually causes it.\n\n| Code | Meaning | What to do |\n|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function hex(opcode: number): string {
