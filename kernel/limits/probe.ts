@@ -12,6 +12,9 @@ const TEXT_BYTES = 512;
 /** Of a list of processes: a pid has at most seven digits, and half a line at its end is a process more or less. */
 const PROCESSES_BYTES = MAX_PROCESSES * 8;
 
+/** Any hierarchy that has the agent's groups names its processes; which of them a host has differs. */
+const LISTS_PROCESSES = ['unified', 'memory', 'pids', 'cpu', 'freezer'];
+
 export interface Fill {
   readonly where: string;
   readonly used: number;
@@ -35,9 +38,11 @@ export class Probe {
     this.#cpuStat =
       open(findCgroupFile(roots, 'unified', cgroupPath, 'cpu.stat')) ??
       open(findCgroupFile(roots, 'cpuacct', cgroupPath, 'cpuacct.usage'));
-    this.#processes =
-      open(findCgroupFile(roots, 'unified', cgroupPath, 'cgroup.procs')) ??
-      open(findCgroupFile(roots, 'memory', cgroupPath, 'cgroup.procs'));
+    this.#processes = open(
+      LISTS_PROCESSES.map((each) => findCgroupFile(roots, each, cgroupPath, 'cgroup.procs')).find(
+        (file) => file !== null,
+      ) ?? null,
+    );
     const hasOwn = sandbox.layers.some(({ layer, state }) => layer === 'disk' && state === 'on');
     this.#folders = hasOwn ? SIZED_FOLDERS : [];
   }
