@@ -17,17 +17,18 @@ export interface DaemonOptions extends UserKernelOptions {
   readonly readyFd?: number;
 }
 
-/** Exit codes: 0 = stopped as told, 1 = could not start, 130 = told twice to stop. */
+/** Exit codes: 0 = stopped as told, 1 = could not start, 130 = interrupted a second time while it stopped. */
 export async function runDaemon(
   { readyFd = 1, ...options }: DaemonOptions,
   extensions: KernelExtensions = {},
 ): Promise<number> {
   const stop = Promise.withResolvers<void>();
-  let asked = 0;
-  const onSignal = () => {
-    asked += 1;
-    // The lifeline takes the agents along, whatever state this process is in.
-    if (asked > 1) process.exit(130);
+  let interrupts = 0;
+  const onSignal = (signal: NodeJS.Signals) => {
+    // Who presses Ctrl-C again does not want to wait; a service manager that repeats itself does. The lifeline takes the agents along,
+    // whatever state this process is in.
+    if (signal === 'SIGINT') interrupts += 1;
+    if (interrupts > 1) process.exit(130);
     stop.resolve();
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal);
