@@ -240,7 +240,7 @@ def test_every_attribute_comes_from_an_answer(
         clove.broadcast("x", include_self=True),
     ]
     clove.kill(name, grace=0)
-    results += [clove.wait_agent(name), clove.logs(name)]
+    results += [clove.wait_agent(name), clove.logs(name, stdout_from=0, stderr_from=0)]
     Path(f"/tmp/{name}").unlink()
     for result in results:
         optional = {"error", "encoding", "async_request_id", "duration_ms", "success"}
