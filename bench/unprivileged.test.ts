@@ -76,6 +76,22 @@ describe('a user who is not root', () => {
     }
   }, 120_000);
 
+  it('is told when a kernel starts what it will refuse, and how to go on', async (context) => {
+    const reason = await reasonToSkip();
+    if (reason !== null) context.skip(reason);
+    const socket = ['--socket', join(folder, 'kernel.sock')];
+    const start = async (...more: string[]) => {
+      const started = await clove('kernel', 'start', ...socket, '--data-dir', join(folder, 'data'), ...more);
+      await clove('kernel', 'stop', ...socket);
+      return started;
+    };
+    const full = await start();
+    expect(full, full.stderr).toMatchObject({ code: 0 });
+    expect(full.stderr).toMatch(/^warning: this user cannot have .*\bmem\b.* --require reduced, or as root/m);
+    const reduced = await start('--require', 'reduced');
+    expect(reduced, reduced.stderr).toMatchObject({ code: 0, stderr: '' });
+  }, 120_000);
+
   it('runs a grid, and the report names what its sandboxes lacked', async (context) => {
     const reason = await reasonToSkip();
     if (reason !== null) context.skip(reason);

@@ -15,6 +15,7 @@ import {
   serviceOptions,
   wholeNumber,
 } from '../kernel-services.ts';
+import { refusalToExpect } from '../kernel-strength.ts';
 import { escapeLine } from '../ui/escape.ts';
 import { formatDuration } from '../ui/format.ts';
 import { sandboxingOf } from './run.ts';
@@ -125,6 +126,8 @@ Examples:
         return;
       }
       const started = await startDaemon(flags);
+      const refusal = await refusalToExpect(flags);
+      if (refusal !== null) cli.terminal.warn(escapeLine(refusal));
       if (cli.json) cli.terminal.out(JSON.stringify(started));
       else
         cli.terminal.out(
