@@ -39,9 +39,12 @@ const slices = () => {
   return found;
 };
 const wire = createWireServer({ onOpen() {}, onRequests() {}, onClose() {} });
-const before = policies();
+let before = policies();
+while (before.wire === null) { await sleep(1); before = policies(); }
 const stop = serveUrgently();
-const on = policies();
+let on = policies();
+// The thread of the wire takes part a moment after it has a name.
+while (on.main !== 0 && on.wire === 0) { await sleep(1); on = policies(); }
 if (on.main === 0) { console.log(JSON.stringify({ before, on })); process.exit(); }
 const child = policyOf(execFileSync('/bin/cat', ['/proc/self/stat'], { encoding: 'latin1' }));
 let busy = on;

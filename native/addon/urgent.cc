@@ -5,7 +5,6 @@
 // runs when it wakes up. So that this is never a way to take a processor from others, a guard looks every 10 ms what each thread used.
 #include "urgent.h"
 
-#include <napi.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -189,24 +188,14 @@ class Guard {
 
 pid_t ThreadId() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 
-/** urgent.join(): JavaScript's thread takes part until leave(). */
-void Join(const Napi::CallbackInfo&) { Guard::Get().Join(ThreadId()); }
-void Leave(const Napi::CallbackInfo&) { Guard::Get().Leave(ThreadId()); }
-Napi::Value Start(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), Guard::Get().Start()); }
-void Stop(const Napi::CallbackInfo&) { Guard::Get().Stop(); }
-
 }  // namespace
 
 UrgentThread::UrgentThread() { Guard::Get().Join(ThreadId()); }
 UrgentThread::~UrgentThread() { Guard::Get().Leave(ThreadId()); }
 
-}  // namespace clove
+bool StartUrgency() { return Guard::Get().Start(); }
+void StopUrgency() { Guard::Get().Stop(); }
+void JoinUrgency() { Guard::Get().Join(ThreadId()); }
+void LeaveUrgency() { Guard::Get().Leave(ThreadId()); }
 
-void RegisterUrgent(Napi::Env env, Napi::Object exports) {
-  Napi::Object urgent = Napi::Object::New(env);
-  urgent.Set("join", Napi::Function::New(env, clove::Join));
-  urgent.Set("leave", Napi::Function::New(env, clove::Leave));
-  urgent.Set("start", Napi::Function::New(env, clove::Start));
-  urgent.Set("stop", Napi::Function::New(env, clove::Stop));
-  exports.Set("urgent", urgent);
-}
+}  // namespace clove

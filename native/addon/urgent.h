@@ -15,4 +15,11 @@ class UrgentThread {
   UrgentThread& operator=(const UrgentThread&) = delete;
 };
 
+/** Raises who takes part, and watches them. False: this process may not. */
+bool StartUrgency();
+void StopUrgency();
+/** The calling thread takes part until LeaveUrgency(). */
+void JoinUrgency();
+void LeaveUrgency();
+
 }  // namespace clove

@@ -19,7 +19,7 @@ const ADDON = path.join(import.meta.dirname, '..', 'addon');
 const FLAGS = ['-std=c++20', '-O1', '-g', '-fno-exceptions', '-Wall', '-Wextra', '-Werror'];
 const ADDRESS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 /** All of the wire server but its face towards Node. */
-const PARTS = globSync('wire_*.cc', { cwd: ADDON }).map((file) => path.basename(file, '.cc'));
+const PARTS = globSync('{wire_*,urgent}.cc', { cwd: ADDON }).map((file) => path.basename(file, '.cc'));
 
 const sourceOf = (part: string): string => path.join(ADDON, `${part}.cc`);
 const programSource = (name: string): string => path.join(import.meta.dirname, `${name}.cc`);

@@ -11,7 +11,7 @@ import path from 'node:path';
 const [seconds = '60', seed = '0', compiler = process.env.CXX ?? 'clang++-19'] = process.argv.slice(2);
 const addon = path.join(import.meta.dirname, '..', 'addon');
 /** All of the wire server but its face towards Node. */
-const parts = globSync('wire_*.cc', { cwd: addon }).map((file) => path.join(addon, file));
+const parts = globSync('{wire_*,urgent}.cc', { cwd: addon }).map((file) => path.join(addon, file));
 /** Longest input: a few frames, and guard texts of the size that the kernel's clients send. */
 const MAX_BYTES = 8192;
 
