@@ -94,8 +94,9 @@ class Frozen {
 
   async end(): Promise<void> {
     if (!existsSync(this.#freezer)) return;
-    writeFileSync(path.join(this.#freezer, 'freezer.state'), 'THAWED');
+    // Before it is thawed: it may have been told to end already, and would be gone.
     process.kill(this.pid, 'SIGKILL');
+    writeFileSync(path.join(this.#freezer, 'freezer.state'), 'THAWED');
     if (this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null)
       await once(this.#process, 'exit');
     await until(() => {
